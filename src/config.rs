@@ -40,6 +40,7 @@ mod log;
 mod named_file;
 mod pin;
 mod queue;
+mod rate;
 mod relay;
 mod relayhost;
 mod reply_rule;
@@ -68,6 +69,7 @@ pub use listen::{LISTEN_ADDRESSES, ListenConfig, MAX_MESSAGE_SIZE, SUBMIT_SOCKET
 pub use log::LogConfig;
 pub use named_file::NamedFile;
 pub use queue::QueueConfig;
+pub use rate::{Rate, RatePeriod};
 pub use relay::{EhloName, RelayConfig, Timeouts};
 pub use relayhost::{HostOrIp, RelayHost};
 pub use reply_rule::{Means, ReplyPattern, ReplyPhase, ReplyRule, RuleScope};

@@ -32,9 +32,11 @@ mod desk;
 mod flickers;
 mod hearing;
 mod lanes;
+mod learned_rate;
 mod link;
 mod null_sender;
 mod owner;
+mod rate;
 mod recording;
 mod reducer;
 mod refusals;
@@ -78,7 +80,7 @@ use roster::Member;
 pub use roster::Standing;
 use schedule::RetryPolicy;
 use settlement::Settlement;
-pub use status::{MessageStanding, QueueStatus, RelayStatus, TooSoon};
+pub use status::{MessageStanding, PaceStatus, QueueStatus, RelayStatus, TooSoon};
 
 /// Opens connections to the relay. Each connection asks the queue for messages, and sends them, until there are no
 /// more.
@@ -137,6 +139,8 @@ pub struct RelaySettings {
     pub max_connections: NonZeroUsize,
     /// The number of recipients that one transaction may have.
     pub recipients_per_message: NonZeroUsize,
+    /// The rates that all connections to the relay together keep.
+    pub rates: Vec<config::Rate>,
     /// The client that opens connections to the relay.
     pub connector: Arc<dyn Connector>,
     /// The rule for refusals that are not about one message.
@@ -153,16 +157,19 @@ impl RelaySettings {
         RelaySettings {
             max_connections: relay.max_connections,
             recipients_per_message: relay.recipients_per_message,
+            rates: relay.rates.clone(),
             connector,
             refusals: RefusalRule::of(relay, queue),
         }
     }
 
     /// Returns the part of the settings that the queue's state follows; `spool` knows whether the relay has taken a
-    /// message before.
+    /// message before, and how much of its rates is used.
     fn policy(&self, spool: &Spool) -> RelayPolicy {
         RelayPolicy {
             max_connections: self.max_connections.get(),
+            rates: self.rates.clone(),
+            rates_record: spool.noted_rates(&self.refusals.relay),
             has_taken: spool.knows_relay(&self.refusals.relay),
             refusals: self.refusals.clone(),
         }

@@ -33,6 +33,7 @@
 //! | D9 | `corrupt/` copy | recovery or cleaner finds damage | never | a `.part` file | the next attempt |
 //! | D10 | file in `drop/` | `.tmp`, synced, then `.bsmtp` (`drop.rs`) | `.claimed`, committed (or its bounce is, then it is in `corrupt/`), unlinked, each synced | any of the three names, or two | the pick-up (`listener/pickup.rs`) |
 //! | D11 | `relays` | a relay takes its first message: `relays.part`, synced, renamed, directory synced | never | `relays.part`, or the list without that relay | the next list that is written; `relays.rs` |
+//! | D12 | `rates` | a part of a relay's rate is used: `rates.part`, synced, renamed, directory synced | never | `rates.part`, or the notes before | the next notes that are written; `rates.rs` |
 //!
 //! # The life of a message
 //!
@@ -60,7 +61,7 @@
 //! The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and `stock.rs` (segments), `space.rs` (who may take
 //! space), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` and `marks.rs` (the place and the marks of every
 //! message), `clean.rs`, `draft.rs` and `unfinished.rs` (content that is not whole), `room.rs`, `drop.rs`, `read.rs`,
-//! `relays.rs`, `presence.rs` and `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta
+//! `relays.rs` and `rates.rs` (small files, written by `lines.rs`), `presence.rs` and `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta
 //! spool`), and `fs.rs`, through which every disk call goes, those of the pick-up too.
 
 mod change;
@@ -75,6 +76,7 @@ mod identify;
 mod index;
 pub mod inspect;
 pub mod ledger;
+mod lines;
 mod marks;
 mod octets;
 #[cfg(any(test, feature = "fuzz"))]
@@ -82,6 +84,7 @@ pub mod parse;
 mod paths;
 mod payload;
 mod presence;
+mod rates;
 mod read;
 mod recover;
 mod relays;

@@ -231,6 +231,12 @@ fn everything(config: &Config) {
     assert_eq!(config.queue.delay_warning, None);
     assert_eq!(config.queue.min_free_space, 1 << 30);
     assert_eq!(config.relay.idle, Duration::ZERO);
+    let rates: Vec<String> = config.relay.rates.iter().map(ToString::to_string).collect();
+    assert_eq!((rates.join(" "), default.relay.rates.len()), ("14/s 10000/day".into(), 0));
+    assert_eq!(
+        (config.relay.connection_age, default.relay.connection_age),
+        (None, Some(Duration::from_secs(300)))
+    );
     assert_eq!(config.relay.pipelining, Pipelining::Across);
     assert_eq!(config.relay.hello, EhloName::Name("mail.example.com".into()));
     let six = FamilyUse::From("2001:db8::7".parse().unwrap());

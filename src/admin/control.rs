@@ -23,13 +23,14 @@ use tokio::time::timeout;
 use super::clients::{ClientSlot, ClientSlots};
 use super::flush::flush;
 use super::protocol::{
-    Configuration, ControlRequest, DaemonStatus, Flushed, Frame, QueuedMessage, QueuedRecipient, Reloaded,
+    Configuration, ControlRequest, DaemonStatus, Flushed, Frame, QueuedMessage, QueuedRecipient, RateLeft,
+    RelaySpeed, Reloaded,
 };
 use super::rights::Rights;
 use crate::listener::bind::BindError;
 use crate::listener::unix::{make_directory_of, remove_stale};
 use crate::log;
-use crate::queue::{MessageStanding, Queue, Standing};
+use crate::queue::{MessageStanding, PaceStatus, Queue, Standing};
 use crate::queue_id::QueueId;
 use crate::spool::{ReadError, Spool, Stored};
 use crate::users::Users;
@@ -154,6 +155,7 @@ impl Control {
                 spool_trouble: self.spool.trouble(),
                 trouble: relay.trouble.clone(),
                 held_because: relay.held_because.clone(),
+                pace: speed(&relay.pace),
             })
             .await
     }
@@ -312,6 +314,17 @@ impl Output {
     async fn end(&mut self, frame: &Frame) -> io::Result<()> {
         self.send(frame).await?;
         timeout(CLIENT_PATIENCE, self.0.shutdown()).await?
+    }
+}
+
+/// Returns the pace of a relay as it is shown.
+fn speed(pace: &PaceStatus) -> RelaySpeed {
+    RelaySpeed {
+        max_connections: pace.max_connections,
+        connections_allowed: pace.connections_allowed,
+        rates: pace.rates.iter().map(|(rate, left)| RateLeft { rate: rate.clone(), left: *left }).collect(),
+        slowed_to: pace.slowed_to.clone(),
+        next_message: pace.next_message.map(|time| time.to_string()),
     }
 }
 

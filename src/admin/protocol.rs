@@ -78,6 +78,34 @@ pub struct DaemonStatus {
     pub trouble: Option<String>,
     /// The reason why messages are held and what to do about it; `None` if none are.
     pub held_because: Option<String>,
+    /// How fast the relay gets mail.
+    pub pace: RelaySpeed,
+}
+
+/// How fast the relay gets mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RelaySpeed {
+    /// The number of connections that the configuration allows.
+    pub max_connections: usize,
+    /// The number of connections that are allowed now.
+    pub connections_allowed: usize,
+    /// The configured rates.
+    pub rates: Vec<RateLeft>,
+    /// The rate to which mail is slowed since the relay has said that it comes too fast; `None` if it has not.
+    pub slowed_to: Option<String>,
+    /// The time of the next message (RFC 3339), if one waits for the rates.
+    pub next_message: Option<String>,
+}
+
+/// A configured rate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RateLeft {
+    /// The rate, such as `10000/day`.
+    pub rate: String,
+    /// The number of messages that may go at once by it.
+    pub left: u32,
 }
 
 /// The configuration in force, from its file or from before a change that the file does not allow.

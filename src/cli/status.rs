@@ -49,6 +49,7 @@ fn text(status: &protocol::DaemonStatus) -> String {
         configuration.since,
         configuration.reservations()
     );
+    text += &pace_line(&status.pace);
     if let Some(RefusedConfiguration { at, why }) = &configuration.refused {
         text += &format!("refused the newer one of {at}: {}\n", Foreign(why));
     }
@@ -68,6 +69,19 @@ fn text(status: &protocol::DaemonStatus) -> String {
         text += &format!("probe   {next_probe}\n");
     }
     text
+}
+
+/// Returns the line about how fast the relay gets mail; none if nothing but the number of connections limits that, and
+/// all are allowed.
+fn pace_line(pace: &protocol::RelaySpeed) -> String {
+    let protocol::RelaySpeed { max_connections, connections_allowed, rates, slowed_to, next_message } = pace;
+    let fewer = (connections_allowed < max_connections)
+        .then(|| format!("{connections_allowed} of {max_connections} connections allowed"));
+    let rates = rates.iter().map(|rate| format!("{} ({} at once now)", rate.rate, rate.left));
+    let slowed = slowed_to.as_ref().map(|rate| format!("slowed to {rate}, as the relay asked"));
+    let next = next_message.as_ref().map(|time| format!("next message {time}"));
+    let parts: Vec<String> = fewer.into_iter().chain(rates).chain(slowed).chain(next).collect();
+    if parts.is_empty() { String::new() } else { format!("pace    {}\n", parts.join("; ")) }
 }
 
 /// Returns the line that says why messages are held.
@@ -127,6 +141,13 @@ mod tests {
             held_because: Some("what the relay refuses is held".into()),
             spool_trouble: Some("full: 1.0 MiB free".into()),
             trouble: Some("connect to mx[192.0.2.1]:587: refused\u{1b}".into()),
+            pace: protocol::RelaySpeed {
+                max_connections: 20,
+                connections_allowed: 1,
+                rates: vec![protocol::RateLeft { rate: "10000/day".into(), left: 812 }],
+                slowed_to: Some("3.5/s".into()),
+                next_message: Some("2026-11-21T02:09:00Z".into()),
+            },
         };
         assert_eq!(
             text(&status),
@@ -135,6 +156,8 @@ mod tests {
              log.format\n\
              queue   4 messages: 1 ready, 0 active, 1 deferred, 0 held, 2 dead\n\
              relay   paused, 0 connections\n\
+             pace    1 of 20 connections allowed; 10000/day (812 at once now); slowed to 3.5/s, as the relay asked; \
+             next message 2026-11-21T02:09:00Z\n\
              refused the newer one of 2026-11-21T02:00:00Z: line 3: spool: x\n\
              dead    newest of 2: 18A4F1C9A02B3D40  dead         2h      4096  <> -> ops@x\n\
              \u{20}                 (550 5.7.1 null sender refused)\n\
@@ -143,5 +166,16 @@ mod tests {
              held    what the relay refuses is held\n\
              probe   2026-11-21T02:10:00Z\n"
         );
+    }
+    #[test]
+    fn a_relay_that_nothing_limits_has_no_line_about_its_pace() {
+        let pace = protocol::RelaySpeed {
+            max_connections: 20,
+            connections_allowed: 20,
+            rates: Vec::new(),
+            slowed_to: None,
+            next_message: None,
+        };
+        assert_eq!(pace_line(&pace), "");
     }
 }

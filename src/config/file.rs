@@ -6,6 +6,7 @@
 
 use super::error::ConfigFault;
 use super::pin::Pin;
+use super::rate::Rate;
 use super::relayhost::WrittenHost;
 use super::reply_rule::ReplyRule;
 use super::rewrite::RewriteTable;
@@ -99,6 +100,8 @@ table! {
         max_connections: Key<PositiveCount>,
         messages_per_connection: Key<PositiveCount>,
         recipients_per_message: Key<PositiveCount>,
+        rate: Keys<Rate>,
+        connection_age: Key<OrOff<PositiveDuration>>,
         pipelining: Key<Pipelining>,
         idle: Key<OrOff<PositiveDuration>>,
         helo_name: Key<HeloName>,

@@ -12,6 +12,7 @@ use super::environment::is_full_name;
 use super::error::{ConfigFault, KeyLocation};
 use super::families::Families;
 use super::file::{self, ConfigFile};
+use super::rate::{Rate, rates_of};
 use super::relayhost::{RelayHost, WrittenHost};
 use super::reply_rule::ReplyRule;
 use super::setting::{OrOff, Setting};
@@ -26,6 +27,9 @@ const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 const MESSAGES_PER_CONNECTION: NonZeroUsize = NonZeroUsize::new(100).unwrap();
 /// The default of `relay.recipients-per-message`, the same as in Postfix. SES refuses a message with more as a whole.
 const RECIPIENTS_PER_MESSAGE: NonZeroUsize = NonZeroUsize::new(50).unwrap();
+/// The default of `relay.connection-age`. Relays with several hosts behind one name, such as SES, cut off long-lived
+/// connections, and a connection that lasts keeps mail with a host that is to be taken out of service.
+const CONNECTION_AGE: Duration = Duration::from_secs(300);
 /// The default of `relay.pipelining`. Commands sent directly after the final dot make Haraka refuse, Dovecot's submission
 /// service fail and Courier stop answering; the commands of one transaction together are accepted by all of them.
 const PIPELINING: Pipelining = Pipelining::Group;
@@ -47,6 +51,10 @@ pub struct RelayConfig {
     pub messages_per_connection: NonZeroUsize,
     /// The most recipients of one transaction. A message with more is sent in several transactions.
     pub recipients_per_message: NonZeroUsize,
+    /// The rates that all connections together keep, at most one for each period.
+    pub rates: Vec<Rate>,
+    /// The age at which a connection is closed after the message at hand; `None` for never.
+    pub connection_age: Option<Duration>,
     /// The number of commands that are sent before the relay replies, if it offers PIPELINING.
     pub pipelining: Pipelining,
     /// Time for which a connection is kept open without work; zero closes it at once.
@@ -175,6 +183,11 @@ impl RelayConfig {
                 MESSAGES_PER_CONNECTION,
             ),
             recipients_per_message: PositiveCount::or(&relay.recipients_per_message, RECIPIENTS_PER_MESSAGE),
+            rates: rates_of(&relay.rate)?,
+            connection_age: match given(&relay.connection_age) {
+                None => Some(CONNECTION_AGE),
+                Some(OrOff(age)) => age.as_ref().map(|age| age.0),
+            },
             pipelining: given(&relay.pipelining).copied().unwrap_or(PIPELINING),
             idle: match given(&relay.idle) {
                 None => IDLE,

@@ -141,6 +141,16 @@ impl Breaker {
         limit.min((2 * working).max(1))
     }
 
+    /// Returns the number of connections that the relay may have as far as it has answered: after an outage one, and one
+    /// more with every success. `None` if nothing keeps them from being as many as configured.
+    pub fn slope(&self) -> Option<usize> {
+        match self.state {
+            State::Open { .. } => Some(1),
+            State::Limited { allowed, .. } => Some(allowed),
+            State::Untried | State::Closed => None,
+        }
+    }
+
     /// Returns when the next probe is due; `None` unless the relay is paused.
     pub fn retry_at(&self) -> Option<Timestamp> {
         match self.state {

@@ -25,7 +25,7 @@ use tokio::task::spawn_blocking;
 use super::attempt::{Attempt, AttemptResult, OnSpool, Part, Progress};
 use super::desk::DeliveryDesk;
 use super::hearing::{Hearing, Hears, breaks_off};
-use super::reducer::{Disposition, Event};
+use super::reducer::{Disposition, Event, QueueAnswer};
 use super::refusals::Ruling;
 use super::roster::Member;
 use super::settlement::{Settlement, Settling, record_part};
@@ -101,6 +101,17 @@ impl QueueLink {
         let attempt = Attempt::new(Taken { id, member }, message, told, self.desk.clock.moment());
         let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();
         transaction(attempt, self.most_recipients, content, content_len)
+    }
+
+    /// Waits until a further transaction may begin by the rates. Returns whether it may: not if that would take too long.
+    async fn may_go_on(&self) -> bool {
+        match self.desk.queue.ask(Event::GoesOn(self.connection)).await {
+            Some(QueueAnswer::GoesOnIn(Some(pause))) => {
+                self.desk.clock.sleep(pause).await;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Returns the next transaction of a message that this connection has begun; `None` if the message cannot be read
@@ -180,7 +191,13 @@ impl Work for QueueLink {
         // This loop ends: a round without a transaction has taken a message out of the ready ones, and none of them is
         // put back before this task yields to the owner.
         loop {
-            if let Some(id) = self.unfinished.pop_front() {
+            if let Some(id) = self.unfinished.front().copied() {
+                let may_go_on = self.may_go_on().await;
+                self.unfinished.pop_front();
+                if !may_go_on {
+                    self.settle_parts(id);
+                    continue;
+                }
                 match self.go_on(id).await {
                     Some(transaction) => return Some(transaction),
                     None => continue,

@@ -80,7 +80,7 @@ impl Reducer {
     ) -> Self {
         let is_held = |entry: &&Entry| entry.marks.state() == EntryState::Held;
         let clock = || RelayClock::starting_at(relay_clock, now.steady);
-        let relay_of = |(place, policy)| RelayState::new(RelayPlace(place), policy, clock());
+        let relay_of = |(place, policy)| RelayState::new(RelayPlace(place), policy, clock(), now);
         let mut relays = Relays::new(policy.relays.into_iter().enumerate().map(relay_of).collect());
         let relay = relays.first_mut();
         entries.iter().for_each(|entry| relay.roster.admit(entry, now.steady));
@@ -114,6 +114,10 @@ impl Reducer {
         match event {
             Event::Arrived(entry) => self.relays.first_mut().roster.admit(&entry, now),
             Event::Wanted { connection, wait } => self.at_connection(connection).wanted(connection, wait),
+            Event::GoesOn(connection) => {
+                let pause = self.at_connection(connection).goes_on();
+                self.shared.answer(QueueAnswer::GoesOnIn(pause));
+            }
             Event::Answered(connection) => self.at_connection(connection).answered(connection),
             Event::TakenByRelay { connection, is_from_null } => {
                 self.at_connection(connection).taken(connection, is_from_null);
@@ -131,6 +135,7 @@ impl Reducer {
             }
             Event::Ended { connection, trouble } => self.at_connection(connection).ended(connection, trouble),
             Event::Missed(id) => {
+                self.relays.of_message(id).rates.give_back();
                 self.relays.of_message(id).roster.put_back(id, now);
                 self.tick();
             }
@@ -247,11 +252,12 @@ impl Reducer {
 
 /// Returns when something next changes by itself at this relay.
 fn next_change(relay: &RelayState, now: Timestamp, is_sending: bool) -> Option<Timestamp> {
-    let has_ready = relay.roster.ready() > 0 || relay.roster.has_lost();
+    let has_ready = relay.roster.has_ready();
     let [others, probe] = [relay.breaker.others_at(), relay.breaker.retry_at()]
         .map(|probe| probe.filter(|probe| has_ready && *probe > now));
     let due = relay.roster.next_due().filter(|_| is_sending);
-    [due, others, probe, relay.flickers.due()].into_iter().flatten().min()
+    let by_rate = Some(relay.next_by_rate()).filter(|next| has_ready && is_sending && *next > now);
+    [due, others, probe, by_rate, relay.flickers.due()].into_iter().flatten().min()
 }
 
 impl SharedState {
@@ -301,7 +307,7 @@ impl AtRelay<'_> {
     }
 
     fn reconfigure(&mut self, policy: RelayPolicy) {
-        let waited = self.relay.reconfigure(policy);
+        let waited = self.relay.reconfigure(policy, self.shared.now);
         self.shared.effects.push(Effect::ForgetSecret(self.relay.place));
         self.run_relay_clock();
         self.let_connections_go();

@@ -8,7 +8,8 @@
 //! 1. No connection is begun beyond `max_connections`, nor beyond the number that breaker and throttle allow.
 //! 2. The relay clock stands still while the breaker lets nothing through, and while the spool does not record.
 //! 3. After a reload nothing is left of what the relay did under the earlier settings, except for the messages that it
-//!    has held, and the connections that still finish their work.
+//!    has held, the connections that still finish their work, and what is used of its rates.
+//! 4. No message is given out faster than the configured rates and the one that the relay has asked for allow.
 //!
 //! Pure: time is an argument. Not here: which message is next (`reducer/dispatch.rs`).
 
@@ -17,8 +18,10 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use super::breaker::Breaker;
+use super::clock::Moment;
 use super::connections::Connections;
 use super::flickers::Flickers;
+use super::rate::Rates;
 use super::reducer::RelayPolicy;
 use super::refusals::Refusals;
 use super::refusals::want_of_login::WantOfLogin;
@@ -44,6 +47,7 @@ pub(super) struct RelayState {
     pub(super) roster: Roster,
     pub(super) breaker: Breaker,
     pub(super) throttle: Throttle,
+    pub(super) rates: Rates,
     pub(super) connections: Connections,
     /// The connections that wait for a message.
     pub(super) idle: VecDeque<ConnectionId>,
@@ -73,8 +77,8 @@ pub(super) enum Passage {
 
 impl RelayState {
     /// Returns a relay that is not tried yet.
-    pub(super) fn new(place: RelayPlace, policy: RelayPolicy, clock: RelayClock) -> Self {
-        let RelayPolicy { max_connections, refusals, has_taken } = policy;
+    pub(super) fn new(place: RelayPlace, policy: RelayPolicy, clock: RelayClock, now: Moment) -> Self {
+        let RelayPolicy { max_connections, rates, rates_record, refusals, has_taken } = policy;
         RelayState {
             place,
             name: refusals.relay.clone(),
@@ -82,6 +86,7 @@ impl RelayState {
             roster: Roster::default(),
             breaker: Breaker::new(max_connections),
             throttle: Throttle::default(),
+            rates: Rates::new(&rates, &rates_record, now),
             connections: Connections::default(),
             idle: VecDeque::new(),
             refusals: Refusals::new(refusals, has_taken),
@@ -99,8 +104,13 @@ impl RelayState {
 
     /// Follows a changed configuration, by which this may be another relay: nothing is known of it yet. Returns the
     /// messages that waited for a login.
-    pub(super) fn reconfigure(&mut self, policy: RelayPolicy) -> Vec<QueueId> {
-        let RelayPolicy { max_connections, refusals, has_taken } = policy;
+    pub(super) fn reconfigure(&mut self, policy: RelayPolicy, now: Moment) -> Vec<QueueId> {
+        let RelayPolicy { max_connections, rates, rates_record, refusals, has_taken } = policy;
+        if self.name == refusals.relay {
+            self.rates.reconfigure(&rates, now);
+        } else {
+            self.rates = Rates::new(&rates, &rates_record, now);
+        }
         (self.name, self.max_connections) = (refusals.relay.clone(), max_connections);
         self.breaker.reconfigure(max_connections);
         self.throttle = Throttle::default();
@@ -143,8 +153,26 @@ impl RelayState {
         let allowed = self.breaker.connections_allowed(now, working, alone).min(wanted);
         let lost = usize::from(self.roster.has_lost() && self.may_try_lost(now));
         self.connections.current() < allowed
+            && self.left_by_rate(now) > self.connections.opening()
             && self.connections.len() < self.max_connections
             && self.roster.ready() + lost > self.connections.opening()
+    }
+
+    /// Returns when the next message may begin by the rates; a time that is past if it may now.
+    pub(super) fn next_by_rate(&self) -> Timestamp {
+        self.rates.next().max(self.throttle.next())
+    }
+
+    /// Returns the number of messages that may begin at `now` by the rates.
+    pub(super) fn left_by_rate(&self, now: Timestamp) -> usize {
+        let told = if self.throttle.next() > now { 0 } else { self.throttle.left(now) };
+        self.rates.left(now).min(told)
+    }
+
+    /// Takes in that a transaction begins at `now`. Returns whether what is remembered of the rates has changed.
+    pub(super) fn begins(&mut self, now: Timestamp) -> bool {
+        self.throttle.begins(now);
+        self.rates.begins(now)
     }
 
     /// Returns whether one more message with losses may be tried.

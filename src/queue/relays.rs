@@ -73,6 +73,7 @@ mod tests {
 
     use super::*;
     use crate::envelope::Submitter;
+    use crate::queue::clock::Moment;
     use crate::queue::reducer::RelayPolicy;
     use crate::queue::refusals::RefusalRule;
     use crate::queue::relay_clock::RelayClock;
@@ -80,13 +81,21 @@ mod tests {
 
     fn policy(name: &str) -> RelayPolicy {
         let refusals = RefusalRule { relay: name.into(), has_login: true, on_refusal: None };
-        RelayPolicy { max_connections: 2, refusals, has_taken: true }
+        RelayPolicy {
+            max_connections: 2,
+            rates: Vec::new(),
+            rates_record: String::new(),
+            refusals,
+            has_taken: true,
+        }
     }
 
     /// Returns a relay with one message and one connection, both of this number.
     fn relay(place: usize, name: &str, number: u64) -> RelayState {
         let now = Timestamp::UNIX_EPOCH;
-        let mut relay = RelayState::new(RelayPlace(place), policy(name), RelayClock::starting_at(0, now));
+        let moment = Moment { steady: now, time_of_day: now };
+        let mut relay =
+            RelayState::new(RelayPlace(place), policy(name), RelayClock::starting_at(0, now), moment);
         let entry = Entry {
             id: QueueId::from_raw(number),
             arrived: now,
@@ -117,7 +126,8 @@ mod tests {
     #[test]
     fn another_name_in_the_configuration_takes_the_messages_over_and_leaves_other_relays_alone() {
         let mut relays = two();
-        let waited = relays.at(RelayPlace(0)).reconfigure(policy("three.example"));
+        let moment = Moment { steady: Timestamp::UNIX_EPOCH, time_of_day: Timestamp::UNIX_EPOCH };
+        let waited = relays.at(RelayPlace(0)).reconfigure(policy("three.example"), moment);
         assert_eq!(waited, vec![]);
         let names: Vec<&str> = relays.all().map(|relay| relay.name.as_str()).collect();
         assert_eq!(names, ["three.example", "two.example"]);

@@ -81,6 +81,11 @@ impl Roster {
         !self.lost.is_empty()
     }
 
+    /// Returns whether a message is ready, with losses or without. Old names may make this wrongly true.
+    pub fn has_ready(&self) -> bool {
+        self.ready() > 0 || self.has_lost()
+    }
+
     /// Returns what is remembered of this message.
     pub fn member(&self, id: QueueId) -> Option<&Member> {
         self.members.get(&id)

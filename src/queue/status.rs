@@ -62,6 +62,28 @@ pub struct RelayStatus {
     pub trouble_outline: Option<String>,
     /// Reason why messages are held, and what an operator can do about it; `None` if none is held.
     pub held_because: Option<String>,
+    /// How fast the relay gets mail.
+    pub pace: PaceStatus,
+}
+
+/// How fast one relay gets mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaceStatus {
+    /// The number of connections that the configuration allows.
+    pub max_connections: usize,
+    /// The number of connections that are allowed now: fewer after the relay has refused some, and after an outage.
+    pub connections_allowed: usize,
+    /// Each configured rate, with the number of messages that may go at once by it.
+    pub rates: Vec<(String, u32)>,
+    /// The rate to which mail is slowed since the relay has said that it comes too fast.
+    pub slowed_to: Option<String>,
+    /// The time of the next message, if one waits for the rates.
+    pub next_message: Option<Timestamp>,
+}
+
+/// Returns a rate, given in messages a second, in words.
+pub(super) fn rate_in_words(per_second: f64) -> String {
+    if per_second >= 1.0 { format!("{per_second:.1}/s") } else { format!("{:.1}/min", per_second * 60.0) }
 }
 
 /// The answer to a client that wants the queue to be tried, where that has just been done for another client.

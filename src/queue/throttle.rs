@@ -14,6 +14,8 @@
 //! 4. A deferral on a connection that has delivered before, or the end of that connection, counts only if it happens
 //!    again on a fresh connection; the message waits for one.
 //! 5. No message is excused more than [`EXCUSES`] times.
+//! 6. A reply that says for certain that mail comes too fast halves the rate, which then grows back
+//!    (`learned_rate.rs`).
 //!
 //! Pure. Not here: which replies these are (`relay/subject.rs`), a relay that takes no mail (`breaker.rs`).
 
@@ -23,6 +25,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::clock::later;
+use super::learned_rate::LearnedRate;
 use crate::queue_id::QueueId;
 
 /// The number of connections that had served others and defer a message until it waits for a fresh one in any case.
@@ -71,12 +74,39 @@ pub(super) struct Throttle {
     /// The messages that were deferred on a connection that had delivered, or ended it: they wait for a fresh
     /// connection.
     for_fresh: VecDeque<QueueId>,
+    rate: LearnedRate,
 }
 
 impl Throttle {
     /// Returns the number of connections that the relay takes, of `configured` ones.
     pub(super) fn connections_allowed(&self, configured: usize) -> usize {
         self.allowed.map_or(configured, |allowed| allowed.min(configured))
+    }
+
+    /// Takes in that the relay has said for certain that mail comes too fast: the rate is halved, and nothing is given
+    /// out before the end of `pause`, if the relay named one.
+    pub(super) fn told_to_slow(&mut self, now: Timestamp, pause: Option<Duration>) {
+        self.rate.told_to_slow(now, pause);
+    }
+
+    /// Returns the rate that the relay has asked for, in messages a second; `None` if it has not, or not lately.
+    pub(super) fn rate(&self, now: Timestamp) -> Option<f64> {
+        self.rate.at(now)
+    }
+
+    /// Returns when the next message may begin by that rate; a time that is past if it may now.
+    pub(super) fn next(&self) -> Timestamp {
+        self.rate.next()
+    }
+
+    /// Returns the number of messages that may begin together by that rate.
+    pub(super) fn left(&self, now: Timestamp) -> usize {
+        self.rate.at(now).map_or(usize::MAX, |_| 1)
+    }
+
+    /// Takes in that a message begins at `now`.
+    pub(super) fn begins(&mut self, now: Timestamp) {
+        self.rate.begins(now);
     }
 
     /// Takes in that `id` was deferred on a connection that had served others, or ended it. Returns whether the message

@@ -9,7 +9,7 @@
 //! 4. A relay that answers 503, closes the connection or falls silent while it had not answered everything that was
 //!    sent gets one command at a time for as long as `pace.rs` says; no message is at fault.
 //!
-//! It ends with `Ok` if there is no more work, the count is reached, or our own content failed. Also with `Ok` if
+//! It ends with `Ok` if there is no more work, the count or the age is reached, or our own content failed. Also with `Ok` if
 //! the relay ended a connection that had served before (421 or 4.4.2 anywhere, a close before the final dot, any
 //! unexpected reply), got out of step on it, or failed at several commands at once: then what it was given and is
 //! `Untold` may be tried again at once, on a fresh connection if the relay ended the connection during that message.
@@ -24,6 +24,8 @@ mod step;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::channel::Channel;
 use super::dsn_offer::DsnOffer;
@@ -46,6 +48,8 @@ pub struct Connection {
     /// The number of transactions that may still be begun.
     left: usize,
     idle: Duration,
+    /// The moment from which on no transaction is begun; `None` if there is none.
+    retires_at: Option<Instant>,
     /// The time for setting up, until a report contains it.
     connecting: Duration,
     /// True if a transaction was completed on this connection.
@@ -89,6 +93,7 @@ impl Connection {
             offered,
             left: settings.messages_per_connection.get(),
             idle: settings.idle,
+            retires_at: settings.connection_age.map(|age| Instant::now() + age),
             connecting: Duration::ZERO,
             has_served: false,
             pace: Arc::new(RelayPace::new(settings.pipelining)),
@@ -131,7 +136,7 @@ impl Connection {
         self.channel.peer()
     }
 
-    /// Delivers messages from `work` until there are no more, the count is reached, or the connection ends; then sends
+    /// Delivers messages from `work` until there are no more, the count or the age is reached, or the connection ends; then sends
     /// QUIT.
     ///
     /// The error is trouble with the relay as a whole, for the breaker. Every transaction was reported before.
@@ -164,8 +169,8 @@ impl Connection {
 
     /// Returns the next transaction with a recipient that the relay may accept.
     async fn take<W: Work>(&mut self, work: &mut W, patience: Duration) -> Option<OpenTransaction> {
-        while self.left > 0 {
-            let transaction = work.next(patience).await?;
+        while self.left > 0 && !self.is_retired() {
+            let transaction = work.next(self.before_retirement(patience)).await?;
             let transaction = OpenTransaction::new(transaction, &self.offered_now());
             if transaction.has_open() {
                 self.left -= 1;
@@ -174,6 +179,17 @@ impl Connection {
             self.report(transaction, work).await;
         }
         None
+    }
+
+    /// Returns whether the connection is too old for another transaction.
+    fn is_retired(&self) -> bool {
+        self.retires_at.is_some_and(|retires_at| Instant::now() >= retires_at)
+    }
+
+    /// Returns the part of `patience` for which this connection may wait for a message.
+    fn before_retirement(&self, patience: Duration) -> Duration {
+        let left = self.retires_at.map(|retires_at| retires_at.duration_since(Instant::now()));
+        left.map_or(patience, |left| left.min(patience))
     }
 
     /// Returns the extensions that are offered, without those that the relay is known not to support.

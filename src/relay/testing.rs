@@ -155,6 +155,8 @@ pub(crate) fn settings() -> config::RelayConfig {
         max_connections: NonZeroUsize::MIN,
         messages_per_connection: NonZeroUsize::new(100).unwrap(),
         recipients_per_message: NonZeroUsize::new(50).unwrap(),
+        rates: Vec::new(),
+        connection_age: None,
         pipelining: config::Pipelining::Group,
         idle: Duration::from_secs(30),
         timeouts: config::Timeouts::default(),

@@ -42,8 +42,8 @@
 //! 6. Reading never panics, whatever the octets are. Versions up to this one stay readable for ever;
 //!    magic, version and the place of the header's checksum are the same in all of them.
 //!
-//! The one fact that outlives every message, which relays have ever taken one, is in a file of its own
-//! (`relays.rs`): segments come and go.
+//! The facts that outlive every message, which relays have ever taken one and how much of their rates is used, are in
+//! files of their own (`relays.rs`, `rates.rs`): segments come and go.
 //!
 //! Not here: payloads (`payload.rs`), reading a segment through (`scan.rs`), writing (`segment.rs`).
 

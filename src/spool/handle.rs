@@ -218,6 +218,22 @@ impl Spool {
         shared.relays.add(&*shared.fs, &shared.paths, name)
     }
 
+    /// Returns the note of how much of the rates of the relay of that name is used; an empty one if there is none.
+    pub fn noted_rates(&self, relay: &str) -> String {
+        self.shared().rates.about(relay)
+    }
+
+    /// Notes how much of the rates of the relay of that name is used: on disk with the next [`Spool::write_rates`].
+    pub fn note_rates(&self, relay: &str, note: &str) {
+        self.shared().rates.set(relay, note);
+    }
+
+    /// Writes the notes of how much of the relays' rates is used. This blocks.
+    pub fn write_rates(&self) -> io::Result<()> {
+        let shared = self.shared();
+        shared.rates.write(&*shared.fs, &shared.paths)
+    }
+
     /// Returns the `count` messages that follow `after`, or the first ones, in the order of their ids: a page of a listing.
     pub fn following(&self, after: Option<QueueId>, count: usize) -> Vec<QueueId> {
         self.shared().index().following(after, count)

@@ -18,7 +18,7 @@ pub(super) struct DamagedRange {
 }
 
 /// The names of all that a spool has in its directory. Whatever else is there, such as `lost+found`, is left alone.
-pub const PARTS: [&str; 6] = ["log", "large", "corrupt", "drop", "lock", "relays"];
+pub const PARTS: [&str; 7] = ["log", "large", "corrupt", "drop", "lock", "relays", "rates"];
 
 /// The paths of one spool.
 #[derive(Clone, Debug)]
@@ -32,12 +32,13 @@ pub(super) struct SpoolPaths {
     pub drop: PathBuf,
     pub lock: PathBuf,
     pub relays: PathBuf,
+    pub rates: PathBuf,
 }
 
 impl SpoolPaths {
     pub fn under(root: &Path) -> Self {
-        let [segments, large, corrupt, drop, lock, relays] = PARTS.map(|name| root.join(name));
-        SpoolPaths { root: root.into(), segments, large, corrupt, drop, lock, relays }
+        let [segments, large, corrupt, drop, lock, relays, rates] = PARTS.map(|name| root.join(name));
+        SpoolPaths { root: root.into(), segments, large, corrupt, drop, lock, relays, rates }
     }
 
     pub fn root(&self) -> &Path {

@@ -7,16 +7,12 @@
 //! Not here: what a name is made of, and what follows from it.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::fs::{Fs, read_full_at, unlink_if_there, write_all_at};
+use super::fs::Fs;
+use super::lines::{on_one_line, read_lines, write_lines};
 use super::paths::SpoolPaths;
-use crate::log;
-
-/// A longer list was not written by nullmta.
-const LARGEST: u64 = 1 << 20;
 
 /// The list, as it is in memory.
 pub(super) struct KnownRelays(Mutex<BTreeSet<String>>);
@@ -24,15 +20,7 @@ pub(super) struct KnownRelays(Mutex<BTreeSet<String>>);
 impl KnownRelays {
     /// Reads the list.
     pub fn read(fs: &dyn Fs, paths: &SpoolPaths) -> KnownRelays {
-        let names = match read(fs, &paths.relays) {
-            Ok(names) => names,
-            Err(error) if error.kind() == ErrorKind::NotFound => BTreeSet::new(),
-            Err(error) => {
-                log::done_without(&paths.relays.display().to_string(), &error);
-                BTreeSet::new()
-            }
-        };
-        KnownRelays(Mutex::new(names))
+        KnownRelays(Mutex::new(read_lines(fs, &paths.relays).into_iter().collect()))
     }
 
     /// Returns whether the relay of that name has taken a message.
@@ -44,7 +32,7 @@ impl KnownRelays {
     pub fn add(&self, fs: &dyn Fs, paths: &SpoolPaths, name: &str) -> io::Result<()> {
         let mut names = self.names().clone();
         if names.insert(on_one_line(name)) {
-            write(fs, paths, &names)?;
+            write_lines(fs, paths, &paths.relays, names.iter().map(String::as_str))?;
             *self.names() = names;
         }
         Ok(())
@@ -56,31 +44,10 @@ impl KnownRelays {
     }
 }
 
-fn read(fs: &dyn Fs, path: &Path) -> io::Result<BTreeSet<String>> {
-    let file = fs.open(path)?;
-    let mut octets = vec![0; file.length()?.min(LARGEST) as usize];
-    let read = read_full_at(&*file, &mut octets, 0)?;
-    octets.truncate(read);
-    Ok(String::from_utf8_lossy(&octets).lines().map(str::to_owned).collect())
-}
-
-fn write(fs: &dyn Fs, paths: &SpoolPaths, names: &BTreeSet<String>) -> io::Result<()> {
-    let part = paths.relays.with_extension("part");
-    unlink_if_there(fs, &part)?;
-    let file = fs.create(&part)?;
-    let text: String = names.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
-    write_all_at(&*file, text.as_bytes(), 0)?;
-    file.sync_data()?;
-    fs.rename(&part, &paths.relays)?;
-    fs.sync_dir(paths.root())
-}
-
-fn on_one_line(name: &str) -> String {
-    name.escape_debug().to_string()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+    use std::path::Path;
     use std::sync::Arc;
 
     use super::super::fs::RealFs;

@@ -13,6 +13,7 @@ use super::format::SpoolId;
 use super::fs::{File, Fs};
 use super::index::Index;
 use super::paths::SpoolPaths;
+use super::rates::RateNotes;
 use super::relays::KnownRelays;
 use super::room::MailRoom;
 use super::space::size_of_next;
@@ -34,6 +35,7 @@ pub(super) struct SharedSpool {
     /// The relay clock in seconds; [`super::Spool::set_relay_clock`] says what it counts.
     pub relay_clock: AtomicU32,
     pub relays: KnownRelays,
+    pub rates: RateNotes,
     pub stock: Stock,
     /// The token of which every draft has a clone, so that [`SharedSpool::has_drafts`] can count them.
     pub draft_token: Arc<()>,
@@ -65,7 +67,7 @@ pub(super) struct SpoolParts {
 impl SharedSpool {
     pub fn new(start: SpoolParts) -> Self {
         let SpoolParts { fs, paths, options, spool, ids, relay_clock, index, next_segment } = start;
-        let relays = KnownRelays::read(&*fs, &paths);
+        let (relays, rates) = (KnownRelays::read(&*fs, &paths), RateNotes::read(&*fs, &paths));
         let (size, largest) = (size_of_next(index.live_octets(), 0, options.sizes()), options.segment_size);
         let stock = Stock::new(Arc::clone(&fs), paths.clone(), largest, next_segment, size);
         let room = MailRoom::new(Arc::clone(&fs), paths.root().into(), &options);
@@ -77,6 +79,7 @@ impl SharedSpool {
             ids,
             relay_clock: AtomicU32::new(relay_clock),
             relays,
+            rates,
             stock,
             draft_token: Arc::new(()),
             index: Mutex::new(index),

@@ -55,12 +55,14 @@ pub(super) fn carry(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Resu
     carry_line_length(source, draft)?;
     for name in ["smtp_destination_rate_delay", "default_destination_rate_delay"] {
         let cited = source.parameters.cited(&[name]);
-        match source.value(name)?.trim_end_matches(char::is_alphabetic) {
-            "" | "0" => draft.already_so(cited, "no pause between messages"),
-            _ => draft.not_carried(
-                cited,
-                "there is no pause between messages; relay.max-connections bounds the load",
-            ),
+        match seconds(&source.value(name)?, 's') {
+            None | Some(0) => draft.already_so(cited, "no pause between messages"),
+            Some(_) if draft.has("relay.rate") => draft.not_carried(cited, "overruled by the one for smtp"),
+            Some(1) => draft.set(DraftKey::new("relay.rate", "1/s", cited)),
+            Some(pause) if pause <= 3600 => {
+                draft.set(DraftKey::new("relay.rate", format!("{}/h", 3600 / pause), cited));
+            }
+            Some(_) => draft.not_carried(cited, "the pause is too long for relay.rate"),
         }
     }
     Ok(())

@@ -68,6 +68,10 @@ impl Executor {
             }
             Effect::ForgetSecret(relay) => drop(self.secret_watches.remove(&relay)),
             Effect::RememberRelay(name) => self.tasks.remember_relay(&self.desk.spool, name),
+            Effect::NoteRates { relay, record } => {
+                self.desk.spool.note_rates(&relay, &record);
+                self.tasks.write_rates(&self.desk.spool);
+            }
             Effect::SetRelayClock(seconds) => self.desk.spool.set_relay_clock(seconds),
             Effect::Log(line) => line.write(),
         }

@@ -87,6 +87,18 @@ impl Tasks {
         self.duties.insert(task.id(), (Duty::Other, task));
     }
 
+    /// Begins a task in which the spool writes down how much of the relays' rates is used.
+    pub(super) fn write_rates(&mut self, spool: &Spool) {
+        let spool = spool.clone();
+        let task = self.set.spawn_blocking(move || {
+            if let Err(error) = spool.write_rates() {
+                log::done_without("remembering how much of the relay's rates is used", &error);
+            }
+            None
+        });
+        self.duties.insert(task.id(), (Duty::Other, task));
+    }
+
     /// Ends a connection at once.
     pub(super) fn cut_off(&self, connection: ConnectionId) {
         if let Some(task) = self.connections.get(&connection) {

@@ -1,14 +1,20 @@
 //! Dispatch: it gives messages to connections, and begins connections.
 //!
-//! Promises: no connection is begun beyond what the breaker allows, nor without a message for it. A message with losses
+//! Promises: no connection is begun beyond what the breaker allows, nor without a message for it that the rates allow.
+//! No message is given out beyond the rates. A message with losses
 //! goes last, on a connection of its own; one that ended a connection, or was too many for it, goes on a fresh one.
 //! After trouble, some messages come from elsewhere than the front of the queue (`soundings.rs`).
+
+use std::time::Duration;
 
 use super::super::connections::ConnectionStage;
 use super::super::relay_state::RelayState;
 use super::super::soundings::NextPlace;
 use super::super::{ConnectionId, Taken};
 use super::{AtRelay, Effect};
+
+/// The longest pause between two transactions of a message, so that no relay ends a connection for being idle.
+const LONGEST_BETWEEN: Duration = Duration::from_secs(5);
 
 impl AtRelay<'_> {
     /// Gives ready messages to idle connections, then opens as many new ones as are allowed and useful.
@@ -89,6 +95,9 @@ impl AtRelay<'_> {
     }
 
     fn pick_ready(&mut self, connection: ConnectionId) -> Option<Taken> {
+        if !self.may_begin() {
+            return None;
+        }
         let is_fresh =
             self.relay.connections.named(connection).is_some_and(|one| one.stage == ConnectionStage::Open);
         let RelayState { roster, throttle, soundings, .. } = &mut *self.relay;
@@ -109,12 +118,44 @@ impl AtRelay<'_> {
     }
 
     fn pick_lost(&mut self, connection: ConnectionId) -> Option<Taken> {
+        if !self.may_begin() {
+            return None;
+        }
         let (id, member) = self.relay.roster.take_lost()?;
         self.relay.connections.reaches(connection, ConnectionStage::Alone);
         Some(Taken { id, member })
     }
 
+    /// Returns whether the rates allow that a message begins now.
+    fn may_begin(&self) -> bool {
+        self.relay.next_by_rate() <= self.shared.now.steady
+    }
+
+    /// Takes in that a message at hand has a further transaction, which counts as a message of its own. Returns the pause
+    /// before it; `None` if the message is better given back.
+    pub(super) fn goes_on(&mut self) -> Option<Duration> {
+        let pause = self.relay.next_by_rate().duration_since(self.shared.now.steady);
+        let pause = Duration::try_from(pause).unwrap_or_default();
+        if pause > LONGEST_BETWEEN {
+            return None;
+        }
+        self.begins();
+        Some(pause)
+    }
+
+    /// Takes in that a transaction begins now.
+    fn begins(&mut self) {
+        let now = self.shared.now;
+        if self.relay.begins(now.steady) {
+            let (relay, record) = (self.relay.name.clone(), self.relay.rates.record(now));
+            self.shared.effects.push(Effect::NoteRates { relay, record });
+        }
+    }
+
     fn give(&mut self, connection: ConnectionId, taken: Option<Taken>) {
+        if taken.is_some() {
+            self.begins();
+        }
         self.shared.effects.push(Effect::Give { connection, taken });
     }
 

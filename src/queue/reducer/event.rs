@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::super::refusals::{Refusal, RefusalRule, Ruling};
 use super::super::schedule::RetryPolicy;
 use super::super::{ConnectionId, MessageStanding, QueueStatus, RelayPlace, Taken, TooSoon};
+use crate::config::Rate;
 use crate::outcome::HeldUntil;
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
@@ -30,6 +31,10 @@ pub(in crate::queue) struct QueuePolicy {
 pub(in crate::queue) struct RelayPolicy {
     /// The number of connections to the relay that may exist.
     pub max_connections: usize,
+    /// The rates that all connections to the relay together keep.
+    pub rates: Vec<Rate>,
+    /// What is remembered of the rates: the last [`Effect::NoteRates`] about this relay; empty if there was none.
+    pub rates_record: String,
     /// The rule for refusals that are not about one message.
     pub refusals: RefusalRule,
     /// True if the relay has taken a message before.
@@ -68,6 +73,8 @@ pub(in crate::queue) enum Event {
     Arrived(Entry),
     /// A connection that can send a message asks for one; with `wait` it stays for one that comes later.
     Wanted { connection: ConnectionId, wait: bool },
+    /// A connection has a further transaction of its message: [`QueueAnswer::GoesOnIn`].
+    GoesOn(ConnectionId),
     /// This message was given to a connection that is gone.
     Missed(QueueId),
     /// The relay has answered a transaction.
@@ -120,6 +127,8 @@ pub(in crate::queue) enum Event {
 pub(in crate::queue) enum QueueAnswer {
     /// The meaning of a refusal for its message.
     Ruling(Ruling),
+    /// The pause before the further transaction; `None` if that would be too long, so that the message is given back.
+    GoesOnIn(Option<Duration>),
     /// True if the message is not charged with the end of its connection.
     IsExcused(bool),
     /// Reason why the queue is not tried on the request of a client; `None` if it is tried.
@@ -151,6 +160,8 @@ pub(in crate::queue) enum Effect {
     ForgetSecret(RelayPlace),
     /// Note on the spool that the relay of this name takes mail.
     RememberRelay(String),
+    /// Remember on the spool how much of the rates of the relay of this name is used.
+    NoteRates { relay: String, record: String },
     /// Tell the spool the relay clock, in seconds.
     SetRelayClock(u32),
     /// Write this line to the log.

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::super::relay_state::RelayState;
 use super::super::roster::{Roster, Standing};
-use super::super::{MessageStanding, QueueStatus, RelayStatus, TooSoon};
+use super::super::status::rate_in_words;
+use super::super::{MessageStanding, PaceStatus, QueueStatus, RelayStatus, TooSoon};
 use super::{AtRelay, Reducer};
 use crate::log::HeldBack;
 use crate::queue_id::QueueId;
@@ -77,6 +78,20 @@ impl Reducer {
             trouble: relay.trouble.as_ref().map(ToString::to_string),
             trouble_outline: relay.trouble.as_ref().map(Trouble::outline),
             held_because: self.held_because(relay),
+            pace: self.pace(relay),
+        }
+    }
+
+    fn pace(&self, relay: &RelayState) -> PaceStatus {
+        let (now, max_connections) = (self.shared.now.steady, relay.max_connections);
+        let allowed = relay.throttle.connections_allowed(max_connections);
+        let next = Some(relay.next_by_rate()).filter(|next| *next > now && relay.roster.has_ready());
+        PaceStatus {
+            max_connections,
+            connections_allowed: relay.breaker.slope().map_or(allowed, |slope| slope.min(allowed)),
+            rates: relay.rates.figures(now).map(|(rate, left)| (rate.to_string(), left)).collect(),
+            slowed_to: relay.throttle.rate(now).map(rate_in_words),
+            next_message: next.map(|time| self.shared.now.time_of_day_at(time)),
         }
     }
 

@@ -139,6 +139,7 @@ impl AtRelay<'_> {
         if has_delivered && is_before_content && self.relay.throttle.is_session_over(refusal.id, may_be_pace)
         {
             self.relay.connections.reaches(connection, ConnectionStage::Leaving);
+            self.relay.rates.give_back();
             return Ruling::Untold;
         }
         if !may_be_pace {
@@ -160,10 +161,12 @@ impl AtRelay<'_> {
             return true;
         }
         self.relay.connections.reaches(connection, ConnectionStage::Leaving);
+        self.relay.rates.give_back();
         self.relay.throttle.is_session_over(id, false)
     }
 
-    /// Takes in that the relay does not want this connection; if it serves no other, it is paused.
+    /// Takes in that the relay does not want this connection; if it serves no other, it is paused, and gets mail at half
+    /// the rate after that.
     fn slow_down(&mut self, connection: ConnectionId, refusal: &Refusal) {
         self.relay.connections.reaches(connection, ConnectionStage::Leaving);
         let trouble = trouble(refusal, format!("the relay said: {}", refusal.said));
@@ -171,6 +174,7 @@ impl AtRelay<'_> {
             let connections = self.relay.throttle.connections_allowed(self.relay.max_connections);
             self.shared.log(LogLine::RelaySlowed { trouble, connections });
         } else {
+            self.relay.throttle.told_to_slow(self.shared.now.steady, None);
             self.troubled(RelayFault::Transaction, trouble);
         }
     }

@@ -16,6 +16,7 @@ mod outages;
 mod poison;
 mod poison_alone;
 mod poison_in_numbers;
+mod rates;
 mod refusals;
 mod retries;
 mod throttle;

@@ -38,6 +38,9 @@ impl AtRelay<'_> {
         if self.relay.is_outdated(connection) {
             return;
         }
+        if !in_doubt {
+            self.relay.rates.give_back();
+        }
         let Some(member) = self.relay.roster.member(id) else { return };
         let (blame, losses) = self.relay.suspects.lost(id, member.losses);
         self.relay.soundings.met_trouble();

@@ -81,6 +81,7 @@ impl Bench {
             relays: vec![RelaySettings {
                 max_connections: NonZeroUsize::new(2).unwrap(),
                 recipients_per_message: NonZeroUsize::new(50).unwrap(),
+                rates: Vec::new(),
                 connector: relay.clone(),
                 refusals: RefusalRule {
                     relay: "relay.example:587".into(),

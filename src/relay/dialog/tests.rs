@@ -14,6 +14,7 @@ use super::super::testing::{Given, peer, play, settings, transaction, wire};
 use super::super::{Report, Transaction, Unmarked, Verdict};
 use super::*;
 use crate::envelope::Notify;
+use crate::far_end::server::Server;
 use crate::queue_id::QueueId;
 
 const ENVELOPE: &str = "C: MAIL FROM:<ann@example.org>\nC: RCPT TO:<ben@example.net>\nC: DATA\n";
@@ -167,6 +168,40 @@ async fn messages_per_connection_are_counted() {
     let ended = run_with(pipelining(), settings, &script, vec![message(1, "one"), message(2, "two")]).await;
     ended.result.unwrap();
     assert_eq!((ended.given.reports.len(), ended.given.messages.len()), (1, 1));
+}
+
+/// A connection to one host behind a name that has many kept its mail there for as long as there was some.
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_is_closed_after_the_message_at_hand() {
+    let settings = config::RelayConfig { connection_age: Some(Duration::from_secs(300)), ..settings() };
+    let (near, far) = wire("192.0.2.5:587");
+    let channel = Channel::new(Verified::assumed(near), peer(), settings.timeouts.clone());
+    let mut given = Given::new(vec![message(1, "one"), message(2, "two")]);
+    let slow = tokio::spawn(async move {
+        let mut server = Server::over(far);
+        for reply in ["250 ok", "250 ok", "354 go on"] {
+            server.line().await;
+            server.say(reply).await;
+        }
+        while server.line().await != "." {}
+        tokio::time::sleep(Duration::from_secs(301)).await;
+        server.say("250 ok").await;
+        assert_eq!(server.line().await, "QUIT");
+        server.say("221 bye").await;
+    });
+    Connection::new(channel, pipelining(), &settings).run(&mut given).await.unwrap();
+    slow.await.unwrap();
+    assert_eq!((given.reports.len(), given.messages.len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_does_not_wait_for_another_message() {
+    let age = Duration::from_secs(7);
+    let settings = config::RelayConfig { connection_age: Some(age), ..settings() };
+    let begun = tokio::time::Instant::now();
+    let ended = run_with(pipelining(), settings, "C: QUIT\nS: 221 bye", vec![]).await;
+    ended.result.unwrap();
+    assert_eq!(begun.elapsed(), age);
 }
 
 /// A thousand recipients, and buffers of 256 octets on the wire.

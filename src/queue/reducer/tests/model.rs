@@ -102,7 +102,10 @@ impl Model {
             Effect::AwaitRecording(_) => self.refuses_marks = true,
             Effect::WatchSecret(_) => self.watches_secret = true,
             Effect::ForgetSecret(_) => self.watches_secret = false,
-            Effect::RememberRelay(_) | Effect::SetRelayClock(_) | Effect::Log(_) => {}
+            Effect::RememberRelay(_)
+            | Effect::NoteRates { .. }
+            | Effect::SetRelayClock(_)
+            | Effect::Log(_) => {}
         }
     }
 

@@ -93,6 +93,8 @@ pub(super) struct World {
 enum Happening {
     Event(Event),
     Reported(ConnectionId, Reply),
+    /// A further transaction of the message at hand begins.
+    GoesOn(ConnectionId),
 }
 
 impl Seen {
@@ -274,6 +276,7 @@ impl World {
                 match happening {
                     Happening::Event(event) => self.happens(event),
                     Happening::Reported(connection, reply) => self.reported(connection, reply),
+                    Happening::GoesOn(connection) => self.transact(connection),
                 }
             }
             self.on(Event::Tick);
@@ -310,6 +313,7 @@ impl World {
             Effect::Log(line) => self.lines.push(*line),
             Effect::AwaitRecording(_) => self.awaits_recording = true,
             Effect::RememberRelay(_) => self.set_up.relay().has_taken = true,
+            Effect::NoteRates { record, .. } => self.set_up.relay().rates_record = record,
         }
     }
 }

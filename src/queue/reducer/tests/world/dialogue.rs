@@ -7,7 +7,7 @@ use super::{Happening, Seen, World};
 use crate::envelope::Recipient;
 use crate::queue::attempt::{Attempt, AttemptResult, Progress, UnconfirmedCopy};
 use crate::queue::hearing::{Hearing, Hears, breaks_off};
-use crate::queue::reducer::Event;
+use crate::queue::reducer::{Event, QueueAnswer};
 use crate::queue::settlement::Settling;
 use crate::queue::testing::{report_at, trouble, untold};
 use crate::queue::{ConnectionId, Taken};
@@ -85,14 +85,17 @@ impl World {
     }
 
     /// Begins the next transaction of the message that the connection carries.
-    fn transact(&mut self, connection: ConnectionId) {
+    pub(super) fn transact(&mut self, connection: ConnectionId) {
         let at = self.seconds();
         let busy = self.dialogues.values().filter(|dialogue| dialogue.is_busy).count();
         let dialogue = self.dialogues.get_mut(&connection).expect("it is open");
         let attempt = dialogue.attempt.as_mut().expect("it carries a message");
         let part = attempt.next_part(dialogue.most_recipients);
         dialogue.part = part.recipients.clone();
-        let does = self.relay.next(attempt.id, dialogue.node.clone());
+        let does = match self.relay.next(attempt.id, dialogue.node.clone()) {
+            Does::HasRate(rate) => self.relay.by_rate(rate, self.now.steady),
+            does => does,
+        };
         let load = Load { busy, carried: dialogue.carried - 1 };
         let panics = matches!(does, Does::Panics);
         let mut reply = does.reply(attempt, &part.recipients, dialogue.has_served, load);
@@ -160,12 +163,27 @@ impl World {
         dialogue.is_busy = false;
         self.is_heard(connection, attempt, reply.report);
         match reply.then {
-            Then::GoesOn if self.dialogues[&connection].attempt.is_some() => self.transact(connection),
+            Then::GoesOn if self.dialogues[&connection].attempt.is_some() => self.goes_on(connection),
             Then::GoesOn => self.happens_next(Event::Wanted { connection, wait: false }),
             Then::Ends(trouble) => {
                 self.give_back(connection);
                 self.end(connection, trouble);
             }
+        }
+    }
+
+    /// The connection has a further transaction to send of the message that it carries.
+    fn goes_on(&mut self, connection: ConnectionId) {
+        self.on(Event::GoesOn(connection));
+        match self.answer.take() {
+            Some(QueueAnswer::GoesOnIn(Some(pause))) => self.happens_in(pause, Happening::GoesOn(connection)),
+            Some(QueueAnswer::GoesOnIn(None)) => {
+                let dialogue = self.dialogues.get_mut(&connection).expect("it is open");
+                let attempt = dialogue.attempt.take().expect("it carries a message");
+                self.settle(Settling::of_parts(attempt));
+                self.happens_next(Event::Wanted { connection, wait: false });
+            }
+            other => panic!("{other:?}"),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use fastrand::Rng;
+use jiff::Timestamp;
 
 use crate::envelope::{Recipient, ReversePath};
 use crate::queue::attempt::Attempt;
@@ -49,6 +50,8 @@ pub(in crate::queue::reducer::tests) enum Does {
     /// Takes a message in a tenth of a second. Defers it at MAIL if it has taken `each_connection` messages over this
     /// connection, or is taking `at_once` messages already.
     HasLimits { at_once: usize, each_connection: usize },
+    /// Takes a message in a tenth of a second. Refuses it at its final dot if it has taken so many in the last second.
+    HasRate(usize),
 }
 
 /// The time in which a relay with limits takes a message.
@@ -111,6 +114,8 @@ pub(in crate::queue::reducer::tests) struct WorldRelay {
     /// Each node behind its name does this with every message; with `None`, it does as the relay does.
     nodes: Vec<Option<Does>>,
     chance: Rng,
+    /// The moments at which a relay with a rate took a message.
+    taken_at: Vec<Timestamp>,
 }
 
 impl WorldRelay {
@@ -122,6 +127,7 @@ impl WorldRelay {
             with: HashMap::new(),
             nodes: Vec::new(),
             chance: Rng::with_seed(7),
+            taken_at: Vec::new(),
         }
     }
 
@@ -172,6 +178,19 @@ impl WorldRelay {
             Does::Flickers if number.is_multiple_of(2) => Some(trouble(Phase::Greeting)),
             _ => None,
         }
+    }
+
+    /// Returns what a relay with this rate does with a message at `now`.
+    pub(super) fn by_rate(&mut self, rate: usize, now: Timestamp) -> Does {
+        self.taken_at.retain(|taken| now.duration_since(*taken).as_millis() < 1000);
+        if self.taken_at.len() >= rate {
+            return Does::RefusesAt(
+                Phase::Dot,
+                "454 4.7.0 Throttling failure: Maximum sending rate exceeded.",
+            );
+        }
+        self.taken_at.push(now);
+        Does::HasLimits { at_once: usize::MAX, each_connection: usize::MAX }
     }
 
     /// Returns what it does with this message, over a connection to this node.
@@ -228,6 +247,7 @@ impl Does {
             Does::HasLimits { .. } => {
                 Some(Reply { after: TAKING, ..goes_on(Phase::Dot, id, recipients, &[OK]) })
             }
+            Does::HasRate(_) => unreachable!("by_rate says what it does"),
             Does::IsAway | Does::RefusesLogin => {
                 let then = Then::Ends(Some(trouble(Phase::Connect)));
                 Some(Reply { then, ..Reply::ends(untold(id, recipients)) })

@@ -34,6 +34,8 @@ pub(in crate::queue::reducer::tests) fn policy(max_connections: usize) -> QueueP
 pub(in crate::queue::reducer::tests) fn relay_policy(name: &str, max_connections: usize) -> RelayPolicy {
     RelayPolicy {
         max_connections,
+        rates: Vec::new(),
+        rates_record: String::new(),
         refusals: RefusalRule { relay: name.into(), has_login: true, on_refusal: None },
         has_taken: true,
     }
