@@ -67,12 +67,14 @@ use tokio::sync::oneshot;
 
 use crate::config;
 use crate::envelope::Address;
+use crate::message::dsn::Overseers;
 use crate::queue_id::QueueId;
 use crate::relay::{Relay, Trouble};
 use crate::spool::{Entry, Recovery, Spool};
 use clock::Clock;
 use desk::DeliveryDesk;
 pub use link::QueueLink;
+use null_sender::NullSubstitutes;
 use owner::{Executor, Owner};
 use reducer::{Event, QueueAnswer, QueuePolicy, Reducer, RelayPolicy};
 use refusals::RefusalRule;
@@ -118,15 +120,17 @@ impl Connector for Relay {
 pub struct Settings {
     /// The rule by which a message is tried again.
     retry: RetryPolicy,
-    /// The address that gets DSNs which cannot be delivered.
-    pub postmaster: Option<Address>,
+    /// The addresses that are told of failures, besides the reverse-path.
+    pub overseers: Overseers,
     /// The name of this host in DSNs.
     pub hostname: String,
     /// The author of DSNs, for their From field.
     pub dsn_author: Address,
     /// The address that the relay gets in place of the reverse-path `<>`; `None` if it gets `<>`.
     pub null_sender: Option<Address>,
-    /// The reverse-path of mail from `<>` to the postmaster, after the relay has refused `<>`.
+    /// The reverse-path of mail from `<>` that the relay has refused because of `<>`.
+    pub bounce_sender: Option<Address>,
+    /// The same for mail to the postmaster, where `bounce_sender` is not set.
     pub postmaster_sender: Option<Address>,
     /// The settings of each relay, in the order of [`RelayPlace`]; at least one.
     pub relays: Vec<RelaySettings>,
@@ -186,10 +190,11 @@ impl Settings {
                 lifetime: config.queue.lifetime,
                 delay_warning: config.queue.delay_warning,
             },
-            postmaster: config.queue.postmaster.clone(),
+            overseers: config.queue.overseers(),
             hostname: config.listen.hostname.clone(),
             dsn_author: config.rewrite.dsn_author(),
             null_sender: config.rewrite.null_sender().cloned(),
+            bounce_sender: config.queue.bounce_sender.clone(),
             postmaster_sender: config.queue.postmaster.as_ref().map(|to| config.rewrite.sender_for(to)),
             relays,
         }
@@ -197,11 +202,21 @@ impl Settings {
 }
 
 impl Settings {
+    /// Returns the addresses that the relay may get in place of `<>`.
+    fn null_substitutes(&self) -> NullSubstitutes {
+        NullSubstitutes {
+            for_all: self.null_sender.clone(),
+            when_refused: self.bounce_sender.clone(),
+            postmaster: self.overseers.postmaster.clone(),
+            for_postmaster: self.postmaster_sender.clone(),
+        }
+    }
+
     /// Returns the part of the settings that the queue's state follows.
     fn policy(&self, spool: &Spool) -> QueuePolicy {
         QueuePolicy {
             retry: self.retry,
-            has_null_sender: self.null_sender.is_some(),
+            has_null_sender: self.null_sender.is_some() || self.bounce_sender.is_some(),
             relays: self.relays.iter().map(|relay| relay.policy(spool)).collect(),
         }
     }

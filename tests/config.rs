@@ -258,6 +258,10 @@ fn everything(config: &Config) {
     assert!(!auth.secret.is_token());
     assert_eq!(config.rewrite.null_sender().unwrap().as_str(), "bounces@example.com");
     assert_eq!(default.rewrite.null_sender(), None);
+    let [copy, sender] =
+        [&config.queue.bounce_copy, &config.queue.bounce_sender].map(|a| a.as_ref().unwrap().as_str());
+    assert_eq!((copy, sender), ("copies@example.com", "bounces@example.net"));
+    assert_eq!((&default.queue.bounce_copy, &default.queue.bounce_sender), (&None, &None));
 }
 
 fn token_command(config: &Config) {

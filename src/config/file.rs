@@ -88,6 +88,8 @@ table! {
         lifetime: Key<PositiveDuration>,
         delay_warning: Key<OrOff<PositiveDuration>>,
         postmaster: Key<Address>,
+        bounce_sender: Key<Address>,
+        bounce_copy: Key<Address>,
         on_refusal: Key<OnRefusal>,
         min_free_space: Key<PositiveSize>,
         max_messages: Key<PositiveCount>,

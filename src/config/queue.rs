@@ -11,6 +11,7 @@ use super::table::{Key, given, location_of};
 use super::units::{PositiveDuration, PositiveSize, words};
 use super::words::OnRefusal;
 use crate::envelope::Address;
+use crate::message::dsn::Overseers;
 
 /// The default of `queue.retry-min`: greylisting servers accept mail after one to five minutes.
 const RETRY_MIN: Duration = Duration::from_mins(1);
@@ -38,6 +39,10 @@ pub struct QueueConfig {
     pub delay_warning: Option<Duration>,
     /// The address that gets a DSN which cannot be delivered. It has a domain.
     pub postmaster: Option<Address>,
+    /// The reverse-path of a second try for mail from `<>`, where the relay refused `<>`. It has a domain.
+    pub bounce_sender: Option<Address>,
+    /// The address that gets every DSN of failure as well as the reverse-path. It has a domain.
+    pub bounce_copy: Option<Address>,
     /// The fate of a message if the relay refuses its sender or our account for good. `None`: the message is held until
     /// the relay has accepted a first message, and bounced from then on.
     pub on_refusal: Option<OnRefusal>,
@@ -48,6 +53,11 @@ pub struct QueueConfig {
 }
 
 impl QueueConfig {
+    /// Returns the addresses that are told about failures.
+    pub fn overseers(&self) -> Overseers {
+        Overseers { postmaster: self.postmaster.clone(), bounce_copy: self.bounce_copy.clone() }
+    }
+
     /// Returns the settings in `queue`, with defaults filled in. An address without a domain gets `origin`.
     pub(super) fn of(queue: &file::QueueTable, origin: &str) -> Result<QueueConfig, ConfigFault> {
         let retry_min = PositiveDuration::or(&queue.retry_min, RETRY_MIN);
@@ -66,12 +76,18 @@ impl QueueConfig {
             retry_max,
             lifetime,
             delay_warning: delay_warning_of(&queue.delay_warning, lifetime)?,
-            postmaster: given(&queue.postmaster).map(|address: &Address| address.completed_with(origin)),
+            postmaster: completed(&queue.postmaster, origin),
+            bounce_sender: completed(&queue.bounce_sender, origin),
+            bounce_copy: completed(&queue.bounce_copy, origin),
             on_refusal: given(&queue.on_refusal).copied(),
             min_free_space: PositiveSize::or(&queue.min_free_space, MIN_FREE_SPACE),
             max_messages: given(&queue.max_messages).map_or(MAX_MESSAGES, |count| u64::from(count.0.get())),
         })
     }
+}
+
+fn completed(key: &Key<Address>, origin: &str) -> Option<Address> {
+    given(key).map(|address| address.completed_with(origin))
 }
 
 /// Checks invariant 3. The error names the key of the longer wait, or retry-min if the longer wait is a default.

@@ -200,7 +200,7 @@ pub(super) fn session_desk(
         rules: Arc::clone(&config.rewrite),
         users,
         hostname: config.listen.hostname.as_str().into(),
-        postmaster: config.queue.postmaster.clone(),
+        overseers: config.queue.overseers(),
         probe: Arc::new(move || {
             let queue = queue.clone();
             Box::pin(async move { queue.probe_for_client().await.map(|too_soon| too_soon.to_string()) })

@@ -22,13 +22,14 @@ use std::time::Instant;
 use jiff::Zoned;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::envelope::{Address, Envelope, ReversePath};
+use crate::envelope::{Envelope, ReversePath};
 use crate::listener::backend::{Backend, BoxStream, Hello};
 use crate::listener::certificate::Certificate;
 use crate::listener::limits::{HeaderRoom, Permit};
 use crate::listener::refusals::{TOO_MANY_HEADERS, not_committed, too_many_headers, too_many_messages};
 use crate::listener::repeats::{RepeatKind, RepeatTally, SessionLines};
 use crate::log::{self, AcceptedLine};
+use crate::message::dsn::Overseers;
 use crate::message::fixup::{Fixed, Fixup, FixupTask, message_id_left};
 use crate::message::received::Received;
 use crate::message::rewrite::{LocalUser, MessageFacts, Rules};
@@ -59,8 +60,8 @@ pub struct SessionDesk {
     pub users: Users,
     /// The name of this host for Received fields and generated Message-IDs.
     pub hostname: Arc<str>,
-    /// The address that gets a report if mail from `<>` was accepted and cannot be sent.
-    pub postmaster: Option<Address>,
+    /// The addresses that are told if mail was accepted and cannot be sent, besides the reverse-path.
+    pub overseers: Overseers,
     /// The function that is called for each ETRN.
     pub probe: Probe,
     /// The current time, with the time zone of the host.

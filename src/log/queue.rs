@@ -95,11 +95,17 @@ impl fmt::Display for HeldBack<'_> {
     }
 }
 
-/// Logs, once after each start or reload, that the relay refuses `<>`; mail for the postmaster is sent from `instead`.
-pub fn null_sender_refused(said: &str, instead: &Address) {
+/// Logs, once after each start or reload, that the relay refuses `<>`; mail from `<>` is sent from `instead`, only that
+/// for the postmaster if not `is_for_all`.
+pub fn null_sender_refused(said: &str, instead: &Address, is_for_all: bool) {
     let (said, instead) = (Foreign(said), foreign(instead));
+    if is_for_all {
+        return info!(
+            "the relay refuses mail from <>: {said}; such mail is sent again as from {instead} (queue.bounce-sender)"
+        );
+    }
     warn!(
         "the relay refuses mail from <>: {said}; the postmaster's is sent as from {instead} now, and all other needs \
-         rewrite.null-sender"
+         queue.bounce-sender or rewrite.null-sender"
     );
 }

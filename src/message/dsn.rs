@@ -36,7 +36,7 @@ use crate::envelope::{Address, Body, Envelope, Recipient, ReversePath};
 use crate::queue_id::QueueId;
 use crate::status::Status;
 
-pub use audience::Audience;
+pub use audience::{Audience, Overseers};
 pub use returned::MAX_RETURNED_OCTETS;
 
 /// The longest Message-ID that a DSN refers to, in octets.
@@ -104,6 +104,8 @@ pub struct Dsn<'a> {
     pub queue_id: QueueId,
     /// The address that is told: the reverse-path of the original, or the postmaster.
     pub to: &'a Address,
+    /// The address that gets the same DSN as well.
+    pub copy: Option<&'a Address>,
     /// The message that it is about.
     pub original: Original<'a>,
     /// The recipients that it is about.
@@ -120,13 +122,15 @@ struct DsnPart {
 }
 
 impl Dsn<'_> {
-    /// Returns the envelope: from `<>`, to `to`.
+    /// Returns the envelope: from `<>`, to `to` and `copy`.
     ///
     /// NOTIFY is not given, since `NEVER` would allow a relay to drop a DSN that fails without a report.
     pub fn envelope(&self) -> Envelope {
         let mut envelope = Envelope::from(ReversePath::Null);
-        envelope.recipients.push(Recipient::plain(self.to.clone()));
-        envelope.smtputf8 = self.to.needs_smtputf8();
+        envelope
+            .recipients
+            .extend([Some(self.to), self.copy].into_iter().flatten().cloned().map(Recipient::plain));
+        envelope.smtputf8 = envelope.recipients.iter().any(|to| to.address.needs_smtputf8());
         if self.parts().iter().any(DsnPart::is_eight_bit) || envelope.smtputf8 {
             envelope.body = Body::EightBitMime;
         }
@@ -160,6 +164,9 @@ impl Dsn<'_> {
         // Postfix has written From in this form for decades, and filters know it.
         add(Folded::field("From").word(self.author.as_str()).word("(Mail Delivery System)"));
         add(Folded::field("To").word(self.to.as_str()));
+        if let Some(copy) = self.copy {
+            add(Folded::field("Cc").word(copy.as_str()));
+        }
         let copy = if self.is_postmaster_copy() { "Postmaster Copy:" } else { "" };
         add(Folded::field("Subject").word(copy).word(self.subject()));
         add(Folded::field("Auto-Submitted").word("auto-replied"));
@@ -190,7 +197,7 @@ impl Dsn<'_> {
             protocol: "",
             tls: None,
             queue_id: self.queue_id,
-            only_recipient: Some(self.to),
+            only_recipient: Some(self.to).filter(|_| self.copy.is_none()),
             now: self.now,
         };
         received.field()

@@ -23,8 +23,7 @@ pub(super) struct DeliveryDesk {
 
 impl DeliveryDesk {
     pub(super) fn new(queue: Queue, spool: Spool, settings: Settings, clock: Arc<dyn Clock>) -> Self {
-        let Settings { null_sender, postmaster, postmaster_sender, .. } = &settings;
-        let null_sender = NullSender::new(null_sender.clone(), postmaster.clone(), postmaster_sender.clone());
+        let null_sender = NullSender::new(settings.null_substitutes());
         DeliveryDesk { queue, spool, settings, clock, null_sender }
     }
 
@@ -37,7 +36,7 @@ impl DeliveryDesk {
     /// Returns what decides now about the result of an attempt.
     pub(super) fn terms(&self) -> SettlementTerms {
         SettlementTerms {
-            postmaster: self.settings.postmaster.clone(),
+            overseers: self.settings.overseers.clone(),
             retry: self.settings.retry,
             relay_clock: self.spool.relay_clock(),
             now: self.clock.moment(),

@@ -96,7 +96,7 @@ impl QueueLink {
 
     fn begin(&mut self, id: QueueId, member: Member, stored: Stored) -> Transaction {
         let Stored { envelope, arrived, ledger, content, content_len, replies, .. } = stored;
-        let told = self.desk.null_sender.told(&envelope);
+        let told = self.desk.null_sender.told(id, &envelope);
         let message = OnSpool { envelope, arrived, ledger, replies };
         let attempt = Attempt::new(Taken { id, member }, message, told, self.desk.clock.moment());
         let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();

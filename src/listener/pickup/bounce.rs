@@ -21,7 +21,7 @@ use crate::status::Status;
 /// The person who was told about the refusal of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BounceNotice {
-    /// A DSN was sent to the reverse-path, or to the postmaster.
+    /// A DSN was sent to the reverse-path and `queue.bounce-copy`, or to the postmaster.
     Sender {
         /// The queue id that the DSN gives for the message.
         id: QueueId,
@@ -42,7 +42,7 @@ pub(super) async fn bounce(
     let envelope = desk.rules.envelope(original.envelope.clone());
     let now = (desk.clock)();
     let diagnostic = reply.to_string();
-    let audience = Audience::of(&envelope, 0..envelope.recipients.len(), desk.postmaster.as_ref());
+    let audience = Audience::of(&envelope, 0..envelope.recipients.len(), &desk.overseers);
     let (Some(to), false) = (audience.to, audience.wanted.is_empty()) else {
         return Ok(BounceNotice::Nobody);
     };
@@ -56,6 +56,7 @@ pub(super) async fn bounce(
         author: &desk.rules.dsn_author(),
         queue_id: draft.id(),
         to,
+        copy: audience.copy,
         original: dsn::Original {
             queue_id: id,
             envelope: &envelope,

@@ -20,6 +20,7 @@ use crate::listener::Service;
 use crate::listener::intake::SessionDesk;
 use crate::listener::peer::LocalPeer;
 use crate::listener::stop::{StopSignal, Stopper, stop_signal};
+use crate::message::dsn::Overseers;
 use crate::message::rewrite::{RewriteSettings, Rules};
 use crate::spool::fs::{Fs, RealFs};
 use crate::spool::{Entry, Options, Recovery, Spool, StoredContent};
@@ -96,7 +97,7 @@ impl Host {
             rules: Arc::new(Rules::new(RewriteSettings::new("origin.example", "host.example.org")).unwrap()),
             users: Users::of(Arc::new(AnnIs1000::default())),
             hostname: "host.example.org".into(),
-            postmaster: None,
+            overseers: Overseers::default(),
             probe: Arc::new(move || {
                 let is_first = counted.fetch_add(1, Ordering::SeqCst) == 0;
                 Box::pin(async move { (!is_first).then(|| "not again so soon".to_owned()) })

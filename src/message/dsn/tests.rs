@@ -69,6 +69,7 @@ fn with_dsn<T>(
         author: &address("MAILER-DAEMON@web1.example.org"),
         queue_id: QueueId::from_raw(0x18A4_F1C9_A02B_3D40),
         to: envelope.reverse_path.mailbox().unwrap(),
+        copy: None,
         original,
         affected,
         now: &now(),
@@ -89,7 +90,8 @@ fn check_structure(content: &[u8], dsn: Dsn<'_>) {
     assert!(message.date().is_some() && message.message_id().is_some() && message.bcc().is_none());
     let envelope = dsn.envelope();
     assert_eq!(envelope.reverse_path, ReversePath::Null);
-    assert_eq!(envelope.recipients, [Recipient::plain(dsn.to.clone())]);
+    let told = [Some(dsn.to), dsn.copy].into_iter().flatten().cloned().map(Recipient::plain);
+    assert_eq!(envelope.recipients, told.collect::<Vec<_>>());
     assert_eq!(envelope.body == Body::EightBitMime, !content.is_ascii());
     assert_eq!(envelope.smtputf8, dsn.to.needs_smtputf8());
 }

@@ -18,6 +18,8 @@ use crate::queue_id::QueueId;
 pub(in crate::queue) struct Notice {
     /// The address that it is sent to.
     pub(in crate::queue) to: Address,
+    /// The address that gets it as well.
+    pub(in crate::queue) copy: Option<Address>,
     pub(in crate::queue) kind: DsnKind,
     /// The recipients that it is about, each by its index in the envelope of the original.
     pub(in crate::queue) about: Vec<usize>,
@@ -54,6 +56,7 @@ impl Settling {
             author: frame.author,
             queue_id: frame.queue_id,
             to: &notice.to,
+            copy: notice.copy.as_ref(),
             original: Original {
                 queue_id: self.attempt.id,
                 envelope: &self.attempt.envelope,

@@ -8,15 +8,15 @@ use super::super::attempt::{Attempt, AttemptResult, Progress, UnconfirmedCopy};
 use super::super::clock::Moment;
 use super::super::reducer::Disposition;
 use super::super::schedule::RetryPolicy;
-use crate::envelope::Address;
+use crate::message::dsn::Overseers;
 use crate::outcome::Outcome;
 use crate::spool::{Fate, Flight};
 
 /// The settings and the times that decide about the result of an attempt.
 #[derive(Clone, Debug)]
 pub(in crate::queue) struct SettlementTerms {
-    /// The address that is told of failures of mail from `<>`.
-    pub(in crate::queue) postmaster: Option<Address>,
+    /// The addresses that are told of failures, besides the reverse-path.
+    pub(in crate::queue) overseers: Overseers,
     /// The patience of a message, and when its sender is warned.
     pub(in crate::queue) retry: RetryPolicy,
     /// The relay clock, in seconds.

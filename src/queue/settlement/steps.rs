@@ -137,14 +137,14 @@ impl Settling {
             .filter(|index| self.attempt.envelope.recipients[*index].notify.wants_success())
             .collect();
         let to = self.attempt.envelope.reverse_path.mailbox().cloned()?;
-        (!asked.is_empty()).then_some(Notice { to, kind: DsnKind::Relayed, about: asked })
+        (!asked.is_empty()).then_some(Notice { to, copy: None, kind: DsnKind::Relayed, about: asked })
     }
 
     /// Returns the report of the recipients that failed; if nobody can be told of them, they are dead.
     fn failure(&mut self, terms: &SettlementTerms) -> Option<Notice> {
         let failed = self.still_open(&[Outcome::Bounced, Outcome::Expired]);
         let Attempt { envelope, ledger, .. } = &mut self.attempt;
-        let Audience { wanted, unwanted, to } = Audience::of(envelope, failed, terms.postmaster.as_ref());
+        let Audience { wanted, unwanted, to, copy } = Audience::of(envelope, failed, &terms.overseers);
         for index in unwanted {
             // This cannot fail: only recipients that want no report are in this list.
             let _ = ledger.bounced_unreported(index, &envelope.recipients[index]);
@@ -156,7 +156,7 @@ impl Settling {
             wanted.into_iter().for_each(|index| ledger.dead(index));
             return None;
         };
-        Some(Notice { to, kind: DsnKind::Failed, about: wanted })
+        Some(Notice { to, copy: copy.cloned(), kind: DsnKind::Failed, about: wanted })
     }
 
     /// Returns what follows for a message that stays, since some recipient is open or dead.
@@ -210,7 +210,7 @@ impl Settling {
             .collect();
         let to = self.attempt.envelope.reverse_path.mailbox().cloned()?;
         let kind = DsnKind::Delayed { retrying_until: self.retrying_until(terms) };
-        (!late.is_empty()).then_some(Notice { to, kind, about: late })
+        (!late.is_empty()).then_some(Notice { to, copy: None, kind, about: late })
     }
 
     /// Returns when the patience of this message ends, if the relay stays usable.

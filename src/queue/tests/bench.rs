@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::envelope::{Address, Envelope, Submitter};
+use crate::message::dsn::Overseers;
 use crate::queue::clock::Clock;
 use crate::queue::refusals::RefusalRule;
 use crate::queue::schedule::RetryPolicy;
@@ -73,10 +74,11 @@ impl Bench {
         let clock = relay.clock.clone();
         let mut settings = Settings {
             retry: RetryPolicy { shortest: MINUTE, longest: HOUR, lifetime: DAY * 5, delay_warning: None },
-            postmaster: None,
+            overseers: Overseers::default(),
             hostname: "host.example".into(),
             dsn_author: Address::parse("MAILER-DAEMON@host.example").unwrap(),
             null_sender: None,
+            bounce_sender: None,
             postmaster_sender: None,
             relays: vec![RelaySettings {
                 max_connections: NonZeroUsize::new(2).unwrap(),

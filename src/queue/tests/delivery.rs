@@ -129,7 +129,7 @@ async fn a_reload_gives_the_new_settings_to_what_is_queued_already() {
     bench.relay.always(Does::Says(vec!["250 2.0.0 ok"]));
     bench.reload_with(|settings| {
         settings.null_sender = Address::parse("bounces@example.org").ok();
-        settings.postmaster = Address::parse("ops@example.org").ok();
+        settings.overseers.postmaster = Address::parse("ops@example.org").ok();
     });
     bench.until_empty().await;
     let seen = bench.relay.seen();

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use super::*;
 use crate::listener::intake::SessionDesk;
 use crate::listener::tests::listen;
+use crate::message::dsn::Overseers;
 use crate::message::rewrite::{HeaderAction, HeaderRule, Pattern, RejectText, RewriteSettings, Rules};
 use crate::spool::Entry;
 
@@ -26,7 +27,10 @@ fn rig(postmaster: Option<&str>) -> Rig {
     let rig = Rig::new();
     let desk = SessionDesk {
         rules: Arc::new(rules()),
-        postmaster: postmaster.map(|address| Address::parse(address).unwrap()),
+        overseers: Overseers {
+            postmaster: postmaster.map(|address| Address::parse(address).unwrap()),
+            bounce_copy: Some(Address::parse("copy@origin.example").unwrap()),
+        },
         ..rig.host.service.terms().desk.clone()
     };
     rig.host.service.reload(&listen(), desk);
@@ -53,7 +57,7 @@ async fn its_sender_gets_a_bounce() {
     let (_, envelope, content) = rig.bounce();
     assert_eq!(envelope.reverse_path, ReversePath::Null);
     let to: Vec<_> = envelope.recipients.iter().map(|to| to.address.as_str()).collect();
-    assert_eq!(to, ["root@origin.example"]);
+    assert_eq!(to, ["root@origin.example", "copy@origin.example"]);
     for words in [
         "Final-Recipient: rfc822; ann@origin.example\r\n",
         "Action: failed\r\nStatus: 5.7.1\r\n",

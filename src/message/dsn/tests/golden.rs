@@ -93,6 +93,20 @@ fn golden_postmaster_copy() {
 }
 
 #[test]
+fn golden_with_a_copy() {
+    let ann = Recipient::plain(address("ann@example.org"));
+    let ops = address("ops@example.org");
+    let affected = [refused(&ann, "550 5.1.1 no such user")];
+    with_dsn(DsnKind::Failed, &envelope_from("noreply@example.org"), CONTENT.as_bytes(), &affected, |dsn| {
+        let dsn = Dsn { copy: Some(&ops), ..dsn };
+        check_golden("failed-with-copy.eml", dsn);
+        let to: Vec<_> = dsn.envelope().recipients.iter().map(|to| to.address.to_string()).collect();
+        assert_eq!(to, ["noreply@example.org", "ops@example.org"]);
+        assert_eq!(dsn.envelope().reverse_path, ReversePath::Null);
+    });
+}
+
+#[test]
 fn golden_many_recipients() {
     let recipients: Vec<_> =
         (1..=12).map(|n| Recipient::plain(address(&format!("user{n}@example.org")))).collect();

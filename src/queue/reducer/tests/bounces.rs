@@ -48,7 +48,7 @@ fn a_failed_dsn_is_dead_mail_and_stays() {
 #[test]
 fn with_a_postmaster_the_failed_dsn_goes_there_and_only_once() {
     let postmaster = Address::parse("ops@example.org").unwrap();
-    let mut world = World::with(2, |set_up| set_up.postmaster = Some(postmaster));
+    let mut world = World::with(2, |set_up| set_up.overseers.postmaster = Some(postmaster));
     world.relay_always(Does::Says(vec![NO_USER]));
     world.submit("app@example.org", &["nobody@example.net"]);
     let to: Vec<&String> = world.seen.iter().flat_map(|seen| &seen.to).collect();

@@ -4,6 +4,7 @@ use super::world::{Does, HOUR, SetUp, World};
 use crate::envelope::{Address, ReversePath};
 use crate::queue::Standing;
 use crate::queue::testing::captured;
+use crate::relay::Phase;
 
 const NO_NULL: &str = "550 5.7.1 <>: null sender not allowed";
 const NO_USER: &str = "550 5.1.1 no such user";
@@ -18,7 +19,8 @@ fn has_null_sender(set_up: &mut SetUp) {
 }
 
 fn has_postmaster(set_up: &mut SetUp) {
-    (set_up.postmaster, set_up.postmaster_sender) = (address("ops@example.org"), address("ops@x.example"));
+    set_up.overseers.postmaster = address("ops@example.org");
+    set_up.postmaster_sender = address("ops@x.example");
 }
 
 /// Returns the reverse-path and the recipients of each transaction.
@@ -111,7 +113,7 @@ fn a_relay_that_refuses_the_null_reverse_path_is_told_once() {
     }
     let line = format!(
         "WARN nullmta::log::queue: the relay refuses mail from <>: {NO_NULL}; the postmaster's is sent as from ops@x.example \
-         now, and all other needs rewrite.null-sender\n"
+         now, and all other needs queue.bounce-sender or rewrite.null-sender\n"
     );
     assert_eq!(log.text().matches(&line).count(), 1, "{}", log.text());
 }
@@ -128,4 +130,107 @@ fn what_is_refused_from_either_is_dead_after_two_tries() {
         world.pass(HOUR * 2);
         assert_eq!(world.times_seen(id), tries, "{said}");
     }
+}
+
+fn has_bounce_sender(set_up: &mut SetUp) {
+    has_postmaster(set_up);
+    set_up.bounce_sender = address("bounces@example.org");
+    set_up.policy.has_null_sender = true;
+}
+
+/// The bounces to all senders were dead at such a relay, and nobody heard of a failure.
+#[test]
+fn a_bounce_that_is_refused_for_the_null_reverse_path_goes_from_bounce_sender() {
+    let mut world = World::with(2, has_bounce_sender);
+    world.relay_always(Does::RefusesNull(NO_NULL));
+    for _ in 0..2 {
+        world.relay.once(Does::Says(vec![NO_USER]));
+        world.submit("app@example.org", &["nobody@example.net"]);
+        assert_eq!(world.status().live, 0);
+    }
+    let expected = expected([
+        ("app@example.org", "nobody@example.net"),
+        ("", "app@example.org"),
+        ("bounces@example.org", "app@example.org"),
+        ("app@example.org", "nobody@example.net"),
+        ("bounces@example.org", "app@example.org"),
+    ]);
+    assert_eq!(ways(&world), expected);
+}
+
+/// SES says this to `<>`, at MAIL.
+#[test]
+fn a_refusal_at_mail_from_is_about_the_null_reverse_path_too() {
+    let mut world = World::with(2, has_bounce_sender);
+    world.relay.once(Does::RefusesAt(Phase::Mail, "501 Invalid MAIL FROM address provided"));
+    let id = world.submit("", &["ann@example.net"]);
+    assert_eq!(world.status().live, 0);
+    let given = world.given.iter().filter(|(_, given)| *given == id).count();
+    assert_eq!((given, ways(&world).last().unwrap().0), (2, "bounces@example.org"));
+}
+
+/// A relay that takes `<>`, and refuses one bounce for another reason, gets the next ones from `<>`.
+#[test]
+fn one_refused_bounce_does_not_take_the_null_reverse_path_from_others() {
+    let mut world = World::with(2, has_bounce_sender);
+    for _ in 0..2 {
+        world.relay.once(Does::Says(vec![NO_NULL]));
+    }
+    world.submit("", &["ann@example.net"]);
+    world.submit("", &["ben@example.net"]);
+    let ways: Vec<&str> = world.seen.iter().map(|seen| seen.from.as_str()).collect();
+    assert_eq!(ways.first().copied(), Some(""));
+    assert_eq!(ways.last().copied(), Some(""), "{ways:?}");
+}
+
+/// What is refused from both addresses makes no further bounce to its sender, however often that could go on: the
+/// postmaster hears of it once, and then it is over.
+#[test]
+fn a_bounce_from_bounce_sender_makes_no_bounce() {
+    let mut world = World::with(2, has_bounce_sender);
+    world.relay_always(Does::Says(vec![NO_NULL]));
+    world.relay.once(Does::Says(vec![NO_USER]));
+    world.submit("app@example.org", &["nobody@example.net"]);
+    world.pass(HOUR * 200);
+    let to_app = world.seen.iter().filter(|seen| seen.to == ["app@example.org"]).count();
+    let seen = world.seen.len();
+    assert!(to_app <= 2 && seen <= 5, "{:?}", ways(&world));
+    assert_eq!(world.status().live, 1, "what nobody could be told of is kept");
+}
+
+fn has_bounce_copy(set_up: &mut SetUp) {
+    set_up.overseers.bounce_copy = address("copy@example.org");
+}
+
+/// Most senders are `noreply@`, where nobody reads that mail has failed.
+#[test]
+fn bounce_copy_gets_each_failure_as_well() {
+    let mut world = World::with(2, has_bounce_copy);
+    world.relay.once(Does::Says(vec![NO_USER]));
+    world.submit("noreply@example.org", &["nobody@example.net"]);
+    assert_eq!(world.status().live, 0);
+    let expected = expected([
+        ("noreply@example.org", "nobody@example.net"),
+        ("", "noreply@example.org copy@example.org"),
+    ]);
+    assert_eq!(ways(&world), expected);
+}
+
+/// A copy that fails is the end of it: there is no copy of a bounce that failed.
+#[test]
+fn a_bounce_that_fails_makes_no_copy() {
+    let mut world = World::with(2, |set_up| {
+        has_bounce_copy(set_up);
+        has_postmaster(set_up);
+    });
+    world.relay_always(Does::Says(vec![NO_USER, NO_USER]));
+    world.submit("noreply@example.org", &["nobody@example.net"]);
+    world.pass(HOUR * 200);
+    let expected = expected([
+        ("noreply@example.org", "nobody@example.net"),
+        ("", "noreply@example.org copy@example.org"),
+        ("", "ops@example.org"),
+    ]);
+    assert_eq!(ways(&world), expected);
+    assert_eq!(world.standing(), Standing::Dead);
 }

@@ -72,7 +72,7 @@ impl World {
             return self.happens_next(Event::Missed(id));
         }
         let message = self.spool.read(id);
-        let told = self.null_sender.told(&message.envelope);
+        let told = self.null_sender.told(id, &message.envelope);
         let attempt = Attempt::new(taken, message, told, self.now);
         if attempt.rest.is_empty() {
             self.settle(Settling::of_finished(attempt));

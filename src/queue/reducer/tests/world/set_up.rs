@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use super::super::super::{QueuePolicy, Reducer, RelayPolicy};
 use super::{DAY, HOUR, MINUTE};
 use crate::envelope::{Address, Submitter};
+use crate::message::dsn::Overseers;
 use crate::queue::clock::Moment;
-use crate::queue::null_sender::NullSender;
+use crate::queue::null_sender::{NullSender, NullSubstitutes};
 use crate::queue::refusals::RefusalRule;
 use crate::queue::schedule::RetryPolicy;
 use crate::queue_id::QueueId;
@@ -16,8 +17,9 @@ use crate::spool::{Entry, EntryState};
 /// The configuration, and what is remembered of the relay.
 pub(in crate::queue::reducer::tests) struct SetUp {
     pub(in crate::queue::reducer::tests) policy: QueuePolicy,
-    pub(in crate::queue::reducer::tests) postmaster: Option<Address>,
+    pub(in crate::queue::reducer::tests) overseers: Overseers,
     pub(in crate::queue::reducer::tests) null_sender: Option<Address>,
+    pub(in crate::queue::reducer::tests) bounce_sender: Option<Address>,
     pub(in crate::queue::reducer::tests) postmaster_sender: Option<Address>,
     pub(in crate::queue::reducer::tests) recipients_per_message: usize,
 }
@@ -62,8 +64,9 @@ impl SetUp {
     pub(super) fn new(max_connections: usize) -> Self {
         SetUp {
             policy: policy(max_connections),
-            postmaster: None,
+            overseers: Overseers::default(),
             null_sender: None,
+            bounce_sender: None,
             postmaster_sender: None,
             recipients_per_message: 50,
         }
@@ -80,6 +83,11 @@ impl SetUp {
     }
 
     pub(super) fn null_sender(&self) -> NullSender {
-        NullSender::new(self.null_sender.clone(), self.postmaster.clone(), self.postmaster_sender.clone())
+        NullSender::new(NullSubstitutes {
+            for_all: self.null_sender.clone(),
+            when_refused: self.bounce_sender.clone(),
+            postmaster: self.overseers.postmaster.clone(),
+            for_postmaster: self.postmaster_sender.clone(),
+        })
     }
 }

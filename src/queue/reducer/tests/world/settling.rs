@@ -127,7 +127,7 @@ impl World {
 
     pub(super) fn terms(&self) -> SettlementTerms {
         SettlementTerms {
-            postmaster: self.set_up.postmaster.clone(),
+            overseers: self.set_up.overseers.clone(),
             retry: self.set_up.policy.retry,
             relay_clock: self.relay_clock,
             now: self.now,
