@@ -97,9 +97,9 @@ pub trait Connector: Send + Sync + 'static {
         link: QueueLink,
     ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>>;
 
-    /// Returns a number that changes when the secret for the login changes; `None` if the secret cannot be read, or not
-    /// without side effects.
-    fn secret_print(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
+    /// Returns whether there is another secret for the login than that of the last one, as far as that can be seen without
+    /// side effects.
+    fn has_another_secret(self: Arc<Self>) -> Pin<Box<dyn Future<Output = bool> + Send>>;
 }
 
 impl Connector for Relay {
@@ -110,8 +110,8 @@ impl Connector for Relay {
         Box::pin(async move { self.connect().await?.run(&mut link).await })
     }
 
-    fn secret_print(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>> {
-        Box::pin(async move { Relay::secret_print(&self).await })
+    fn has_another_secret(self: Arc<Self>) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        Box::pin(async move { Relay::has_another_secret(&self).await })
     }
 }
 

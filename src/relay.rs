@@ -18,11 +18,12 @@
 //!
 //! The files, in the order in which a connection uses them: `dial` addresses and TCP → `opening` greeting, EHLO,
 //! STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake, `certificate` the
-//! key, `distrust` a refusal) → `sasl` AUTH, with `password` and `password_command` the secret → `dialog` transactions,
-//! with `group` the commands, `open_transaction` the results of one transaction, `content` its octets → `verdict` the
-//! meaning of a reply, with `reply_rules` and `reply_meaning` the rules for its words, `subject` the subject of a refusal. `channel` reads and writes for all of them; `pace` says how
-//! many commands may be sent at once, `dsn_offer` whether DSN parameters are sent; `remembered` keeps a fact for a day;
-//! `trouble` is the error. `lookup` looks the relayhosts up for a warning, before anything is sent.
+//! key, `distrust` a refusal) → `sasl` AUTH, with `login` what is remembered of it, `password` and `password_command` the
+//! secret → `dialog` transactions, with `group` the commands, `open_transaction` the results of one transaction, `content`
+//! its octets → `verdict` the meaning of a reply, with `reply_rules` and `reply_meaning` the rules for its words, `subject`
+//! the subject of a refusal. `channel` reads and writes for all of them; `pace` says how many commands may be sent at once,
+//! `dsn_offer` whether DSN parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error. `lookup` looks
+//! the relayhosts up for a warning, before anything is sent.
 //!
 //! Not here: when to connect and what to send (`queue/`), changes to a message (`message/`).
 //!
@@ -38,6 +39,7 @@ mod dsn_offer;
 mod farewell;
 mod first_flight;
 mod group;
+mod login;
 pub mod lookup;
 mod open_transaction;
 mod opening;
@@ -56,7 +58,6 @@ mod trouble;
 mod trust;
 mod verdict;
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +82,7 @@ use dial::{Internet, Network, Race, Transport};
 use dsn_offer::DsnOffer;
 use farewell::Farewells;
 use first_flight::{FirstFlight, KeyExchange, Offer};
+use login::Login;
 use pace::RelayPace;
 use tls::Protection;
 
@@ -189,8 +191,7 @@ pub struct Relay {
     dsn_offer: Arc<DsnOffer>,
     farewells: Arc<Farewells>,
     warnings: Vec<String>,
-    /// A hash with random keys for each run, so that its result tells nothing about a secret.
-    secret_prints: RandomState,
+    login: Option<Login>,
 }
 
 impl Relay {
@@ -201,9 +202,9 @@ impl Relay {
         }
         let (protection, warnings) = Protection::new(&settings.tls, &settings.hosts)?;
         let pace = Arc::new(RelayPace::new(settings.pipelining));
-        let (offer, secret_prints) = (Offer::default(), RandomState::new());
-        let (dsn_offer, farewells) = (Arc::default(), Arc::default());
-        Ok(Relay { settings, protection, pace, offer, dsn_offer, farewells, warnings, secret_prints })
+        let login = settings.auth.clone().map(Login::new);
+        let (offer, dsn_offer, farewells) = (Offer::default(), Arc::default(), Arc::default());
+        Ok(Relay { settings, protection, pace, offer, dsn_offer, farewells, warnings, login })
     }
 
     /// Returns warnings for the operator: no trust bundle of the system was found, or a certificate in `tls.ca-file` was
@@ -212,14 +213,12 @@ impl Relay {
         &self.warnings
     }
 
-    /// Returns a number that changes when the secret for the login changes; `None` if there is no secret, if a command
-    /// prints it, or if it cannot be read.
-    pub async fn secret_print(&self) -> Option<u64> {
-        let source = &self.settings.auth.as_ref()?.secret;
-        if source.command().is_some() {
-            return None;
+    /// Returns whether there is another secret for the login than that of the last one; false if a command prints it.
+    pub async fn has_another_secret(&self) -> bool {
+        match &self.login {
+            Some(login) => login.has_another_secret().await,
+            None => false,
         }
-        Some(self.secret_prints.hash_one(password::read(source).await.ok()?.expose()))
     }
 
     /// Tries the hosts and addresses in turn up to an authenticated session.
@@ -306,7 +305,8 @@ impl Relay {
         peer: Peer,
         host: &config::RelayHost,
     ) -> Result<Connection, Trouble> {
-        opening::open(stream, peer, host, &self.settings, &self.protection, flight).await
+        let login = self.login.as_ref();
+        opening::open(stream, peer, host, &self.settings, &self.protection, flight, login).await
     }
 }
 

@@ -1,8 +1,8 @@
 //! The breaker: whether the relay may be used now, and over how many connections.
 //!
 //! Promises: trouble of the relay pauses it once, for every message. One connection at a time probes it after 1 s, 2 s
-//! … 5 min; after a refused login 1, 5, 15 … 30 min; after a login without an answer 1 s, 1, 5 … 5 min. A relay that
-//! returns gets its connections one by one, not all at once.
+//! … 5 min; after a refused login 1, 2, 4 … 30 min; after a login that is refused for the moment (454), or has no answer,
+//! no longer than 5 min. A relay that returns gets its connections one by one, not all at once.
 //!
 //! Invariants:
 //! 1. While it is open, no connection is begun before `retry_at`, and one at a time after it.
@@ -30,9 +30,10 @@ use crate::relay::{Cause, Phase, Trouble};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// The pauses after a refused login. Each try counts against the account, and a wrong password seldom corrects itself.
-const LOGIN_PAUSES: [Duration; 4] =
-    [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900), Duration::from_secs(1800)];
+/// The first pause after a refused login. Each try counts against the account, and providers lock it after five to ten
+/// in a quarter of an hour: these pauses make four in the first quarter, and two in any later hour.
+const FIRST_LOGIN_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_LOGIN_PAUSE: Duration = Duration::from_secs(1800);
 /// Trouble that comes this long after the end of the last pause belongs to another outage.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// The spread of probes, as a share of the pause. It keeps many hosts that lost the same relay at the same moment from
@@ -47,7 +48,7 @@ pub struct Breaker {
     /// The pause that begins when the breaker opens next.
     pause: Duration,
     /// The number of logins in a row that were refused.
-    refused_logins: usize,
+    refused_logins: u32,
     /// The end of the last pause, past or to come.
     last_retry_at: Timestamp,
 }
@@ -238,12 +239,15 @@ impl Breaker {
             return std::mem::replace(&mut self.pause, longer);
         }
         // The first time, it may be an outage that happens to begin at the login.
-        let excused = usize::from(fault == RelayFault::LoginUnanswered);
+        let excused = u32::from(fault == RelayFault::LoginUnanswered);
         let number = self.refused_logins;
-        self.refused_logins += 1;
+        self.refused_logins = self.refused_logins.saturating_add(1);
         let Some(number) = number.checked_sub(excused) else { return FIRST_PAUSE };
-        let pause = LOGIN_PAUSES[number.min(LOGIN_PAUSES.len() - 1)];
-        if fault == (RelayFault::Login { for_good: true }) { pause } else { pause.min(LONGEST_PAUSE) }
+        let longest = match fault {
+            RelayFault::Login { for_good: true } => LONGEST_LOGIN_PAUSE,
+            _ => LONGEST_PAUSE,
+        };
+        FIRST_LOGIN_PAUSE.saturating_mul(2_u32.saturating_pow(number)).min(longest)
     }
 
     /// Takes in that a connection has been opened: the relay was reached, proved its identity, and accepted the login.

@@ -20,6 +20,7 @@ use super::channel::Channel;
 use super::dial::Transport;
 use super::dialog::Connection;
 use super::first_flight::FirstFlight;
+use super::login::Login;
 use super::tls::{Protection, TlsClient, Verified};
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use super::verdict::{Judgement, judge};
@@ -28,6 +29,7 @@ use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
 
 /// Opens a session on `stream`, which is connected to `peer` and should lead to `host`. A handshake begins with `flight`.
+/// There is no session without `login`, if there is one.
 pub(crate) async fn open<T: Transport>(
     stream: T,
     peer: Peer,
@@ -35,6 +37,7 @@ pub(crate) async fn open<T: Transport>(
     settings: &config::RelayConfig,
     protection: &Protection,
     flight: &Arc<FirstFlight>,
+    login: Option<&Login>,
 ) -> Result<Connection, Trouble> {
     let hello = match name_for(&stream, &settings.hello) {
         Ok(hello) => hello,
@@ -48,8 +51,8 @@ pub(crate) async fn open<T: Transport>(
         Protection::Implicit(client) => opening.implicit(stream, client).await?,
         Protection::Loopback => opening.loopback(stream).await?,
     };
-    if let Some(auth) = &settings.auth {
-        sasl::authenticate(&mut channel, &offered.auth, auth).await?;
+    if let Some(login) = login {
+        sasl::authenticate(&mut channel, &offered.auth, login).await?;
     }
     Ok(Connection::new(channel, offered, settings))
 }

@@ -27,9 +27,9 @@ pub(super) enum PasswordError {
     NoToken(BadToken),
 }
 
-/// Reads the access token.
-pub(super) async fn token(source: &SecretSource) -> Result<AccessToken, PasswordError> {
-    AccessToken::of(read(source).await?).map_err(PasswordError::NoToken)
+/// Returns the access token that `secret` is.
+pub(super) fn token_of(secret: Secret) -> Result<AccessToken, PasswordError> {
+    AccessToken::of(secret).map_err(PasswordError::NoToken)
 }
 
 /// Reads the secret.

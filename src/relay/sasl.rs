@@ -31,7 +31,7 @@ use rsasl::property::{AuthId, Password};
 use zeroize::Zeroizing;
 
 use super::channel::Channel;
-use super::password;
+use super::login::Login;
 use super::tls::Verified;
 use super::trouble::{Cause, Phase, Trouble};
 use crate::config;
@@ -50,16 +50,16 @@ const MAX_CHALLENGES: usize = 8;
 /// The longest AUTH line (RFC 5321 4.5.3.1.4). If the initial response makes it longer, the response is not included.
 const MAX_LINE_OCTETS: usize = 512;
 
-/// Authenticates with the login `auth`, by one of the mechanisms in `offered`.
+/// Authenticates with `login`, by one of the mechanisms in `offered`.
 pub(crate) async fn authenticate(
     channel: &mut Channel<Verified>,
     offered: &[String],
-    auth: &config::AuthConfig,
+    login: &Login,
 ) -> Result<(), Trouble> {
-    if auth.secret.is_token() {
-        return authenticate_by_token(channel, offered, auth).await;
+    if login.auth.secret.is_token() {
+        return authenticate_by_token(channel, offered, login).await;
     }
-    let exchange = Exchange::new(offered, auth).await;
+    let exchange = Exchange::new(offered, login).await;
     let exchange = exchange.map_err(|words| channel.trouble(Phase::Auth, Cause::Other(words)))?;
     exchange.run(channel).await
 }
@@ -68,14 +68,15 @@ pub(crate) async fn authenticate(
 async fn authenticate_by_token(
     channel: &mut Channel<Verified>,
     offered: &[String],
-    auth: &config::AuthConfig,
+    login: &Login,
 ) -> Result<(), Trouble> {
+    let auth = &login.auth;
     let common = |mechanism: &config::Mechanism| offered.iter().any(|name| name == mechanism.name());
     let Some(mechanism) = allowed(auth).into_iter().find(common) else {
         let words = nothing_in_common(offered, auth);
         return Err(channel.trouble(Phase::Auth, Cause::Other(words)));
     };
-    let token = password::token(&auth.secret).await;
+    let token = login.token().await;
     let token = token.map_err(|error| channel.trouble(Phase::Auth, Cause::Other(error.to_string())))?;
     bearer::authenticate(channel, mechanism, &auth.username, &token).await
 }
@@ -99,7 +100,7 @@ impl SessionCallback for Credentials {
         {
             return Err(SessionError::Boxed(Box::new(BadIterations(count))));
         }
-        request.satisfy::<AuthId>(&self.username)?.satisfy::<Password>(self.secret.expose().as_bytes())?;
+        request.satisfy::<AuthId>(&self.username)?.satisfy::<Password>(self.secret.expose())?;
         Ok(())
     }
 
@@ -151,18 +152,18 @@ impl From<Trouble> for Stop {
 }
 
 impl Exchange {
-    async fn new(offered: &[String], auth: &config::AuthConfig) -> Result<Self, String> {
-        let allowed = allowed(auth);
+    async fn new(offered: &[String], login: &Login) -> Result<Self, String> {
+        let allowed = allowed(&login.auth);
         let common: Vec<&Mechname> = offered
             .iter()
             .filter(|name| allowed.iter().any(|mechanism| mechanism.name() == name.as_str()))
             .filter_map(|name| Mechname::parse(name.as_bytes()).ok())
             .collect();
         if common.is_empty() {
-            return Err(nothing_in_common(offered, auth));
+            return Err(nothing_in_common(offered, &login.auth));
         }
-        let secret = password::read(&auth.secret).await.map_err(|error| error.to_string())?;
-        let credentials = Credentials { username: auth.username.clone(), secret };
+        let secret = login.secret().await.map_err(|error| error.to_string())?;
+        let credentials = Credentials { username: login.auth.username.clone(), secret };
         let session = SASLConfig::builder()
             .with_registry(Registry::with_mechanisms(MECHANISMS))
             .with_callback(credentials)

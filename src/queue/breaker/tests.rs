@@ -44,10 +44,11 @@ fn pauses_double_from_a_second_to_five_minutes() {
 /// A wrong password was once tried as often as a relay that is down, 21 times in the first second.
 #[test]
 fn refused_logins_pause_longer() {
-    assert_eq!(pauses(REFUSED), [60, 300, 900, 1800, 1800]);
-    assert_eq!(pauses(RelayFault::Login { for_good: false }), [60, 300, 300, 300]);
+    assert_eq!(pauses(REFUSED), [60, 120, 240, 480, 960, 1800, 1800]);
+    assert_eq!(pauses::<40>(REFUSED)[5..], [1800; 35], "for as long as it is refused");
+    assert_eq!(pauses(RelayFault::Login { for_good: false }), [60, 120, 240, 300, 300]);
     // A relay that hung up at each wrong password was shown it nine times in ten minutes.
-    assert_eq!(pauses(RelayFault::LoginUnanswered), [1, 60, 300, 300]);
+    assert_eq!(pauses(RelayFault::LoginUnanswered), [1, 60, 120, 240, 300, 300]);
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! The end of a pause after a refused login, where somebody has changed the secret.
+//! The end of a pause after a login that failed, where somebody has changed the secret.
 //!
 //! Promises: while the pause lasts, the secret is read every few seconds, and the owner of the queue is told once when
-//! it is not the refused one any more; nothing is sent to the relay for it. A panic in this ends no watch: it goes on
-//! after a pause, with the secret that was refused.
+//! it is not that of the failed login any more; nothing is sent to the relay for it. A panic in this ends no watch: it goes
+//! on after a pause.
 //!
-//! Not here: how long the pause is (`breaker.rs`), where the secret comes from (`config/`).
+//! Not here: how long the pause is (`breaker.rs`), where the secret comes from (`config/`), and which one was tried
+//! (`relay/login.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
 use super::super::RelayPlace;
@@ -19,22 +19,16 @@ use super::tasks::{Duty, Tasks};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// The fingerprint of the refused secret, once it has been read; `None` in it if the secret cannot be watched.
-type RefusedPrint = Arc<OnceCell<Option<u64>>>;
-
-/// The watch for another secret than the refused one. Its task is aborted when this is dropped.
+/// The watch for another secret than that of the failed login. Its task is aborted when this is dropped.
 pub(super) struct SecretWatch {
     task: AbortHandle,
     relay: RelayPlace,
-    refused: RefusedPrint,
 }
 
 impl SecretWatch {
-    /// Begins to watch; the secret that is found now is the refused one.
+    /// Begins to watch.
     pub(super) fn begin(tasks: &mut Tasks, desk: Arc<DeliveryDesk>, relay: RelayPlace) -> Self {
-        let refused = RefusedPrint::default();
-        let task = tasks.spawn(Duty::SecretWatch, another_secret(desk, relay, refused.clone()));
-        SecretWatch { task, relay, refused }
+        SecretWatch { task: tasks.spawn(Duty::SecretWatch, another_secret(desk, relay)), relay }
     }
 
     /// Returns whether this task is the one that watches.
@@ -44,11 +38,7 @@ impl SecretWatch {
 
     /// Goes on after a panic of its task.
     pub(super) fn go_on(&mut self, tasks: &mut Tasks, desk: Arc<DeliveryDesk>) {
-        let (relay, refused) = (self.relay, self.refused.clone());
-        self.task = tasks.spawn(Duty::SecretWatch, async move {
-            desk.clock.sleep(INTERVAL).await;
-            another_secret(desk, relay, refused).await
-        });
+        self.task = tasks.spawn(Duty::SecretWatch, another_secret(desk, self.relay));
     }
 }
 
@@ -58,15 +48,11 @@ impl Drop for SecretWatch {
     }
 }
 
-/// Returns when the secret is another one than the refused one, or at once if it cannot be watched.
-async fn another_secret(desk: Arc<DeliveryDesk>, relay: RelayPlace, refused: RefusedPrint) -> Option<Event> {
-    let connector = &desk.relay(relay).connector;
-    let refused = (*refused.get_or_init(|| connector.clone().secret_print()).await)?;
+/// Returns when there is another secret for `relay` than that of the last login.
+async fn another_secret(desk: Arc<DeliveryDesk>, relay: RelayPlace) -> Option<Event> {
     loop {
         desk.clock.sleep(INTERVAL).await;
-        // A secret that cannot be read is being written.
-        let print = connector.clone().secret_print().await;
-        if print.is_some_and(|print| print != refused) {
+        if desk.relay(relay).connector.clone().has_another_secret().await {
             return Some(Event::SecretChanged(relay));
         }
     }

@@ -104,7 +104,7 @@ pub(in crate::queue) enum Event {
     Became { id: QueueId, disposition: Disposition },
     /// A connection has ended, because of this trouble if there was any.
     Ended { connection: ConnectionId, trouble: Option<Trouble> },
-    /// The secret for the login at this relay is not the refused one any more.
+    /// The secret for the login at this relay is not that of the last login any more.
     SecretChanged(RelayPlace),
     /// An operator wants everything to be tried.
     ProbeNow,
@@ -153,7 +153,7 @@ pub(in crate::queue) enum Effect {
     QueueAnswer(QueueAnswer),
     /// Find out, by way of this message, when the spool records again. [`Event::Recordable`] follows.
     AwaitRecording(QueueId),
-    /// Watch for another secret than the one that this relay has refused, until [`Effect::ForgetSecret`].
+    /// Watch for another secret than that of the last login at this relay, until [`Effect::ForgetSecret`].
     /// [`Event::SecretChanged`] follows.
     WatchSecret(RelayPlace),
     /// Stop watching for another secret for this relay.

@@ -15,7 +15,7 @@ use super::super::breaker::{Consequence, RelayFault};
 use super::super::suspects::Blame;
 use super::{AtRelay, Effect, LogLine};
 use crate::queue_id::QueueId;
-use crate::relay::Trouble;
+use crate::relay::{Phase, Trouble};
 
 impl AtRelay<'_> {
     pub(super) fn answered(&mut self, connection: ConnectionId) {
@@ -87,9 +87,10 @@ impl AtRelay<'_> {
             Consequence::Unremarkable => self.shared.log(LogLine::RelayTrouble(trouble.clone())),
         }
         self.follow_breaker();
-        let is_locked_out = self.relay.breaker.is_locked_out();
+        // A secret that cannot be read is watched as well: it may be on its way.
+        let is_of_login = self.relay.breaker.is_locked_out() || trouble.phase == Phase::Auth;
         let place = self.relay.place;
-        self.shared.effects.push(if is_locked_out {
+        self.shared.effects.push(if is_of_login {
             Effect::WatchSecret(place)
         } else {
             Effect::ForgetSecret(place)

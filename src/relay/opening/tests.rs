@@ -40,7 +40,8 @@ async fn ended(
     let peer = Peer { name: "mx.example".into(), address: address.parse().unwrap(), tls: None };
     let opening = async {
         let flight = FirstFlight::new(KeyExchange::PostQuantum);
-        let opened = open(near, peer, host, settings, &protection, &flight).await;
+        let login = settings.auth.clone().map(Login::new);
+        let opened = open(near, peer, host, settings, &protection, &flight, login.as_ref()).await;
         opened.map(|connection| connection.peer().clone()).map_err(|trouble| trouble.to_string())
     };
     let serving = async {
@@ -205,7 +206,7 @@ async fn a_stalled_handshake_times_out() {
         let (near, _far) = wire("192.0.2.5:465");
         let peer = Peer { name: "mx.example".into(), address: "192.0.2.5:465".parse().unwrap(), tls: None };
         let flight = FirstFlight::new(key_exchange);
-        let opened = open(near, peer, &settings.hosts[0], &settings, &protection, &flight).await;
+        let opened = open(near, peer, &settings.hosts[0], &settings, &protection, &flight, None).await;
         let Err(Trouble { phase: Phase::Tls, cause: Cause::TimedOut(limit), .. }) = opened else { panic!() };
         assert_eq!(limit, expected);
     }

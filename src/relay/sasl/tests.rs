@@ -152,14 +152,15 @@ async fn ask(relay: &mut Server<DuplexStream>, challenge: &str) -> String {
 
 /// A user whose password is in a file; the file goes with the value.
 struct User {
-    auth: config::AuthConfig,
+    login: Login,
     _file: tempfile::NamedTempFile,
 }
 
 fn user(password: &str, mechanisms: Option<Vec<config::Mechanism>>) -> User {
     let file = authority::file(password);
     let secret = SecretSource::File(file.path().into());
-    User { auth: config::AuthConfig { username: USER.into(), secret, mechanisms }, _file: file }
+    let auth = config::AuthConfig { username: USER.into(), secret, mechanisms };
+    User { login: Login::new(auth), _file: file }
 }
 
 fn offers(names: &str) -> Vec<String> {
@@ -180,11 +181,11 @@ async fn authenticated(
     let (mut channel, far) = channel();
     let offered = offers(offered);
     let (result, heard) =
-        tokio::join!(authenticate(&mut channel, &offered, &user.auth), serve(far, iterations, twist));
+        tokio::join!(authenticate(&mut channel, &offered, &user.login), serve(far, iterations, twist));
     let result = result.map_err(|trouble| {
         assert_eq!(trouble.phase, Phase::Auth);
         let words = trouble.to_string();
-        assert!(!words.contains(user.auth.username.as_str()) && !words.contains(PASSWORD), "{words}");
+        assert!(!words.contains(user.login.auth.username.as_str()) && !words.contains(PASSWORD), "{words}");
         words.strip_prefix("mx.example.net[192.0.2.5]:587: AUTH: ").unwrap().to_owned()
     });
     (result, heard)
@@ -235,10 +236,9 @@ async fn the_best_common_mechanism_is_taken() {
 /// Nothing is sent, and the secret is not even read.
 #[tokio::test]
 async fn nothing_in_common_tells_both_sides() {
-    let unreadable = |mechanisms| config::AuthConfig {
-        username: USER.into(),
-        secret: SecretSource::File("/nowhere/secret".into()),
-        mechanisms,
+    let unreadable = |mechanisms| {
+        let secret = SecretSource::File("/nowhere/secret".into());
+        Login::new(config::AuthConfig { username: USER.into(), secret, mechanisms })
     };
     let cases = [
         (
@@ -266,8 +266,8 @@ async fn nothing_in_common_tells_both_sides() {
 async fn an_unreadable_secret_sends_nothing() {
     let (mut channel, far) = channel();
     let secret = SecretSource::File("/nowhere/secret".into());
-    let auth = config::AuthConfig { username: USER.into(), secret, mechanisms: None };
-    assert_eq!(authenticate(&mut channel, &offers("PLAIN"), &auth).await.unwrap_err().phase, Phase::Auth);
+    let login = Login::new(config::AuthConfig { username: USER.into(), secret, mechanisms: None });
+    assert_eq!(authenticate(&mut channel, &offers("PLAIN"), &login).await.unwrap_err().phase, Phase::Auth);
     drop(channel);
     assert_eq!(play(far, "").await, "");
 }
@@ -294,7 +294,7 @@ async fn a_refused_proof_is_a_refused_password() {
     for mechanism in &all()[..3] {
         let (mut channel, far) = channel();
         let (user, offered) = (user(PASSWORD, None), offers(mechanism));
-        let refused = authenticate(&mut channel, &offered, &user.auth);
+        let refused = authenticate(&mut channel, &offered, &user.login);
         let (result, _) = tokio::join!(refused, serve(far, 4096, Twist::RefusedProof));
         let words = result.unwrap_err().to_string();
         assert!(words.ends_with(&format!("AUTH: {mechanism}: user or password refused")), "{words}");
@@ -362,7 +362,7 @@ async fn relays_out_of_order() {
             relay.play(script).await;
         };
         let authenticating = async {
-            let trouble = authenticate(&mut channel, &offered, &user.auth).await.unwrap_err();
+            let trouble = authenticate(&mut channel, &offered, &user.login).await.unwrap_err();
             drop(channel);
             trouble.to_string()
         };
@@ -384,7 +384,7 @@ async fn a_long_initial_response_has_a_line_of_its_own() {
         relay.say("235 ok").await;
         line
     };
-    let (result, line) = tokio::join!(authenticate(&mut channel, &offered, &user.auth), relaying);
+    let (result, line) = tokio::join!(authenticate(&mut channel, &offered, &user.login), relaying);
     result.unwrap();
     assert!(line.len() > 800 && line.starts_with("AHVzZXIAcHBw"), "{line}");
 }

@@ -20,8 +20,14 @@ fn a_wrong_password_is_tried_a_few_times_in_ten_minutes() {
     world.pass(SECOND * 10);
     assert_eq!(world.begun.len(), 1, "in ten seconds");
     world.pass(MINUTE * 10);
-    // After 1 and after 5 minutes, each spread by a quarter.
-    assert_eq!(world.begun.len(), 3, "{:?}", world.begun);
+    // After 1, 2 and 4 minutes, each spread by a quarter.
+    assert_eq!(world.begun.len(), 4, "{:?}", world.begun);
+    let tries = |world: &World| world.begun.len();
+    world.pass(MINUTE * 50);
+    assert!(tries(&world) <= 7, "in the first hour: {:?}", world.begun);
+    let before = tries(&world);
+    world.pass(MINUTE * 60 * 10);
+    assert!((16..=27).contains(&(tries(&world) - before)), "in ten more hours: {:?}", world.begun);
     let LogLine::RelayPaused { trouble, live: 100, is_new: true, .. } = &world.lines[0] else {
         panic!("{:?}", world.lines)
     };

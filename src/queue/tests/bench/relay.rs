@@ -76,7 +76,7 @@ pub(in crate::queue::tests) struct TestRelay {
     habit: Mutex<Does>,
     /// It always does this with single messages.
     with: Mutex<HashMap<QueueId, Does>>,
-    secret: Mutex<u64>,
+    has_another_secret: Mutex<bool>,
     seen: Mutex<Vec<Seen>>,
     /// The messages whose final dot was written, and the recipients for whom the relay has a copy by that.
     dots: Mutex<Vec<(QueueId, Vec<usize>)>>,
@@ -96,7 +96,7 @@ impl TestRelay {
             script: Mutex::default(),
             habit: Mutex::new(Does::Says(vec!["250 2.0.0 ok"])),
             with: Mutex::default(),
-            secret: Mutex::default(),
+            has_another_secret: Mutex::default(),
             seen: Mutex::default(),
             dots: Mutex::default(),
             marks_asked: Mutex::default(),
@@ -134,7 +134,7 @@ impl TestRelay {
 
     /// Puts another secret where ours is read.
     pub(in crate::queue::tests) fn change_secret(&self) {
-        *self.secret.lock().unwrap() += 1;
+        *self.has_another_secret.lock().unwrap() = true;
     }
 
     pub(in crate::queue::tests) fn seen(&self) -> Vec<Seen> {
@@ -308,7 +308,7 @@ impl Connector for TestRelay {
         Box::pin(async move { self.serve(link).await })
     }
 
-    fn secret_print(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>> {
-        Box::pin(async move { Some(*self.secret.lock().unwrap()) })
+    fn has_another_secret(self: Arc<Self>) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        Box::pin(async move { *self.has_another_secret.lock().unwrap() })
     }
 }

@@ -1,0 +1,107 @@
+//! Our login at one relay, and what is remembered of it.
+//!
+//! Promises: the secret is read anew for each login, so that a rotated one is used without a restart; a secret that differs
+//! from that of the last login is noticed without sending anything to the relay. What is remembered is forgotten with the
+//! [`Relay`](super::Relay), at a reload and at the end.
+//!
+//! Not here: reading the secret (`password.rs`), the proof to the relay (`sasl.rs`), how long a refused login waits
+//! (`queue/breaker.rs`).
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+
+use super::password::{self, PasswordError};
+use crate::config::AuthConfig;
+use crate::oauth::AccessToken;
+use crate::secret::Secret;
+
+/// Our login at one relay.
+pub(super) struct Login {
+    pub(super) auth: AuthConfig,
+    /// A hash with random keys for each run, so that its result tells nothing about a secret.
+    prints: RandomState,
+    /// The print of the secret of the last login; `None` if there was no login yet, or its secret could not be read.
+    last: Mutex<Option<u64>>,
+}
+
+impl Login {
+    pub(super) fn new(auth: AuthConfig) -> Self {
+        Login { auth, prints: RandomState::new(), last: Mutex::default() }
+    }
+
+    /// Reads the secret for a login.
+    pub(super) async fn secret(&self) -> Result<Secret, PasswordError> {
+        let secret = password::read(&self.auth.secret).await;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            secret.as_ref().ok().map(|secret| self.print(secret));
+        secret
+    }
+
+    /// Reads the access token for a login.
+    pub(super) async fn token(&self) -> Result<AccessToken, PasswordError> {
+        password::token_of(self.secret().await?)
+    }
+
+    /// Returns whether there is a secret now, and it is another one than that of the last login. A command that prints the
+    /// secret is not run for this: it may ask somebody, or be counted.
+    pub(super) async fn has_another_secret(&self) -> bool {
+        if self.auth.secret.command().is_some() {
+            return false;
+        }
+        // A secret that cannot be read is being written.
+        let Ok(secret) = password::read(&self.auth.secret).await else { return false };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) != Some(self.print(&secret))
+    }
+
+    fn print(&self, secret: &Secret) -> u64 {
+        self.prints.hash_one(secret.expose())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::SecretSource;
+
+    fn login(secret: SecretSource) -> Login {
+        Login::new(AuthConfig { username: "user".into(), secret, mechanisms: None })
+    }
+
+    /// A password that was mended while the relay took its time to refuse the old one was taken for the refused one, and
+    /// waited for the end of the pause.
+    #[tokio::test]
+    async fn another_secret_is_one_that_was_not_tried() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        let login = login(SecretSource::File(path.clone()));
+        let write = |text: &str| {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        };
+        assert!(login.secret().await.is_err());
+        assert!(!login.has_another_secret().await, "still none");
+        write("one\n");
+        assert!(login.has_another_secret().await, "one at last");
+        login.secret().await.unwrap();
+        assert!(!login.has_another_secret().await, "the same");
+        write("one");
+        assert!(!login.has_another_secret().await, "the same, without its line break");
+        write("two");
+        assert!(login.has_another_secret().await, "another one");
+        write("");
+        assert!(!login.has_another_secret().await, "it is being written");
+        fs::remove_file(&path).unwrap();
+        assert!(!login.has_another_secret().await, "it is being replaced");
+    }
+
+    #[tokio::test]
+    async fn a_command_is_not_run_to_look_at_the_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let mark = directory.path().join("mark");
+        let words = ["/bin/sh", "-c", &format!("touch {}; echo two", mark.display())].map(String::from);
+        assert!(!login(SecretSource::Command(words.to_vec())).has_another_secret().await);
+        assert!(!mark.exists());
+    }
+}
