@@ -102,7 +102,7 @@ fn write_secret(path: &Path, secret: Option<&Secret>) -> Result<(), Failure> {
     };
     // The service's user reads it; where there is none yet, who runs the daemon may be anybody.
     let owner = ServiceUser::of_host().map(|user| user.uid());
-    write_new_for(owner, path, format!("{}\n", secret.expose()).as_bytes(), 0o600)
+    write_new_for(owner, path, &[secret.expose(), b"\n"].concat(), 0o600)
 }
 
 /// Creates the file; it is on stable storage when this returns.

@@ -304,7 +304,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(options.address.to_string(), "[::1]:0");
-        assert_eq!((options.users[0].name.as_str(), options.users[0].password.expose()), ("a", "b:c"));
+        assert_eq!((options.users[0].name.as_str(), options.users[0].password.text()), ("a", Some("b:c")));
         assert_eq!((options.users.len(), options.faults.len()), (2, 2));
         assert_eq!(
             options.limits,

@@ -11,6 +11,7 @@ use super::draft::ConfigDraft;
 use super::location::{ImportError, SourceLocation};
 use super::render::render;
 use crate::config::{Config, Environment};
+use crate::secret::Secret;
 
 impl ConfigDraft {
     /// Returns the text of the file. `start` is the location of an error if there is no relayhost.
@@ -71,7 +72,7 @@ impl ConfigDraft {
     fn hide_secrets(&mut self) {
         let hidden = &self.hidden;
         let holds_one = |text: &str| {
-            hidden.iter().any(|secret| !secret.expose().is_empty() && text.contains(secret.expose()))
+            hidden.iter().filter_map(Secret::text).any(|secret| !secret.is_empty() && text.contains(secret))
         };
         let of_keys = self.groups.iter_mut().flatten().flat_map(|key| &mut key.from);
         let of_remarks = self.remarks.iter_mut().filter_map(|remark| remark.about.as_mut());

@@ -291,11 +291,11 @@ mod tests {
         ] {
             let remote = read(line).unwrap();
             assert_eq!((remote.username.as_deref(), remote.left.len()), (Some("me"), 0), "{line}");
-            assert_eq!(remote.password.unwrap().expose(), password, "{line}");
+            assert_eq!(remote.password.unwrap().text(), Some(password), "{line}");
         }
         let remote = read("a smtp --user=me --pass=hunter2=x --insecure").unwrap();
         assert_eq!(remote.username.as_deref(), Some("me"));
-        assert_eq!(remote.password.unwrap().expose(), "hunter2=x");
+        assert_eq!(remote.password.unwrap().text(), Some("hunter2=x"));
         assert_eq!(remote.left, ["insecure"]);
     }
 

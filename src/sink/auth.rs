@@ -150,11 +150,10 @@ struct KnownUser {
 
 impl KnownUser {
     fn new(user: &SinkUser) -> Result<Self, String> {
-        let scram = [
-            ScramKeys::derive(&SHA1, user.password.expose())?,
-            ScramKeys::derive(&SHA256, user.password.expose())?,
-            ScramKeys::derive(&SHA512, user.password.expose())?,
-        ];
+        // The command line gives text.
+        let password = user.password.prepared().unwrap_or_else(|| user.password.clone());
+        let derive = |hash| ScramKeys::derive(hash, password.expose());
+        let scram = [derive(&SHA1)?, derive(&SHA256)?, derive(&SHA512)?];
         Ok(KnownUser { user: user.clone(), scram })
     }
 }
@@ -195,13 +194,13 @@ struct ScramKeys {
 }
 
 impl ScramKeys {
-    fn derive(hash: &'static Hash, password: &str) -> Result<Self, String> {
+    fn derive(hash: &'static Hash, password: &[u8]) -> Result<Self, String> {
         let mut salt = [0; 16];
         aws_lc_rs::rand::fill(&mut salt).map_err(|_| "no random numbers to be had".to_owned())?;
         let mut salted = vec![0; hash.digest.output_len()];
         // 4096 is not zero.
         let iterations = std::num::NonZeroU32::new(ITERATIONS).unwrap_or(std::num::NonZeroU32::MIN);
-        pbkdf2::derive(*hash.pbkdf2, iterations, &salt, password.as_bytes(), &mut salted);
+        pbkdf2::derive(*hash.pbkdf2, iterations, &salt, password, &mut salted);
         let key = hmac::Key::new(*hash.hmac, &salted);
         let client_key = hmac::sign(&key, b"Client Key");
         Ok(ScramKeys {
@@ -256,7 +255,7 @@ impl SessionCallback for Verifier {
             context.get_ref::<AuthzId>().is_some_and(|other| !other.is_empty() && other != known.user.name);
         // Where SCRAM asks, the proof was checked before.
         let proven = session.mechanism().mechanism.as_str().starts_with("SCRAM-")
-            || context.get_ref::<Password>() == Some(known.user.password.expose().as_bytes());
+            || context.get_ref::<Password>() == Some(known.user.password.expose());
         if proven && !for_another {
             validate.finalize::<Proven>(known.user.name.clone());
         }

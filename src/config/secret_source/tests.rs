@@ -57,6 +57,25 @@ fn the_mode_that_counts_is_that_of_the_file_behind_a_link() {
     ));
 }
 
+/// Kubernetes mounts a secret so, and exchanges `..data` when it rotates it.
+#[test]
+fn a_secret_behind_the_links_of_a_mount_is_read_and_rotated() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("..data");
+    for (version, password) in [("..2026_01", "old"), ("..2026_02", "new")] {
+        fs::create_dir(directory.path().join(version)).unwrap();
+        file(&directory, &format!("{version}/password"), format!("{password}\n"), 0o440);
+        let next = directory.path().join("..data_tmp");
+        symlink(version, &next).unwrap();
+        fs::rename(&next, &data).unwrap();
+        if version == "..2026_01" {
+            symlink("..data/password", directory.path().join("password")).unwrap();
+        }
+        let read = SecretFile::at(&directory.path().join("password")).read().unwrap();
+        assert_eq!(read.text(), Some(password));
+    }
+}
+
 #[test]
 fn what_is_no_file_is_refused_and_never_waited_for() {
     let directory = TempDir::new().unwrap();
@@ -83,7 +102,7 @@ fn a_credential_lies_in_the_directory_that_systemd_names() {
     // systemd's ACL shows as a group that may read.
     file(&directory, "relay", "hunter2\n", 0o440);
     let credential = SecretFile::in_directory(Some(directory.path().into()), "relay").unwrap();
-    assert_eq!(credential.read().unwrap().expose(), "hunter2");
+    assert_eq!(credential.read().unwrap().text(), Some("hunter2"));
     fs::set_permissions(&credential.path, PermissionsExt::from_mode(0o444)).unwrap();
     assert!(matches!(credential.read(), Err(SecretError::File(_, OpenFault::OpenToOthers { .. }))));
     let error = SecretFile::in_directory(None, "relay").unwrap_err().to_string();

@@ -169,7 +169,7 @@ fn read(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<PasswordT
 fn set(source: &PostfixSource<'_>, credential: Credential, draft: &mut ConfigDraft) {
     let Credential { location, username, secret } = credential;
     let mut key = DraftKey::new("auth.username", username.as_str(), source.parameters.cited(&[MAPS]));
-    if secret.expose() == username {
+    if secret.text() == Some(&username) {
         // Some providers have one token for both.
         key = key
             .advised(

@@ -11,7 +11,7 @@ fn shell(script: &str) -> SecretSource {
 }
 
 async fn exposed(source: &SecretSource) -> Result<String, String> {
-    read(source).await.map(|secret| secret.expose().into()).map_err(|error| error.to_string())
+    read(source).await.map(|secret| secret.text().unwrap().into()).map_err(|error| error.to_string())
 }
 
 #[tokio::test]

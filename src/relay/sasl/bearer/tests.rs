@@ -1,6 +1,6 @@
 use super::super::super::testing::authority::file;
 use super::super::super::testing::{peer, wire};
-use super::super::authenticate;
+use super::super::{Login, authenticate};
 use super::*;
 use crate::config::{AuthConfig, SecretSource, Timeouts, TokenSource};
 use crate::far_end::server::Server;
@@ -10,13 +10,13 @@ use crate::far_end::server::Server;
 async fn ended(offered: &str, token: &str, script: &str) -> (Result<(), String>, String) {
     let file = file(token);
     let secret = SecretSource::Token(TokenSource::File(file.path().into()));
-    let auth = AuthConfig { username: "ann@example.com".into(), secret, mechanisms: None };
+    let login = Login::new(AuthConfig { username: "ann@example.com".into(), secret, mechanisms: None });
     let offered: Vec<String> = offered.split_whitespace().map(String::from).collect();
     let (near, far) = wire("192.0.2.5:587");
     let mut channel = Channel::new(Verified::assumed(near), peer(), Timeouts::default());
     let mut relay = Server::over(far);
     let authenticating = async {
-        let result = authenticate(&mut channel, &offered, &auth).await;
+        let result = authenticate(&mut channel, &offered, &login).await;
         drop(channel);
         result.map_err(|trouble| {
             let words = trouble.to_string();
