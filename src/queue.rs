@@ -36,6 +36,7 @@ mod learned_rate;
 mod link;
 mod null_sender;
 mod owner;
+mod part_limits;
 mod rate;
 mod recording;
 mod reducer;
@@ -76,6 +77,7 @@ use desk::DeliveryDesk;
 pub use link::QueueLink;
 use null_sender::NullSubstitutes;
 use owner::{Executor, Owner};
+use part_limits::PartLimits;
 use reducer::{Event, QueueAnswer, QueuePolicy, Reducer, RelayPolicy};
 use refusals::RefusalRule;
 use roster::Member;
@@ -143,6 +145,8 @@ pub struct RelaySettings {
     pub max_connections: NonZeroUsize,
     /// The number of recipients that one transaction may have.
     pub recipients_per_message: NonZeroUsize,
+    /// The number of domains that the recipients of one transaction may have; `None` for any number.
+    pub domains_per_message: Option<NonZeroUsize>,
     /// The rates that all connections to the relay together keep.
     pub rates: Vec<config::Rate>,
     /// The client that opens connections to the relay.
@@ -161,6 +165,7 @@ impl RelaySettings {
         RelaySettings {
             max_connections: relay.max_connections,
             recipients_per_message: relay.recipients_per_message,
+            domains_per_message: relay.domains_per_message,
             rates: relay.rates.clone(),
             connector,
             refusals: RefusalRule::of(relay, queue),
@@ -172,6 +177,10 @@ impl RelaySettings {
     fn policy(&self, spool: &Spool) -> RelayPolicy {
         RelayPolicy {
             max_connections: self.max_connections.get(),
+            parts: PartLimits {
+                recipients: self.recipients_per_message.get(),
+                domains: self.domains_per_message.map(NonZeroUsize::get),
+            },
             rates: self.rates.clone(),
             rates_record: spool.noted_rates(&self.refusals.relay),
             has_taken: spool.knows_relay(&self.refusals.relay),
@@ -317,6 +326,8 @@ struct RelayPlace(usize);
 struct Taken {
     id: QueueId,
     member: Member,
+    /// What one of its transactions may hold.
+    limits: PartLimits,
 }
 
 /// A message to the owner of the queue.

@@ -231,6 +231,7 @@ fn everything(config: &Config) {
     assert_eq!(config.queue.delay_warning, None);
     assert_eq!(config.queue.min_free_space, 1 << 30);
     assert_eq!(config.relay.idle, Duration::ZERO);
+    assert_eq!(config.relay.domains_per_message.map(|most| most.get()), Some(2));
     let rates: Vec<String> = config.relay.rates.iter().map(ToString::to_string).collect();
     assert_eq!((rates.join(" "), default.relay.rates.len()), ("14/s 10000/day".into(), 0));
     assert_eq!(

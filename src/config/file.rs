@@ -102,6 +102,7 @@ table! {
         max_connections: Key<PositiveCount>,
         messages_per_connection: Key<PositiveCount>,
         recipients_per_message: Key<PositiveCount>,
+        domains_per_message: Key<PositiveCount>,
         rate: Keys<Rate>,
         connection_age: Key<OrOff<PositiveDuration>>,
         pipelining: Key<Pipelining>,

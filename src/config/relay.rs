@@ -51,6 +51,8 @@ pub struct RelayConfig {
     pub messages_per_connection: NonZeroUsize,
     /// The most recipients of one transaction. A message with more is sent in several transactions.
     pub recipients_per_message: NonZeroUsize,
+    /// The most domains of recipients of one transaction; `None` for any number.
+    pub domains_per_message: Option<NonZeroUsize>,
     /// The rates that all connections together keep, at most one for each period.
     pub rates: Vec<Rate>,
     /// The age at which a connection is closed after the message at hand; `None` for never.
@@ -183,6 +185,7 @@ impl RelayConfig {
                 MESSAGES_PER_CONNECTION,
             ),
             recipients_per_message: PositiveCount::or(&relay.recipients_per_message, RECIPIENTS_PER_MESSAGE),
+            domains_per_message: given(&relay.domains_per_message).map(|count| count.to_usize()),
             rates: rates_of(&relay.rate)?,
             connection_age: match given(&relay.connection_age) {
                 None => Some(CONNECTION_AGE),

@@ -5,13 +5,14 @@
 //!
 //! Pure. Not here: the dialogue (`link.rs`), the meaning of a report for the message (`settlement/result.rs`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::Taken;
 use super::clock::Moment;
+use super::part_limits::PartLimits;
 use super::reducer::Disposition;
 use super::roster::Member;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
@@ -40,6 +41,8 @@ pub(super) struct Attempt {
     pub(super) replies: Replies,
     /// The recipients whose transaction is still to come. Those that were never asked about come first.
     pub(super) rest: VecDeque<usize>,
+    /// What the next transaction may hold.
+    pub(super) limits: PartLimits,
     /// The result of the transactions of this attempt so far.
     pub(super) earlier: Option<AttemptResult>,
 }
@@ -63,7 +66,7 @@ pub(super) struct Part {
 impl Attempt {
     /// Begins an attempt for a message that is taken at this time; the relay gets the reverse-path `told`.
     pub(super) fn new(taken: Taken, message: OnSpool, told: ReversePath, now: Moment) -> Self {
-        let Taken { id, member } = taken;
+        let Taken { id, member, limits } = taken;
         let OnSpool { envelope, arrived, ledger, replies } = message;
         let (asked, unasked): (Vec<usize>, Vec<usize>) =
             ledger.open().partition(|index| replies.of(*index).is_some());
@@ -80,32 +83,55 @@ impl Attempt {
             ledger,
             replies,
             rest: unasked.into_iter().chain(asked).collect(),
+            limits,
             earlier: None,
         }
     }
 
-    /// Takes out the recipients of the next transaction, which may be this many.
-    pub(super) fn next_part(&mut self, most_recipients: usize) -> Part {
-        let part = self.rest.drain(..most_recipients.min(self.rest.len()));
-        let known = |index: usize| Some((index, self.envelope.recipients.get(index)?.clone()));
-        let recipients: Vec<(usize, Recipient)> = part.filter_map(known).collect();
+    /// Takes out the recipients of the next transaction: the first ones, and of those behind them the ones that its
+    /// limits leave room for.
+    pub(super) fn next_part(&mut self) -> Part {
+        let (mut recipients, mut domains) = (Vec::new(), BTreeSet::new());
+        let mut left = VecDeque::new();
+        for index in std::mem::take(&mut self.rest) {
+            let Some(recipient) = self.envelope.recipients.get(index) else { continue };
+            let domain = recipient.address.domain().unwrap_or_default().to_ascii_lowercase();
+            let is_another = !domains.contains(&domain);
+            let has_room = recipients.len() < self.limits.recipients
+                && !(is_another && self.limits.domains.is_some_and(|most| domains.len() >= most));
+            if has_room {
+                recipients.push((index, recipient.clone()));
+                domains.insert(domain);
+            } else {
+                left.push_back(index);
+            }
+        }
+        self.rest = left;
         let needs_smtputf8 = self.told.mailbox().is_some_and(Address::needs_smtputf8)
             || recipients.iter().any(|(_, recipient)| recipient.address.needs_smtputf8());
         Part { recipients, needs_smtputf8 }
     }
 
-    /// Puts back the recipients that go in a further transaction. If they were too many for this one, returns how many
-    /// the relay takes.
-    pub(super) fn put_back(&mut self, report: &mut Report) -> Option<usize> {
+    /// Puts back the recipients that go in a further transaction. If they were too many for this one, or in too many
+    /// domains, returns the limits that the relay has shown.
+    pub(super) fn put_back(&mut self, report: &mut Report) -> Option<PartLimits> {
+        let goes_again =
+            |verdict| matches!(verdict, Verdict::TooMany | Verdict::TooManyDomains | Verdict::WithoutDsn);
         let (again, told): (Vec<_>, Vec<_>) = std::mem::take(&mut report.recipients)
             .into_iter()
-            .partition(|recipient| matches!(recipient.verdict, Verdict::TooMany | Verdict::WithoutDsn));
-        let is_full = again.iter().any(|recipient| recipient.verdict == Verdict::TooMany);
+            .partition(|recipient| goes_again(recipient.verdict));
+        let has = |verdict| again.iter().any(|recipient| recipient.verdict == verdict);
+        let before = self.limits;
+        if has(Verdict::TooManyDomains) {
+            self.limits.domains = Some(1);
+        } else if has(Verdict::TooMany) && !told.is_empty() {
+            self.limits.recipients = self.limits.recipients.min(told.len());
+        }
         for recipient in again.iter().rev() {
             self.rest.push_front(recipient.index);
         }
         report.recipients = told;
-        (is_full && !report.recipients.is_empty()).then_some(report.recipients.len())
+        (self.limits != before).then_some(self.limits)
     }
 
     /// Takes in the result of one transaction, which others are to follow.

@@ -27,9 +27,8 @@ use super::desk::DeliveryDesk;
 use super::hearing::{Hearing, Hears, breaks_off};
 use super::reducer::{Disposition, Event, QueueAnswer};
 use super::refusals::Ruling;
-use super::roster::Member;
 use super::settlement::{Settlement, Settling, record_part};
-use super::{ConnectionId, OwnerInput, RelayPlace, Taken};
+use super::{ConnectionId, OwnerInput, Taken};
 use crate::envelope::Envelope;
 use crate::log;
 use crate::queue_id::QueueId;
@@ -45,14 +44,11 @@ pub struct QueueLink {
     attempts: HashMap<QueueId, Attempt>,
     /// The messages in `attempts` for which a further transaction is to follow.
     unfinished: VecDeque<QueueId>,
-    /// The number of recipients that the relay takes in one transaction, as far as is known.
-    most_recipients: usize,
 }
 
 impl QueueLink {
-    pub(super) fn new(desk: Arc<DeliveryDesk>, connection: ConnectionId, relay: RelayPlace) -> Self {
-        let most_recipients = desk.relay(relay).recipients_per_message.get();
-        QueueLink { desk, connection, attempts: HashMap::new(), unfinished: VecDeque::new(), most_recipients }
+    pub(super) fn new(desk: Arc<DeliveryDesk>, connection: ConnectionId) -> Self {
+        QueueLink { desk, connection, attempts: HashMap::new(), unfinished: VecDeque::new() }
     }
 
     /// Asks for the next message, and waits up to `patience` for it; with no patience, returns one only if it is ready
@@ -74,7 +70,7 @@ impl QueueLink {
 
     /// Reads the message from the spool; returns `None` if it cannot be read.
     async fn open(&mut self, taken: Taken) -> Option<Transaction> {
-        let Taken { id, member } = taken;
+        let Taken { id, .. } = taken;
         let spool = self.desk.spool.clone();
         let stored = match spool.read_at_once(id) {
             Some(stored) => Ok(Ok(stored)),
@@ -82,7 +78,7 @@ impl QueueLink {
             None => spawn_blocking(move || spool.read(id)).await,
         };
         match stored {
-            Ok(Ok(stored)) => Some(self.begin(id, member, stored)),
+            Ok(Ok(stored)) => Some(self.begin(taken, stored)),
             Ok(Err(error)) => {
                 self.pass_over(id, &error);
                 None
@@ -94,13 +90,14 @@ impl QueueLink {
         }
     }
 
-    fn begin(&mut self, id: QueueId, member: Member, stored: Stored) -> Transaction {
+    fn begin(&mut self, taken: Taken, stored: Stored) -> Transaction {
+        let id = taken.id;
         let Stored { envelope, arrived, ledger, content, content_len, replies, .. } = stored;
         let told = self.desk.null_sender.told(id, &envelope);
         let message = OnSpool { envelope, arrived, ledger, replies };
-        let attempt = Attempt::new(Taken { id, member }, message, told, self.desk.clock.moment());
+        let attempt = Attempt::new(taken, message, told, self.desk.clock.moment());
         let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();
-        transaction(attempt, self.most_recipients, content, content_len)
+        transaction(attempt, content, content_len)
     }
 
     /// Waits until a further transaction may begin by the rates. Returns whether it may: not if that would take too long.
@@ -122,7 +119,7 @@ impl QueueLink {
         let stored = spawn_blocking(move || spool.peek(id)).await;
         let attempt = self.attempts.get_mut(&id)?;
         if let Ok(Ok(Stored { content, content_len, .. })) = stored {
-            return Some(transaction(attempt, self.most_recipients, content, content_len));
+            return Some(transaction(attempt, content, content_len));
         }
         // The next attempt logs the reason.
         self.settle_parts(id);
@@ -234,8 +231,8 @@ impl Work for QueueLink {
         let (mut report, ruling) = self.hear(attempt, report).await;
         let breaks_off = breaks_off(&report, ruling);
         let Some(mut attempt) = self.attempts.remove(&id) else { return };
-        if let Some(most) = attempt.put_back(&mut report) {
-            self.most_recipients = self.most_recipients.min(most);
+        if let Some(limits) = attempt.put_back(&mut report) {
+            self.desk.queue.tell(Event::ShownLimits { connection: self.connection, limits });
         }
         let said = AttemptResult::of(&attempt, report, ruling, &self.desk.terms());
         said.log(&attempt);
@@ -270,14 +267,9 @@ impl Drop for QueueLink {
     }
 }
 
-/// Returns the next transaction of `attempt`, with at most this many of its recipients.
-fn transaction(
-    attempt: &mut Attempt,
-    most_recipients: usize,
-    content: StoredContent,
-    size: u64,
-) -> Transaction {
-    let Part { recipients, needs_smtputf8 } = attempt.next_part(most_recipients);
+/// Returns the next transaction of `attempt`, with as many of its recipients as one may have.
+fn transaction(attempt: &mut Attempt, content: StoredContent, size: u64) -> Transaction {
+    let Part { recipients, needs_smtputf8 } = attempt.next_part();
     let Envelope { ret, envid, body, .. } = &attempt.envelope;
     Transaction {
         id: attempt.id,

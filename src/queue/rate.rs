@@ -33,11 +33,11 @@ const AHEAD: u32 = 4;
 
 /// All rates of one relay.
 #[derive(Debug, Default)]
-pub(super) struct Rates(Vec<Bucket>);
+pub(super) struct Rates(Vec<RateBucket>);
 
 /// One rate.
 #[derive(Debug)]
-struct Bucket {
+struct RateBucket {
     rate: Rate,
     /// The time in which one more message fits in.
     interval: Duration,
@@ -53,14 +53,14 @@ impl Rates {
     /// Returns the buckets of these rates at `now`, as `record` remembers them: what [`Rates::record`] returned in an
     /// earlier run, perhaps for other rates. A bucket that it does not know is full.
     pub(super) fn new(rates: &[Rate], record: &str, now: Moment) -> Self {
-        Rates(rates.iter().map(|rate| Bucket::new(*rate, recorded(record, rate.per), now)).collect())
+        Rates(rates.iter().map(|rate| RateBucket::new(*rate, recorded(record, rate.per), now)).collect())
     }
 
     /// Follows changed rates. What was used of the earlier ones in the same period stays used.
     pub(super) fn reconfigure(&mut self, rates: &[Rate], now: Moment) {
         let changed = rates.iter().map(|rate| {
             let earlier = self.0.iter().find(|bucket| bucket.rate.per == rate.per);
-            let mut bucket = Bucket::new(*rate, None, now);
+            let mut bucket = RateBucket::new(*rate, None, now);
             bucket.is_full_again_at(earlier.map_or(now.steady, |earlier| earlier.full_at), now.steady);
             bucket
         });
@@ -69,7 +69,7 @@ impl Rates {
 
     /// Returns when the next message may begin; a time that is past if it may now.
     pub(super) fn next(&self) -> Timestamp {
-        self.0.iter().map(Bucket::next).max().unwrap_or(Timestamp::MIN)
+        self.0.iter().map(RateBucket::next).max().unwrap_or(Timestamp::MIN)
     }
 
     /// Returns the number of messages that may begin at `now`.
@@ -113,7 +113,7 @@ fn recorded(record: &str, per: RatePeriod) -> Option<Timestamp> {
     Timestamp::from_second(second.parse().ok()?).ok()
 }
 
-impl Bucket {
+impl RateBucket {
     fn new(rate: Rate, full_at: Option<Timestamp>, now: Moment) -> Self {
         let messages = rate.messages.get();
         let capacity = (messages / SHARE).max(1);
@@ -121,7 +121,8 @@ impl Bucket {
         let interval = rate.per.length().as_nanos().div_ceil(filled);
         // A day has less than 2^64 nanoseconds.
         let interval = Duration::from_nanos(interval as u64);
-        let mut bucket = Bucket { rate, interval, capacity, full_at: now.steady, remembered: Timestamp::MIN };
+        let mut bucket =
+            RateBucket { rate, interval, capacity, full_at: now.steady, remembered: Timestamp::MIN };
         if let Some(full_at) = full_at {
             let in_the_day = full_at.duration_since(now.time_of_day);
             let steady = now.steady.checked_add(in_the_day).unwrap_or(Timestamp::MAX);

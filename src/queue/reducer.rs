@@ -114,6 +114,12 @@ impl Reducer {
         match event {
             Event::Arrived(entry) => self.relays.first_mut().roster.admit(&entry, now),
             Event::Wanted { connection, wait } => self.at_connection(connection).wanted(connection, wait),
+            Event::ShownLimits { connection, limits } => {
+                let relay = self.relays.of_connection(connection);
+                if !relay.is_outdated(connection) {
+                    relay.parts.shown(limits, now);
+                }
+            }
             Event::GoesOn(connection) => {
                 let pause = self.at_connection(connection).goes_on();
                 self.shared.answer(QueueAnswer::GoesOnIn(pause));

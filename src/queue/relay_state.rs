@@ -21,6 +21,7 @@ use super::breaker::Breaker;
 use super::clock::Moment;
 use super::connections::Connections;
 use super::flickers::Flickers;
+use super::part_limits::RelayParts;
 use super::rate::Rates;
 use super::reducer::RelayPolicy;
 use super::refusals::Refusals;
@@ -48,6 +49,7 @@ pub(super) struct RelayState {
     pub(super) breaker: Breaker,
     pub(super) throttle: Throttle,
     pub(super) rates: Rates,
+    pub(super) parts: RelayParts,
     pub(super) connections: Connections,
     /// The connections that wait for a message.
     pub(super) idle: VecDeque<ConnectionId>,
@@ -78,7 +80,7 @@ pub(super) enum Passage {
 impl RelayState {
     /// Returns a relay that is not tried yet.
     pub(super) fn new(place: RelayPlace, policy: RelayPolicy, clock: RelayClock, now: Moment) -> Self {
-        let RelayPolicy { max_connections, rates, rates_record, refusals, has_taken } = policy;
+        let RelayPolicy { max_connections, parts, rates, rates_record, refusals, has_taken } = policy;
         RelayState {
             place,
             name: refusals.relay.clone(),
@@ -87,6 +89,7 @@ impl RelayState {
             breaker: Breaker::new(max_connections),
             throttle: Throttle::default(),
             rates: Rates::new(&rates, &rates_record, now),
+            parts: RelayParts::new(parts),
             connections: Connections::default(),
             idle: VecDeque::new(),
             refusals: Refusals::new(refusals, has_taken),
@@ -105,7 +108,7 @@ impl RelayState {
     /// Follows a changed configuration, by which this may be another relay: nothing is known of it yet. Returns the
     /// messages that waited for a login.
     pub(super) fn reconfigure(&mut self, policy: RelayPolicy, now: Moment) -> Vec<QueueId> {
-        let RelayPolicy { max_connections, rates, rates_record, refusals, has_taken } = policy;
+        let RelayPolicy { max_connections, parts, rates, rates_record, refusals, has_taken } = policy;
         if self.name == refusals.relay {
             self.rates.reconfigure(&rates, now);
         } else {
@@ -114,6 +117,7 @@ impl RelayState {
         (self.name, self.max_connections) = (refusals.relay.clone(), max_connections);
         self.breaker.reconfigure(max_connections);
         self.throttle = Throttle::default();
+        self.parts = RelayParts::new(parts);
         (self.suspects, self.soundings) = (Suspects::default(), Soundings::default());
         (self.is_paused, self.trouble, self.flickers) = (false, None, Flickers::default());
         self.connections.outdate();

@@ -74,6 +74,7 @@ mod tests {
     use super::*;
     use crate::envelope::Submitter;
     use crate::queue::clock::Moment;
+    use crate::queue::part_limits::PartLimits;
     use crate::queue::reducer::RelayPolicy;
     use crate::queue::refusals::RefusalRule;
     use crate::queue::relay_clock::RelayClock;
@@ -83,6 +84,7 @@ mod tests {
         let refusals = RefusalRule { relay: name.into(), has_login: true, on_refusal: None };
         RelayPolicy {
             max_connections: 2,
+            parts: PartLimits { recipients: 50, domains: None },
             rates: Vec::new(),
             rates_record: String::new(),
             refusals,

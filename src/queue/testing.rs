@@ -91,6 +91,9 @@ fn recipient_report(phase: Phase, index: usize, said: Option<&str>) -> Recipient
     let said = said.filter(|said| !said.is_empty());
     let verdict = match said.map(|said| &said[..1]) {
         Some(_) if said.is_some_and(|said| said.starts_with("452 4.5.3")) => Verdict::TooMany,
+        Some(_) if said.is_some_and(|said| said.contains("Multiple destination domains")) => {
+            Verdict::TooManyDomains
+        }
         Some(_) if said.is_some_and(is_about_dsn) => Verdict::WithoutDsn,
         Some("2") => Verdict::Sent,
         Some("4") => Verdict::Deferred,

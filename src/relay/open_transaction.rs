@@ -4,6 +4,7 @@
 //!
 //! Not here: the meaning of a reply (`verdict.rs`), waiting for replies (`dialog.rs`).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::io::AsyncBufRead;
@@ -12,8 +13,9 @@ use tokio::time::Instant;
 use super::group::{group, obstacle};
 use super::subject::Subject;
 use super::trouble::{Peer, Phase, Trouble};
-use super::verdict::{Verdict, status_of};
+use super::verdict::{Verdict, is_one_domain_only, status_of};
 use super::{RecipientReport, Report, Transaction};
+use crate::envelope::Recipient;
 use crate::queue_id::QueueId;
 use crate::smtp::client::{Capabilities, Group};
 use crate::smtp::reply::Reply;
@@ -39,6 +41,8 @@ pub(crate) struct OpenTransaction {
     pub(crate) lost_at: Option<Phase>,
     /// The phase at which the relay ended the connection during this transaction.
     pub(crate) left_at: Option<Phase>,
+    /// True if its recipients have more than one domain.
+    has_several_domains: bool,
     /// True if DSN parameters are passed on where the message has any.
     dsn_passed_on: bool,
 }
@@ -56,6 +60,8 @@ impl OpenTransaction {
                 }
             }
         }
+        let domain = |recipient: &Recipient| recipient.address.domain().map(str::to_ascii_lowercase);
+        let domains: BTreeSet<_> = transaction.recipients.iter().map(|(_, to)| domain(to)).collect();
         OpenTransaction {
             id: transaction.id,
             group: group(&transaction, offered),
@@ -67,6 +73,7 @@ impl OpenTransaction {
             in_doubt: false,
             lost_at: None,
             left_at: None,
+            has_several_domains: domains.len() > 1,
             dsn_passed_on: offered.dsn,
         }
     }
@@ -111,9 +118,15 @@ impl OpenTransaction {
     pub(crate) fn rule_open(&mut self, verdict: Verdict, phase: Phase, reply: &Reply) {
         let is_for_being_full = verdict == Verdict::Bounced && self.is_full();
         let verdict = if is_for_being_full { Verdict::Deferred } else { verdict };
+        let verdict = if self.has_too_many_domains(reply) { Verdict::TooManyDomains } else { verdict };
         for position in 0..self.recipients.len() {
             self.rule(position, verdict, phase, reply);
         }
+    }
+
+    /// Returns whether `reply` refuses this transaction for having several domains, which it has.
+    pub(crate) fn has_too_many_domains(&self, reply: &Reply) -> bool {
+        self.has_several_domains && is_one_domain_only(reply)
     }
 
     /// Opens every recipient again, since the replies were about something else.

@@ -67,6 +67,8 @@ pub enum Verdict {
     Untold,
     /// The transaction is full: this recipient goes in a further one, at once.
     TooMany,
+    /// The transaction has recipients in too many domains: this one goes in a further one, at once.
+    TooManyDomains,
     /// The command's DSN parameters may be to blame: this recipient goes in a further transaction without them, at once.
     WithoutDsn,
 }
@@ -143,6 +145,13 @@ pub(crate) fn is_too_many(reply: &Reply) -> bool {
         Some(status) => is_refusal && (status.subject(), status.detail()) == (5, 3),
         None => matches!(reply.code(), 452 | 552) || is_refusal && says_too_many(reply),
     }
+}
+
+/// Returns whether a refusal says that the recipients of a transaction must have one domain: Google's relay says `451 4.3.0
+/// Multiple destination domains per transaction is unsupported.`
+pub(crate) fn is_one_domain_only(reply: &Reply) -> bool {
+    let says = |line: &String| line.to_ascii_lowercase().contains("multiple destination domains");
+    reply.severity() == Severity::Transient && reply.lines().iter().any(says)
 }
 
 fn says_too_many(reply: &Reply) -> bool {

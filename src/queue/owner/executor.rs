@@ -153,7 +153,7 @@ impl Executor {
     }
 
     fn connect(&mut self, connection: ConnectionId, relay: RelayPlace) {
-        let link = QueueLink::new(self.desk.clone(), connection, relay);
+        let link = QueueLink::new(self.desk.clone(), connection);
         let dialogue = self.desk.relay(relay).connector.clone().run_connection(link);
         self.tasks.spawn(Duty::Connection(connection), async move {
             Some(Event::Ended { connection, trouble: dialogue.await.err() })

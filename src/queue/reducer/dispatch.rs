@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use super::super::connections::ConnectionStage;
 use super::super::relay_state::RelayState;
+use super::super::roster::Member;
 use super::super::soundings::NextPlace;
 use super::super::{ConnectionId, Taken};
 use super::{AtRelay, Effect};
+use crate::queue_id::QueueId;
 
 /// The longest pause between two transactions of a message, so that no relay ends a connection for being idle.
 const LONGEST_BETWEEN: Duration = Duration::from_secs(5);
@@ -114,7 +116,7 @@ impl AtRelay<'_> {
         });
         let (id, member) = taken.or_else(|| roster.take(is_kept))?;
         self.relay.connections.reaches(connection, ConnectionStage::Shared);
-        Some(Taken { id, member })
+        Some(self.taken_out(id, member))
     }
 
     fn pick_lost(&mut self, connection: ConnectionId) -> Option<Taken> {
@@ -123,7 +125,11 @@ impl AtRelay<'_> {
         }
         let (id, member) = self.relay.roster.take_lost()?;
         self.relay.connections.reaches(connection, ConnectionStage::Alone);
-        Some(Taken { id, member })
+        Some(self.taken_out(id, member))
+    }
+
+    fn taken_out(&self, id: QueueId, member: Member) -> Taken {
+        Taken { id, member, limits: self.relay.parts.at(self.shared.now.steady) }
     }
 
     /// Returns whether the rates allow that a message begins now.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::super::part_limits::PartLimits;
 use super::super::refusals::{Refusal, RefusalRule, Ruling};
 use super::super::schedule::RetryPolicy;
 use super::super::{ConnectionId, MessageStanding, QueueStatus, RelayPlace, Taken, TooSoon};
@@ -31,6 +32,8 @@ pub(in crate::queue) struct QueuePolicy {
 pub(in crate::queue) struct RelayPolicy {
     /// The number of connections to the relay that may exist.
     pub max_connections: usize,
+    /// What one transaction may hold.
+    pub parts: PartLimits,
     /// The rates that all connections to the relay together keep.
     pub rates: Vec<Rate>,
     /// What is remembered of the rates: the last [`Effect::NoteRates`] about this relay; empty if there was none.
@@ -73,6 +76,8 @@ pub(in crate::queue) enum Event {
     Arrived(Entry),
     /// A connection that can send a message asks for one; with `wait` it stays for one that comes later.
     Wanted { connection: ConnectionId, wait: bool },
+    /// The relay has shown what one transaction may hold.
+    ShownLimits { connection: ConnectionId, limits: PartLimits },
     /// A connection has a further transaction of its message: [`QueueAnswer::GoesOnIn`].
     GoesOn(ConnectionId),
     /// This message was given to a connection that is gone.

@@ -36,9 +36,12 @@ pub(in crate::queue) fn is_telling(report: &RecipientReport) -> bool {
                 report.about == Subject::Pace || matches!(report.phase, Phase::Mail | Phase::Data)
             }
             Verdict::Waits(_) => true,
-            Verdict::Sent | Verdict::Unproven | Verdict::Untold | Verdict::TooMany | Verdict::WithoutDsn => {
-                false
-            }
+            Verdict::Sent
+            | Verdict::Unproven
+            | Verdict::Untold
+            | Verdict::TooMany
+            | Verdict::TooManyDomains
+            | Verdict::WithoutDsn => false,
         }
 }
 

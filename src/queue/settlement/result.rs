@@ -131,7 +131,7 @@ fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: AttemptPatienc
     match recipient.verdict {
         Verdict::Sent => Some(Outcome::Sent),
         Verdict::Bounced => Some(Outcome::Bounced),
-        Verdict::Unproven | Verdict::TooMany | Verdict::WithoutDsn => None,
+        Verdict::Unproven | Verdict::TooMany | Verdict::TooManyDomains | Verdict::WithoutDsn => None,
         Verdict::Untold if !patience.charged => None,
         Verdict::Deferred | Verdict::Waits(_) | Verdict::Untold => Some(patience.deferral()),
     }

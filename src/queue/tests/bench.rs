@@ -83,6 +83,7 @@ impl Bench {
             relays: vec![RelaySettings {
                 max_connections: NonZeroUsize::new(2).unwrap(),
                 recipients_per_message: NonZeroUsize::new(50).unwrap(),
+                domains_per_message: None,
                 rates: Vec::new(),
                 connector: relay.clone(),
                 refusals: RefusalRule {

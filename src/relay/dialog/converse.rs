@@ -108,15 +108,18 @@ impl Connection {
     /// Reads the replies to RCPT. If the relay accepts no more recipients after those that it accepted, the transaction
     /// is full. If it accepts a later one, the refusals before that were about their recipients.
     async fn recipients(&mut self, transaction: &mut OpenTransaction) -> Result<(), Trouble> {
-        let mut has_taken = self.has_served;
+        let (mut has_taken, mut takes_this) = (self.has_served, false);
         let mut too_many: Vec<(usize, Verdict, Reply)> = Vec::new();
         for position in 0..transaction.group.rcpts().len() {
             match self.ask_line(Phase::Rcpt, &transaction.group.rcpts()[position]).await? {
                 (None, _) => {
-                    has_taken = true;
+                    (has_taken, takes_this) = (true, true);
                     for (position, verdict, reply) in too_many.drain(..) {
                         transaction.rule(position, verdict, Phase::Rcpt, &reply);
                     }
+                }
+                (Some(_), reply) if takes_this && transaction.has_too_many_domains(&reply) => {
+                    transaction.rule(position, Verdict::TooManyDomains, Phase::Rcpt, &reply);
                 }
                 (Some(verdict), reply) if has_taken && is_too_many(&reply) => {
                     too_many.push((position, verdict, reply));

@@ -146,3 +146,48 @@ fn who_was_never_asked_comes_first_when_a_connection_ends_in_between() {
     );
     assert_eq!((world.status().live, times(&world).len()), (0, 120));
 }
+
+/// Each connection found out anew how many recipients the relay takes, with a transaction that was refused in part.
+#[test]
+fn how_many_the_relay_takes_is_known_to_the_next_message_and_forgotten_step_by_step() {
+    let mut world = World::new(1);
+    let full = [vec!["250 2.0.0 ok"; 30], vec!["452 4.5.3 too many recipients"]].concat();
+    world.relay.once(Does::Says(full));
+    submit(&mut world, &recipients(40));
+    submit(&mut world, &recipients(60));
+    assert_eq!(sizes(&world), [40, 10, 30, 30]);
+    world.pass(MINUTE * 21);
+    submit(&mut world, &recipients(50));
+    assert_eq!(sizes(&world)[4..], [40, 10]);
+    world.reload();
+    submit(&mut world, &recipients(50));
+    assert_eq!(sizes(&world)[6..], [50]);
+}
+
+#[test]
+fn a_transaction_has_as_many_domains_as_are_configured() {
+    let to = ["a@x.example", "b@y.example", "c@X.example", "d@z.example", "e@y.example"];
+    for (domains, expected) in [(1, vec![2, 2, 1]), (2, vec![4, 1]), (3, vec![5])] {
+        let mut world = World::with(1, |set_up| set_up.relay().parts.domains = Some(domains));
+        world.submit("app@example.org", &to);
+        assert_eq!((sizes(&world), world.status().live), (expected, 0), "{domains}");
+    }
+}
+
+/// Google's relay takes one domain in a transaction: each other recipient waited for the next attempt.
+#[test]
+fn a_relay_that_takes_one_domain_gets_the_others_at_once_and_then_one_in_each() {
+    let to = ["a@x.example", "b@y.example", "c@x.example"];
+    let other = "451 4.3.0 Multiple destination domains per transaction is unsupported. Please try again.";
+    for replies in [vec!["250 2.0.0 ok", other, "250 2.0.0 ok"], vec![other]] {
+        let mut world = World::new(1);
+        let all_at_once = replies.len() == 1;
+        world.relay.once(Does::Says(replies));
+        world.submit("app@example.org", &to);
+        assert_eq!((world.status().live, world.logged("deferred")), (0, 0));
+        assert_eq!(sizes(&world), if all_at_once { vec![3, 2, 1] } else { vec![3, 1] });
+        let before = world.seen.len();
+        world.submit("app@example.org", &to);
+        assert_eq!(sizes(&world)[before..], [2, 1], "it is remembered");
+    }
+}

@@ -76,3 +76,29 @@ async fn a_connection_that_takes_nobody_any_more_is_left() {
         assert_eq!(ended.rest, "");
     }
 }
+
+/// Google's relay takes one domain in a transaction, and says so of each recipient of another one.
+#[tokio::test(start_paused = true)]
+async fn recipients_of_other_domains_go_in_another_transaction_where_the_relay_wants_that() {
+    const OTHER: &str = "451 4.3.0 Multiple destination domains per transaction is unsupported.";
+    let said = |rcpts: [&str; 3], dot: &str, end: &str| {
+        format!(
+            "C: MAIL FROM:<ann@example.org>\nC: RCPT TO:<a@x>\nC: RCPT TO:<b@y>\nC: RCPT TO:<c@x>\nC: DATA\n\
+             S: {OK}\nS: {}\nS: {}\nS: {}\nS: 354 go\nC: hello\nC: .\nS: {dot}\n{end}C: QUIT\nS: 221 bye",
+            rcpts[0], rcpts[1], rcpts[2]
+        )
+    };
+    let resets = "C: RSET\nS: 250 ok\nC: RSET\nS: 250 ok\n";
+    for (rcpts, dot, end, expected) in [
+        ([OK, OTHER, OK], OK, "", [Verdict::Sent, Verdict::TooManyDomains, Verdict::Sent]),
+        ([OTHER, OK, OK], OK, "", [Verdict::Deferred, Verdict::Sent, Verdict::Sent]),
+        ([OK, OK, OK], OTHER, resets, [Verdict::TooManyDomains; 3]),
+    ] {
+        let message = transaction(1, "ann@example.org", &["a@x", "b@y", "c@x"], "hello\r\n");
+        let ended = run(pipelining(), &said(rcpts, dot, end), vec![message]).await;
+        ended.result.unwrap();
+        let verdicts: Vec<Verdict> =
+            ended.given.reports[0].recipients.iter().map(|recipient| recipient.verdict).collect();
+        assert_eq!(verdicts, expected, "{rcpts:?} {dot}");
+    }
+}

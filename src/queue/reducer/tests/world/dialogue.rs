@@ -20,7 +20,6 @@ pub(super) struct Dialogue {
     attempt: Option<Attempt>,
     /// The recipients of the transaction at hand.
     part: Vec<(usize, Recipient)>,
-    most_recipients: usize,
     /// The way of the node that it reached, if that is another one than the relay's.
     node: Option<Does>,
     /// The number of messages that it was given.
@@ -37,7 +36,6 @@ impl World {
         let dialogue = Dialogue {
             attempt: None,
             part: Vec::new(),
-            most_recipients: self.set_up.recipients_per_message,
             node: self.relay.node(),
             carried: 0,
             has_served: false,
@@ -90,7 +88,7 @@ impl World {
         let busy = self.dialogues.values().filter(|dialogue| dialogue.is_busy).count();
         let dialogue = self.dialogues.get_mut(&connection).expect("it is open");
         let attempt = dialogue.attempt.as_mut().expect("it carries a message");
-        let part = attempt.next_part(dialogue.most_recipients);
+        let part = attempt.next_part();
         dialogue.part = part.recipients.clone();
         let does = match self.relay.next(attempt.id, dialogue.node.clone()) {
             Does::HasRate(rate) => self.relay.by_rate(rate, self.now.steady),
@@ -200,9 +198,8 @@ impl World {
         }
         let (mut report, ruling) = hearing.end();
         let breaks_off = breaks_off(&report, ruling);
-        let dialogue = self.dialogues.get_mut(&connection).expect("it is open");
-        if let Some(most) = attempt.put_back(&mut report) {
-            dialogue.most_recipients = dialogue.most_recipients.min(most);
+        if let Some(limits) = attempt.put_back(&mut report) {
+            self.on(Event::ShownLimits { connection, limits });
         }
         let said = AttemptResult::of(&attempt, report, ruling, &self.terms());
         if said.copy == UnconfirmedCopy::OfThisAttempt {

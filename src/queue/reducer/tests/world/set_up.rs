@@ -9,6 +9,7 @@ use crate::envelope::{Address, Submitter};
 use crate::message::dsn::Overseers;
 use crate::queue::clock::Moment;
 use crate::queue::null_sender::{NullSender, NullSubstitutes};
+use crate::queue::part_limits::PartLimits;
 use crate::queue::refusals::RefusalRule;
 use crate::queue::schedule::RetryPolicy;
 use crate::queue_id::QueueId;
@@ -21,7 +22,6 @@ pub(in crate::queue::reducer::tests) struct SetUp {
     pub(in crate::queue::reducer::tests) null_sender: Option<Address>,
     pub(in crate::queue::reducer::tests) bounce_sender: Option<Address>,
     pub(in crate::queue::reducer::tests) postmaster_sender: Option<Address>,
-    pub(in crate::queue::reducer::tests) recipients_per_message: usize,
 }
 
 pub(in crate::queue::reducer::tests) fn policy(max_connections: usize) -> QueuePolicy {
@@ -36,6 +36,7 @@ pub(in crate::queue::reducer::tests) fn policy(max_connections: usize) -> QueueP
 pub(in crate::queue::reducer::tests) fn relay_policy(name: &str, max_connections: usize) -> RelayPolicy {
     RelayPolicy {
         max_connections,
+        parts: PartLimits { recipients: 50, domains: None },
         rates: Vec::new(),
         rates_record: String::new(),
         refusals: RefusalRule { relay: name.into(), has_login: true, on_refusal: None },
@@ -68,7 +69,6 @@ impl SetUp {
             null_sender: None,
             bounce_sender: None,
             postmaster_sender: None,
-            recipients_per_message: 50,
         }
     }
 
