@@ -1,6 +1,7 @@
 //! Shared parts of the relay's tests: a wire to a scripted relay, messages, and a queue that remembers what it is told.
 
 pub(crate) mod authority;
+pub(crate) mod failing;
 pub(crate) mod network;
 
 use std::collections::VecDeque;

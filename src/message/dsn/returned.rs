@@ -1,14 +1,15 @@
 //! The third part of a DSN: the message that it is about, or its header section.
 //!
 //! Promises: the octets are those of the original (`dsn.rs` folds lines that are too long). The whole message is
-//! returned only in a DSN of failure, if the submitter did not ask for less (RFC 3461 4.3), and if it has at most
-//! [`MAX_RETURNED_OCTETS`]. Otherwise as many whole fields of the header section are returned as fit.
+//! returned only in a DSN of failure, if the submitter did not ask for less (RFC 3461 4.3), if it did not fail for its
+//! size, and if it has at most [`MAX_RETURNED_OCTETS`]. Otherwise as many whole fields of the header section are returned as fit.
 //!
 //! RFC 6522 4 (text/rfc822-headers), RFC 6532 3.7 and RFC 6533 4 (message/global, its header).
 
 use super::{Dsn, DsnKind, DsnPart};
 use crate::envelope::Ret;
 use crate::message::header::{Split, split};
+use crate::status::Status;
 
 /// The most octets of a message that a DSN returns.
 pub const MAX_RETURNED_OCTETS: usize = 50 * 1024;
@@ -40,8 +41,15 @@ pub(super) fn returns_whole(dsn: &Dsn<'_>) -> bool {
     let original = dsn.original;
     dsn.kind == DsnKind::Failed
         && original.envelope.ret != Some(Ret::Headers)
+        && !dsn.affected.iter().any(|affected| is_about_size(affected.status))
         && original.content_is_whole
         && original.content.len() <= MAX_RETURNED_OCTETS
+}
+
+/// Returns whether the message is too large for the relay or for a mailbox (RFC 3463 3.3 and 3.4). A DSN with all of it
+/// would be too large as well.
+fn is_about_size(status: Status) -> bool {
+    matches!((status.subject(), status.detail()), (3, 4) | (2, 3))
 }
 
 /// Returns whether the header is declared to be UTF-8, and does not just contain 8-bit octets.

@@ -1,5 +1,6 @@
 mod full;
 mod leaving;
+mod octets;
 mod pace;
 mod transcripts;
 

@@ -6,6 +6,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::super::first_flight::KeyExchange;
 use super::super::testing::authority::{Authority, Identity, file, tls_settings};
+use super::super::testing::failing::{FailingVoice, Failure};
 use super::super::testing::{play, settings, wire};
 use super::*;
 use crate::config::{AuthConfig, HostOrIp, RelayHost, SecretSource, Tls, TlsSettings, TlsVersion, Trust};
@@ -219,4 +220,46 @@ async fn without_a_name_we_say_our_address() {
     let script = "S: 220 mx ESMTP\nC: EHLO [192.0.2.77]\nS: 250 mx";
     let ended = ended(&literal, script, None, "").await;
     assert!(ended.opened.is_ok(), "{ended:?}");
+}
+
+/// The plain side of a relay that fails at any octet before the handshake: nothing but EHLO and STARTTLS was said by
+/// then, and no session came of it.
+#[tokio::test(start_paused = true)]
+async fn no_secret_is_said_at_whatever_octet_a_relay_fails_before_tls() {
+    let relay = Authority::new().identity("mx.example");
+    let (settings, _file) = with_tls(Tls::StartTls(pinned(&relay)));
+    let (protection, _) = Protection::new(&settings.tls, &settings.hosts).unwrap();
+    let replies = [
+        "220 mx.example ESMTP\r\n",
+        "250-mx.example\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n",
+        "220 2.0.0 go ahead\r\n",
+    ];
+    for fails_at in 0..replies.concat().len() {
+        for failure in Failure::ALL {
+            let (near, far) = wire("192.0.2.5:587");
+            let peer =
+                Peer { name: "mx.example".into(), address: "192.0.2.5:587".parse().unwrap(), tls: None };
+            let flight = FirstFlight::new(KeyExchange::PostQuantum);
+            let mut voice = FailingVoice::new(far, fails_at, failure);
+            let serving = async {
+                for (number, reply) in replies.iter().enumerate() {
+                    if number > 0 && voice.hear().await.is_none() || !voice.say(reply).await {
+                        return;
+                    }
+                }
+                // There is no TLS behind this.
+                while voice.hear().await.is_some() && voice.say("500 5.5.1 what\r\n").await {}
+            };
+            let login = settings.auth.clone().map(Login::new);
+            let opening =
+                open(near, peer, &settings.hosts[0], &settings, &protection, &flight, login.as_ref());
+            let (opened, ()) = tokio::join!(opening, serving);
+            let heard = String::from_utf8_lossy(&voice.heard);
+            assert!(opened.is_err(), "{fails_at} {failure:?}");
+            assert!(!heard.contains("AUTH") && !heard.contains("MAIL"), "{fails_at} {failure:?}: {heard}");
+            let plain = heard.split("\r\n").take(2).filter(|line| line.is_ascii() && !line.is_empty());
+            let is_known = |line: &str| ["EHLO client.example", "STARTTLS", "QUIT"].contains(&line);
+            assert!(plain.clone().all(is_known), "{fails_at} {failure:?}: {heard}");
+        }
+    }
 }

@@ -57,3 +57,21 @@ fn a_huge_header_is_returned_as_whole_fields() {
         assert_eq!(split_returned(dsn).1, field.repeat(51).as_bytes());
     });
 }
+
+/// A bounce for a message over the relay's SIZE had all of the message in it, and was itself over that limit.
+#[test]
+fn a_message_that_is_too_large_is_returned_by_its_header_only() {
+    let ann = Recipient::plain(address("ann@example.org"));
+    let envelope = envelope_from("app@web1.example.org");
+    for (status, is_whole) in
+        [(Status::permanent(3, 4), false), (Status::permanent(2, 3), false), (Status::permanent(6, 0), true)]
+    {
+        let affected = [Affected { status, ..refused(&ann, "too large") }];
+        with_dsn(DsnKind::Failed, &envelope, CONTENT.as_bytes(), &affected, |dsn| {
+            let content = String::from_utf8(dsn.content()).unwrap();
+            assert_eq!(content.contains("Dear Ann"), is_whole, "{status}");
+            assert!(content.contains("Subject: your invoice"));
+            assert_eq!(content.contains("The header of the message is attached"), !is_whole);
+        });
+    }
+}

@@ -243,3 +243,19 @@ fn one_at_which_the_relay_takes_leave_ends_few_connections() {
     assert_eq!(world.times_seen(poison), 2, "once where it rode behind another, once where it counts");
     assert_eq!((world.begun.len(), world.logged("status=sent (")), (used + 3, 51));
 }
+
+/// The same two while nothing else is ever sent: nobody can tell whether the relay or they are at fault, so neither
+/// bounces, and the copies must not grow with each probe.
+#[test]
+fn two_of_them_alone_are_sent_seldom_for_as_long_as_nothing_else_is() {
+    let mut world = World::new(2);
+    world.bad = Does::Breaks(Phase::Dot, Cause::Closed);
+    let poison = [world.arrive_poison(), world.arrive_poison()];
+    world.pass(DAY * 10);
+    for id in poison {
+        let copies = world.times_seen(id);
+        assert!(copies <= 20, "{copies} copies");
+        assert_eq!(world.logged(&format!("{id}: possible duplicate")), copies, "each copy is told");
+    }
+    assert_eq!(world.status().live, 2);
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// One file of `tests/relays/*.smtp`: what the relay offers, how it is written to, the messages (from ann@example.org;
+/// One file of `tests/relays/*.smtp`: what the relay offers (lines of its reply to EHLO), how it is written to, the messages (from ann@example.org;
 /// `asking` for ENVID=x1 and a notice of success), the script, what is reported, how the connection ends (`ok`, or the
 /// trouble's phase), and what the relay still hears.
 struct Case {
@@ -25,10 +25,11 @@ fn case(text: &str) -> Case {
         end: String::new(),
         rest: String::new(),
     };
+    // The first line of the reply to EHLO is the relay's name.
+    let mut extensions = vec!["mx.example.net".to_owned()];
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         match line.split_once(' ').unwrap_or((line, "")) {
-            ("offers", "PIPELINING") => case.offered.pipelining = true,
-            ("offers", "DSN") => case.offered.dsn = true,
+            ("offers", extension) => extensions.push(extension.into()),
             ("asking", asking) => {
                 let mut message = written(asking);
                 message.recipients.iter_mut().for_each(|(_, to)| to.notify = ON_SUCCESS);
@@ -43,6 +44,7 @@ fn case(text: &str) -> Case {
             _ => case.script.extend([line, "\n"]),
         }
     }
+    case.offered = Capabilities::from_ehlo(&Reply::multiline(250, extensions));
     case
 }
 
