@@ -78,7 +78,7 @@ pub use setting_error::SettingError;
 pub use tls::{ClientCertificate, Tls, TlsSettings, Trust};
 pub use tls_file::{TlsFile, TlsFileError, TlsFileFault};
 pub use units::units_of_time;
-pub use words::{LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsVersion};
+pub use words::{KeyExchangeChoice, LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsVersion};
 
 use error::{ConfigFault, KeyLocation};
 use file::ConfigFile;

@@ -202,8 +202,10 @@ impl Relay {
         }
         let (protection, warnings) = Protection::new(&settings.tls, &settings.hosts)?;
         let pace = Arc::new(RelayPace::new(settings.pipelining));
+        let key_exchange = settings.tls.settings().map(|tls| tls.key_exchange);
+        let offer = Offer::new(key_exchange.unwrap_or(config::KeyExchangeChoice::Any));
         let login = settings.auth.clone().map(Login::new);
-        let (offer, dsn_offer, farewells) = (Offer::default(), Arc::default(), Arc::default());
+        let (dsn_offer, farewells) = (Arc::default(), Arc::default());
         Ok(Relay { settings, protection, pace, offer, dsn_offer, farewells, warnings, login })
     }
 
@@ -273,7 +275,8 @@ impl Relay {
         Err(told.expect("a race has at least one address"))
     }
 
-    /// Opens a session on `stream`; if its ClientHello gets no answer, on one more connection with a smaller one.
+    /// Opens a session on `stream`. If a handshake that may have resumed a session fails, one more connection is made
+    /// without resumption; if a ClientHello gets no answer, one more with a smaller one.
     async fn open<N: Network>(
         &self,
         network: &N,
@@ -281,14 +284,19 @@ impl Relay {
         peer: Peer,
         host: &config::RelayHost,
     ) -> Result<Connection, Trouble> {
-        let address = peer.address;
-        let flight = FirstFlight::new(self.offer.now());
-        let opened = self.open_with(&flight, stream, peer.clone(), host).await;
+        let (address, limit) = (peer.address, self.settings.timeouts.connect);
+        let mut flight = FirstFlight::new(self.offer.now());
+        let mut opened = self.open_with(&flight, stream, peer.clone(), host).await;
+        let is_tls = matches!(&opened, Err(trouble) if trouble.phase == Phase::Tls);
+        if is_tls && self.protection.forget_sessions(flight.key_exchange()) {
+            let Ok(stream) = dial::connect(network, address, limit).await else { return opened };
+            flight = FirstFlight::new(self.offer.now());
+            opened = self.open_with(&flight, stream, peer.clone(), host).await;
+        }
         let Err(unanswered) = opened else { return opened };
         if !flight.may_have_been_too_large() {
             return Err(unanswered);
         }
-        let limit = self.settings.timeouts.connect;
         let Ok(stream) = dial::connect(network, address, limit).await else { return Err(unanswered) };
         let smaller = FirstFlight::new(KeyExchange::Classical);
         let opened = self.open_with(&smaller, stream, peer, host).await;

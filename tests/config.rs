@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    Config, EhloName, Environment, Families, FamilyUse, HostOrIp, Means, Mechanism, Pipelining, RelayHost,
-    ReplyPhase, RuleScope, SecretSource, ServerCertificate, Tls, TlsVersion, TokenSource, Trust,
+    Config, EhloName, Environment, Families, FamilyUse, HostOrIp, KeyExchangeChoice, Means, Mechanism,
+    Pipelining, RelayHost, ReplyPhase, RuleScope, SecretSource, ServerCertificate, Tls, TlsVersion,
+    TokenSource, Trust,
 };
 
 fn under_tests(directory: &str) -> PathBuf {
@@ -239,6 +240,7 @@ fn everything(config: &Config) {
         (None, Some(Duration::from_secs(300)))
     );
     assert_eq!(config.relay.pipelining, Pipelining::Across);
+    assert_eq!(config.relay.tls.settings().unwrap().key_exchange, KeyExchangeChoice::PostQuantum);
     assert_eq!(config.relay.hello, EhloName::Name("mail.example.com".into()));
     let six = FamilyUse::From("2001:db8::7".parse().unwrap());
     assert_eq!(config.relay.families.for_address(&"2001:db8::1".parse().unwrap()), six);

@@ -17,7 +17,8 @@ use super::setting::{
 use super::table::{Key, Keys, TomlTable, table};
 use super::units::{PositiveCount, PositiveDuration, PositiveSize};
 use super::words::{
-    AddressFamily, LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsMode, TlsVersion,
+    AddressFamily, KeyExchangeChoice, LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsMode,
+    TlsVersion,
 };
 use crate::envelope::Address;
 
@@ -60,6 +61,7 @@ table! {
         client_certificate: Key<AbsolutePath>,
         client_key: Key<AbsolutePath>,
         minimum: Key<TlsVersion>,
+        key_exchange: Key<KeyExchangeChoice>,
     }
 }
 

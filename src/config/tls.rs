@@ -8,7 +8,7 @@ use super::error::ConfigFault;
 use super::file;
 use super::relayhost::WrittenHost;
 use super::table::{LocatedList, given, location_of};
-use super::words::{TlsMode, TlsVersion};
+use super::words::{KeyExchangeChoice, TlsMode, TlsVersion};
 
 /// `tls.mode`, with the settings that verification needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ impl Tls {
             server_name: given(&tls.server_name).map(|name| name.0.clone()),
             client: client_certificate_of(tls)?,
             minimum: given(&tls.minimum).copied().unwrap_or(TlsVersion::V1_2),
+            key_exchange: given(&tls.key_exchange).copied().unwrap_or(KeyExchangeChoice::Any),
         };
         Ok(if mode == TlsMode::Implicit { Tls::Implicit(settings) } else { Tls::StartTls(settings) })
     }
@@ -59,6 +60,8 @@ pub struct TlsSettings {
     pub client: Option<ClientCertificate>,
     /// The oldest protocol version accepted.
     pub minimum: TlsVersion,
+    /// The key exchanges that are offered.
+    pub key_exchange: KeyExchangeChoice,
 }
 
 /// The ground on which a relay's certificate is trusted.
@@ -101,6 +104,7 @@ fn refuse_plaintext_beyond_loopback(
         location_of(&tls.client_certificate),
         location_of(&tls.client_key),
         location_of(&tls.minimum),
+        location_of(&tls.key_exchange),
     ];
     match others.into_iter().flatten().next() {
         Some(other) => Err(other.expected("nothing here with tls.mode = \"none\"", "it set")),

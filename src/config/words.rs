@@ -64,6 +64,24 @@ pub enum TlsVersion {
 
 words!(TlsVersion, "1.2" => TlsVersion::V1_2, "1.3" => TlsVersion::V1_3);
 
+/// `tls.key-exchange`: the key exchanges that are offered to the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyExchangeChoice {
+    /// A post-quantum one and classical ones; the classical ones alone where the relay does not answer that.
+    Any,
+    /// A post-quantum one only.
+    PostQuantum,
+    /// Classical ones only, on elliptic curves.
+    Classical,
+}
+
+words!(
+    KeyExchangeChoice,
+    "any" => KeyExchangeChoice::Any,
+    "post-quantum" => KeyExchangeChoice::PostQuantum,
+    "classical" => KeyExchangeChoice::Classical
+);
+
 /// `relay.pipelining`: how many commands are written before the first of them is answered (RFC 2920).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pipelining {

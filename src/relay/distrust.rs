@@ -12,10 +12,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use memchr::memmem;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{CertificateError, Error, ExtendedKeyPurpose, OtherError};
+use webpki::EndEntityCert;
 
-use super::certificate::{PublicKey, pin_of};
+use super::certificate::{PublicKey, issuer_of, pin_of, validity_of};
 use crate::tls_faults::flaw;
 
 /// The least number of bits of an RSA key. Shorter keys can be broken with many computers, and the TLS library verifies
@@ -29,12 +30,17 @@ const OUTDATED: [(&[u8], &str); 3] = [
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x04], "MD5"),
 ];
 
+/// The number of names of a certificate that are told.
+const MOST_NAMES: usize = 8;
+
 /// A refused certificate.
 #[derive(Debug)]
 pub(crate) struct Distrust {
     why: DistrustCause,
     /// The pin of the key that the relay has shown.
     pin: Option<[u8; 32]>,
+    /// The facts that the certificate states, in words.
+    stated: Option<String>,
 }
 
 /// The reason why a certificate is refused.
@@ -54,7 +60,7 @@ pub(crate) enum DistrustCause {
 impl Distrust {
     /// Returns the error of a handshake with a relay that has shown `certificate`.
     pub(crate) fn error(why: DistrustCause, certificate: &CertificateDer<'_>) -> Error {
-        let distrust = Distrust { why, pin: pin_of(certificate) };
+        let distrust = Distrust { why, pin: pin_of(certificate), stated: stated(certificate) };
         Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(distrust))))
     }
 
@@ -91,7 +97,8 @@ impl fmt::Display for Distrust {
         let helps = match &self.why {
             DistrustCause::NotPinned => {
                 f.write_str("the relay's key is none of tls.pin-sha256; its pin is ")?;
-                return Hex(self.pin.unwrap_or_default()).fmt(f);
+                Hex(self.pin.unwrap_or_default()).fmt(f)?;
+                return self.write_stated(f);
             }
             DistrustCause::ShortRsa { bits, of_authority } => {
                 let whose = if *of_authority { "the key of an authority above" } else { "the key in" };
@@ -124,22 +131,40 @@ impl fmt::Display for Distrust {
                 f,
                 "; if it is your relay's own all the same, trust its key alone: tls.pin-sha256 = \"{}\"",
                 Hex(pin)
-            ),
-            _ => Ok(()),
+            )?,
+            _ => {}
         }
+        self.write_stated(f)
     }
+}
+
+impl Distrust {
+    fn write_stated(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.stated.as_ref().map_or(Ok(()), |stated| write!(f, "; the certificate is {stated}"))
+    }
+}
+
+/// Returns what `certificate` says of itself: its names, its dates and its issuer. `None` if its dates cannot be read.
+pub(crate) fn stated(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (from, until) = validity_of(certificate)?;
+    let names = EndEntityCert::try_from(certificate);
+    let names: Vec<String> = match &names {
+        Ok(parsed) => parsed.valid_dns_names().take(MOST_NAMES).map(str::to_owned).collect(),
+        Err(_) => Vec::new(),
+    };
+    let names = if names.is_empty() { "no host name".into() } else { names.join(", ") };
+    let issuer = issuer_of(certificate).unwrap_or_else(|| "an issuer without a name".into());
+    Some(format!("for {names}, valid from {} to {}, issued by {issuer}", day(from), day(until)))
 }
 
 impl std::error::Error for Distrust {}
 
-/// Returns whether a pin would help: the reason for the refusal does not matter if the key itself is trusted. An expired
-/// certificate, or one of another host, must be replaced instead, and one with a wrong signature belongs to nobody.
+/// Returns whether a pin would help: the reason for the refusal does not matter if the key itself is trusted. A
+/// certificate of another host must be replaced instead, and one with a wrong signature belongs to nobody.
 fn a_pin_helps(error: &CertificateError) -> bool {
     !matches!(
         error,
         CertificateError::BadSignature
-            | CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. }
             | CertificateError::Revoked
@@ -149,10 +174,13 @@ fn a_pin_helps(error: &CertificateError) -> bool {
 fn sentence(error: &CertificateError) -> String {
     match error {
         CertificateError::ExpiredContext { not_after, .. } => {
-            format!("the relay's certificate expired on {}", day(not_after.as_secs()))
+            format!(
+                "the relay's certificate, or an issuer's, expired on {}: it must be renewed there",
+                day(seconds(*not_after))
+            )
         }
         CertificateError::NotValidYetContext { not_before, .. } => {
-            let from = day(not_before.as_secs());
+            let from = day(seconds(*not_before));
             format!("the relay's certificate is not valid before {from}; is this host's clock right?")
         }
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
@@ -164,8 +192,10 @@ fn sentence(error: &CertificateError) -> String {
             let names: Vec<&str> = presented.iter().map(|name| bare_name(name)).collect();
             let expected = expected.to_str();
             format!(
-                "the relay's certificate is for {}, not for {expected} (tls.server-name)",
-                names.join(", ")
+                "the relay's certificate is for {}, not for {expected} (if that is your relay's own name, set \
+                 tls.server-name = \"{}\")",
+                names.join(", "),
+                names.first().unwrap_or(&"")
             )
         }
         CertificateError::UnknownIssuer => {
@@ -190,6 +220,10 @@ fn sentence(error: &CertificateError) -> String {
     }
 }
 
+fn seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
 fn signed_with(algorithm: &[u8]) -> String {
     let is_within = |oid: &[u8]| memmem::find(algorithm, oid).is_some();
     match OUTDATED.iter().find(|(oid, _)| is_within(oid)) {
@@ -211,8 +245,8 @@ fn purpose(purpose: &ExtendedKeyPurpose) -> String {
     }
 }
 
-fn day(seconds: u64) -> String {
-    let instant = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+pub(crate) fn day(seconds: i64) -> String {
+    let instant = Timestamp::from_second(seconds).ok();
     instant.map_or("a date out of range".into(), |instant| instant.strftime("%Y-%m-%d").to_string())
 }
 

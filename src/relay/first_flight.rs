@@ -9,7 +9,8 @@
 //! 1. If the relay has sent one octet in a handshake, it is not tried again: an alert or a refused certificate is
 //!    final.
 //! 2. The smaller ClientHello is used for a day only after the relay answered it and did not answer the larger one.
-//! 3. Both verify the certificate in the same way. The smaller one gives up the protection of recorded traffic against
+//! 3. Where `tls.key-exchange` chooses one of them, the other one is never offered.
+//! 4. Both verify the certificate in the same way. The smaller one gives up the protection of recorded traffic against
 //!    future quantum computers. Anyone who can drop our segments can cause this, as they could also block all mail, and
 //!    the log says so.
 //!
@@ -28,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::remembered::Remembered;
+use crate::config::KeyExchangeChoice;
 
 /// Time to wait for the first octet of an answer to the larger ClientHello. A lost segment is sent again after about
 /// 1, 3 and 7 s, so that random losses do not matter; a relay that is just slow has the whole of `relay.timeouts.tls`
@@ -39,20 +41,30 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) enum KeyExchange {
     /// A hybrid with a post-quantum part, and the classical one.
     PostQuantum,
+    /// Only the hybrid with a post-quantum part.
+    PostQuantumAlone,
     /// Only the classical one, on elliptic curves.
     Classical,
 }
 
 /// The choice of key exchanges for one relayhost.
-#[derive(Default)]
 pub(crate) struct Offer {
+    choice: KeyExchangeChoice,
     classical: Remembered,
 }
 
 impl Offer {
+    pub(crate) fn new(choice: KeyExchangeChoice) -> Self {
+        Offer { choice, classical: Remembered::default() }
+    }
+
     /// Returns the present choice.
     pub(crate) fn now(&self) -> KeyExchange {
-        if self.classical.is_now() { KeyExchange::Classical } else { KeyExchange::PostQuantum }
+        match self.choice {
+            KeyExchangeChoice::PostQuantum => KeyExchange::PostQuantumAlone,
+            KeyExchangeChoice::Any if !self.classical.is_now() => KeyExchange::PostQuantum,
+            KeyExchangeChoice::Any | KeyExchangeChoice::Classical => KeyExchange::Classical,
+        }
     }
 
     /// Chooses only the classical one from now on. Returns whether this is a change.
@@ -104,7 +116,7 @@ impl FirstFlight {
         let mut shaking = pin!(shaking);
         let first = match self.key_exchange {
             KeyExchange::PostQuantum => limit.min(PATIENCE),
-            KeyExchange::Classical => limit,
+            KeyExchange::PostQuantumAlone | KeyExchange::Classical => limit,
         };
         if let Ok(shaken) = timeout(first, &mut shaking).await {
             return Ok(shaken);

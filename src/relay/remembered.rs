@@ -40,6 +40,12 @@ impl Remembered {
         is_news
     }
 
+    /// Returns true once after the time of a fact that was remembered has passed.
+    pub(crate) fn is_over(&self) -> bool {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.take_if(|until| Instant::now() >= *until).is_some()
+    }
+
     /// Forgets the fact.
     pub(crate) fn end(&self) {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) = None;

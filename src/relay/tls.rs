@@ -3,8 +3,11 @@
 //! Promises:
 //! 1. A [`Verified`] exists only after a handshake with the configured trust, or if TLS is off and the connected
 //!    address itself is a loopback address.
-//! 2. Every handshake verifies the certificate; no session is resumed.
-//! 3. The error of a failed handshake says what is wrong and which key of the configuration it concerns; text from the
+//! 2. Every handshake verifies the certificate. Where a session is resumed, the certificate that was shown when it began
+//!    is verified again, by the trust and the clock of now. Sessions are kept for one [`TlsClient`], and so for one
+//!    relayhost and one trust: after a reload nothing is resumed.
+//! 3. If a handshake fails that may have resumed a session, sessions are forgotten, and none is resumed for a day.
+//! 4. The error of a failed handshake says what is wrong and which key of the configuration it concerns; text from the
 //!    certificate of the peer is escaped.
 //!
 //! Not here: which relay is trusted (`trust.rs`), STARTTLS (`opening.rs`).
@@ -13,20 +16,22 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, Error, ProtocolVersion};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 
 use super::dial::{Transport, is_loopback};
 use super::distrust::Distrust;
-use super::first_flight::FirstFlight;
+use super::first_flight::{FirstFlight, KeyExchange};
+use super::remembered::Remembered;
 use super::trouble::Cause;
-use super::trust::{self, ClientConfigs};
-use crate::config::{HostOrIp, RelayHost, SettingError, Tls, TlsSettings, TlsVersion};
+use super::trust::{self, ClientConfigs, RelayVerifier};
+use crate::config::{HostOrIp, KeyExchangeChoice, RelayHost, SettingError, Tls, TlsSettings, TlsVersion};
 use crate::tls_faults::{self, TlsPeer};
 
 /// The traits of any stream.
@@ -114,23 +119,52 @@ impl Protection {
     }
 }
 
+impl Protection {
+    /// Forgets the TLS sessions, and resumes none for a day, if a handshake with this key exchange may have resumed one.
+    /// Returns true if so.
+    pub(crate) fn forget_sessions(&self, key_exchange: KeyExchange) -> bool {
+        match self {
+            Protection::StartTls(client) | Protection::Implicit(client) => {
+                client.forget_sessions(key_exchange)
+            }
+            Protection::Loopback => false,
+        }
+    }
+}
+
 /// The client in a TLS handshake with one relayhost.
 pub(crate) struct TlsClient {
-    configs: ClientConfigs,
+    configs: Mutex<ClientConfigs>,
+    verifier: RelayVerifier,
+    /// True if there may be a session to resume: of a handshake that offered a post-quantum key exchange, and of one
+    /// that did not.
+    has_sessions: [AtomicBool; 2],
+    /// Remembered while no session is resumed.
+    is_resuming_off: Remembered,
     /// `tls.server-name`: the name that is expected in place of that of the relayhost.
     server_name: Option<ServerName<'static>>,
     minimum: TlsVersion,
+    key_exchange: KeyExchangeChoice,
 }
 
 impl TlsClient {
     fn new(settings: &TlsSettings, hosts: &[RelayHost]) -> Result<(Self, Vec<String>), SettingError> {
-        let (configs, warnings) = trust::client_configs(settings)?;
+        let (configs, verifier, warnings) = trust::client_configs(settings)?;
         let named = settings.server_name.as_deref();
         let server_name = named.map(|name| name_from(name, "tls.server-name")).transpose()?;
         for host in hosts {
             expected_name(&host.host)?;
         }
-        Ok((TlsClient { configs, server_name, minimum: settings.minimum }, warnings))
+        let client = TlsClient {
+            configs: Mutex::new(configs),
+            verifier,
+            has_sessions: [AtomicBool::new(false), AtomicBool::new(false)],
+            is_resuming_off: Remembered::default(),
+            server_name,
+            minimum: settings.minimum,
+            key_exchange: settings.key_exchange,
+        };
+        Ok((client, warnings))
     }
 
     /// Makes the handshake with a peer that should be `host`. It begins with `flight`.
@@ -144,15 +178,62 @@ impl TlsClient {
             Some(name) => name.clone(),
             None => expected_name(host).map_err(Cause::Other)?,
         };
-        let config = self.configs.offering(flight.key_exchange());
-        let connecting = TlsConnector::from(config).connect(expected, flight.begin(stream));
+        let connecting =
+            TlsConnector::from(self.config(flight)).connect(expected.clone(), flight.begin(stream));
         let stream = connecting.await.map_err(|error| self.told(error))?;
+        let session = stream.get_ref().1;
+        if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+            self.verify_again(session.peer_certificates(), &expected)?;
+        }
+        self.sessions(flight.key_exchange()).store(true, Ordering::Relaxed);
         let version = match stream.get_ref().1.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             // trust::client_configs enables these two and no other.
             _ => "TLSv1.2",
         };
         Ok(Verified { stream: Box::new(stream), version: Some(version) })
+    }
+
+    /// Returns the TLS configuration for a handshake that begins with `flight`.
+    fn config(&self, flight: &FirstFlight) -> Arc<ClientConfig> {
+        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_resuming_off.is_over() {
+            configs.resume(true);
+        }
+        configs.offering(flight.key_exchange())
+    }
+
+    fn sessions(&self, key_exchange: KeyExchange) -> &AtomicBool {
+        &self.has_sessions[usize::from(key_exchange == KeyExchange::Classical)]
+    }
+
+    /// Forgets the sessions, and resumes none for a day, if a handshake with this key exchange may have resumed one.
+    /// Returns true if so.
+    fn forget_sessions(&self, key_exchange: KeyExchange) -> bool {
+        let had_sessions =
+            self.sessions(key_exchange).load(Ordering::Relaxed) && !self.is_resuming_off.is_now();
+        if had_sessions {
+            self.has_sessions.iter().for_each(|has| has.store(false, Ordering::Relaxed));
+            self.is_resuming_off.begin();
+            self.configs.lock().unwrap_or_else(PoisonError::into_inner).resume(false);
+        }
+        had_sessions
+    }
+
+    /// Verifies the certificate of a session that was resumed: it may have expired since the session began.
+    fn verify_again(
+        &self,
+        shown: Option<&[CertificateDer<'static>]>,
+        expected: &ServerName<'static>,
+    ) -> Result<(), Cause> {
+        let Some((end_entity, intermediates)) = shown.and_then(<[_]>::split_first) else {
+            return Err(Cause::Other(self.words(&Error::NoCertificatesPresented)));
+        };
+        let now = UnixTime::now();
+        match self.verifier.verify_server_cert(end_entity, intermediates, expected, &[], now) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Cause::Other(escaped(&self.words(&error)))),
+        }
     }
 
     /// Describes a failed handshake.
@@ -187,9 +268,12 @@ impl TlsClient {
     }
 
     fn too_old(&self) -> &'static str {
-        match self.minimum {
-            TlsVersion::V1_3 => "the relay does not offer TLS 1.3, which tls.minimum asks for",
-            TlsVersion::V1_2 => {
+        match (self.key_exchange, self.minimum) {
+            (KeyExchangeChoice::PostQuantum, _) => {
+                "the relay does not offer TLS 1.3 with a post-quantum key exchange, which tls.key-exchange asks for"
+            }
+            (_, TlsVersion::V1_3) => "the relay does not offer TLS 1.3, which tls.minimum asks for",
+            (_, TlsVersion::V1_2) => {
                 "the relay offers only TLS older than 1.2, or only RSA key exchange or CBC ciphers, which \
                  are no longer safe"
             }

@@ -28,15 +28,20 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersio
 
 use super::first_flight::KeyExchange;
 use crate::config::{
-    Authorities, ClientCertificate, SettingError, TlsFileError, TlsSettings, TlsVersion, Trust,
+    Authorities, ClientCertificate, KeyExchangeChoice, SettingError, TlsFileError, TlsSettings, TlsVersion,
+    Trust,
 };
 use authorities::AuthorityVerifier;
 use pins::PinVerifier;
 
 type Builder = ConfigBuilder<ClientConfig, WantsClientCert>;
 
-/// The TLS configurations of our side, which differ only in the key exchange that they offer.
-#[derive(Debug)]
+/// The number of names for which sessions are kept to be resumed. A relayhost needs one.
+const MOST_SESSIONS: usize = 32;
+
+/// The TLS configurations of our side, which differ only in the key exchange that they offer. Each keeps the sessions
+/// that were made with it.
+#[derive(Clone, Debug)]
 pub(crate) struct ClientConfigs {
     post_quantum: Arc<ClientConfig>,
     classical: Arc<ClientConfig>,
@@ -45,30 +50,55 @@ pub(crate) struct ClientConfigs {
 impl ClientConfigs {
     pub(crate) fn offering(&self, key_exchange: KeyExchange) -> Arc<ClientConfig> {
         Arc::clone(match key_exchange {
-            KeyExchange::PostQuantum => &self.post_quantum,
+            KeyExchange::PostQuantum | KeyExchange::PostQuantumAlone => &self.post_quantum,
             KeyExchange::Classical => &self.classical,
         })
     }
+
+    /// Sets whether sessions are resumed from now on; those that were kept are forgotten.
+    pub(crate) fn resume(&mut self, is_wanted: bool) {
+        for config in [&mut self.post_quantum, &mut self.classical] {
+            let resumption = match is_wanted {
+                true => Resumption::in_memory_sessions(MOST_SESSIONS),
+                false => Resumption::disabled(),
+            };
+            let mut fresh = ClientConfig::clone(config);
+            fresh.resumption = resumption;
+            *config = Arc::new(fresh);
+        }
+    }
 }
 
-/// Returns the TLS configurations of our side, and warnings for the operator.
-pub(crate) fn client_configs(settings: &TlsSettings) -> Result<(ClientConfigs, Vec<String>), SettingError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+/// Returns the TLS configurations of our side, the verifier that they use, and warnings for the operator.
+pub(crate) fn client_configs(
+    settings: &TlsSettings,
+) -> Result<(ClientConfigs, RelayVerifier, Vec<String>), SettingError> {
+    let provider = Arc::new(match settings.key_exchange {
+        KeyExchangeChoice::PostQuantum => CryptoProvider {
+            kx_groups: vec![kx_group::X25519MLKEM768, kx_group::SECP256R1MLKEM768],
+            ..aws_lc_rs::default_provider()
+        },
+        KeyExchangeChoice::Any | KeyExchangeChoice::Classical => aws_lc_rs::default_provider(),
+    });
+    // TLS 1.2 has no post-quantum key exchange.
+    let minimum = match settings.key_exchange {
+        KeyExchangeChoice::PostQuantum => TlsVersion::V1_3,
+        KeyExchangeChoice::Any | KeyExchangeChoice::Classical => settings.minimum,
+    };
     let kx_groups = vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
     let classical = Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() });
     let (verifier, warnings) = verifier(&settings.trust, Arc::clone(&provider))?;
-    let hybrid = builder(settings.minimum, provider, Arc::clone(&verifier))?;
-    let mut post_quantum = with_identity(hybrid, settings.client.as_ref())?;
+    let verifier_again = Arc::clone(&verifier);
+    let hybrid = builder(minimum, provider, Arc::clone(&verifier))?;
+    let post_quantum = with_identity(hybrid, settings.client.as_ref())?;
     let identity = Arc::clone(&post_quantum.client_auth_cert_resolver);
-    let mut classical = builder(settings.minimum, classical, verifier)?.with_client_cert_resolver(identity);
-    for config in [&mut post_quantum, &mut classical] {
-        config.resumption = Resumption::disabled();
-    }
-    let configs = ClientConfigs { post_quantum: Arc::new(post_quantum), classical: Arc::new(classical) };
-    Ok((configs, warnings))
+    let classical = builder(minimum, classical, verifier)?.with_client_cert_resolver(identity);
+    let mut configs = ClientConfigs { post_quantum: Arc::new(post_quantum), classical: Arc::new(classical) };
+    configs.resume(true);
+    Ok((configs, verifier_again, warnings))
 }
 
-type RelayVerifier = Arc<dyn ServerCertVerifier>;
+pub(crate) type RelayVerifier = Arc<dyn ServerCertVerifier>;
 
 fn builder(
     minimum: TlsVersion,

@@ -43,12 +43,14 @@ struct Firewalled {
     is_implicit: bool,
     large: Fate,
     small: Fate,
+    /// The number of the connection that is closed behind its ClientHello, whatever else holds.
+    closed: Option<usize>,
     hellos: Arc<Mutex<Vec<usize>>>,
 }
 
 impl Firewalled {
     fn new(relay: &Identity, is_implicit: bool, large: Fate, small: Fate) -> Self {
-        Firewalled { tls: relay.acceptor(), is_implicit, large, small, hellos: Arc::default() }
+        Firewalled { tls: relay.acceptor(), is_implicit, large, small, closed: None, hellos: Arc::default() }
     }
 
     /// True for each ClientHello so far that was larger than a segment.
@@ -63,7 +65,14 @@ impl Firewalled {
         }
         let record = far.fill_buf().await.unwrap();
         let size = 5 + usize::from(u16::from_be_bytes([record[3], record[4]]));
-        self.hellos.lock().unwrap().push(size);
+        let count = {
+            let mut hellos = self.hellos.lock().unwrap();
+            hellos.push(size);
+            hellos.len()
+        };
+        if self.closed == Some(count) {
+            return;
+        }
         match if size > SEGMENT { self.large } else { self.small } {
             Fate::Closed => {
                 far.read_exact(&mut vec![0; size]).await.unwrap();
@@ -228,7 +237,7 @@ fn a_classical_hello_fits_into_a_segment_and_the_other_does_not() {
     let name = format!("{label}.{label}.{label}.{}", "a".repeat(61));
     for minimum in [config::TlsVersion::V1_2, config::TlsVersion::V1_3] {
         let tls = TlsSettings { minimum, ..tls_settings(Trust::Pins(vec![[7; 32]])) };
-        let (configs, _) = super::super::trust::client_configs(&tls).unwrap();
+        let (configs, ..) = super::super::trust::client_configs(&tls).unwrap();
         let size = |key_exchange| {
             let name = name.clone().try_into().unwrap();
             let mut hello = Vec::new();
@@ -264,4 +273,18 @@ async fn patience_is_for_the_first_octet_only() {
     };
     assert_eq!(slowly(9).await, (60, false));
     assert_eq!(slowly(11).await, (10, true));
+}
+
+/// A relay that fails when a session is resumed gets the message at once on one more connection, and the larger
+/// ClientHello is not blamed for it.
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_may_have_resumed_is_made_again_without() {
+    let identity = Authority::new().identity("mx.example");
+    let mut network = Firewalled::new(&identity, true, Fate::Answered, Fate::Answered);
+    network.closed = Some(2);
+    let relay = relay(pinned(&identity), true);
+    for _ in 0..3 {
+        assert_eq!(sent(&relay, &network).await.unwrap(), ["1/0 sent 2.0.0 250 2.0.0 taken"]);
+    }
+    assert_eq!(network.were_large(), [true; 4]);
 }

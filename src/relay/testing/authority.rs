@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 use tokio_rustls::TlsAcceptor;
 
 use super::super::certificate::pin_of;
-use crate::config::{ClientCertificate, TlsSettings, TlsVersion, Trust};
+use crate::config::{ClientCertificate, KeyExchangeChoice, TlsSettings, TlsVersion, Trust};
 
 /// A certificate authority.
 pub(crate) struct Authority {
@@ -109,6 +109,23 @@ impl Identity {
         self.acceptor_with(&[&version::TLS12, &version::TLS13], None)
     }
 
+    /// The certificate, as a relay shows it.
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_file_iter(self.certificate.path()).unwrap().map(Result::unwrap).collect()
+    }
+
+    /// A relay that has no post-quantum key exchange.
+    pub(crate) fn classical_acceptor(&self) -> TlsAcceptor {
+        let kx_groups = vec![aws_lc_rs::kx_group::X25519];
+        let provider = CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() };
+        let config = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(shown(self.certificate.path(), self.key.path()));
+        TlsAcceptor::from(Arc::new(config))
+    }
+
     /// A relay that speaks `versions` and asks for a certificate issued by `clients`.
     pub(crate) fn acceptor_with(
         &self,
@@ -132,7 +149,13 @@ impl Identity {
 }
 
 pub(crate) fn tls_settings(trust: Trust) -> TlsSettings {
-    TlsSettings { trust, server_name: None, client: None, minimum: TlsVersion::V1_2 }
+    TlsSettings {
+        trust,
+        server_name: None,
+        client: None,
+        minimum: TlsVersion::V1_2,
+        key_exchange: KeyExchangeChoice::Any,
+    }
 }
 
 /// A relay that shows one certificate and signs with another's key.

@@ -4,8 +4,9 @@ use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
-use super::super::first_flight::KeyExchange;
-use super::super::testing::authority::{Authority, kept, kept_path, tls_settings};
+use super::super::first_flight::Offer;
+use super::super::remembered::PERIOD;
+use super::super::testing::authority::{Authority, Identity, kept, kept_path, tls_settings};
 use super::super::testing::wire;
 use super::*;
 use crate::config::Trust;
@@ -95,7 +96,9 @@ async fn verified_by_pin_whatever_name_dates_and_issuer() {
     let other = Authority::new().identity("mx.example");
     let shown: String = other.pin().iter().map(|octet| format!("{octet:02x}")).collect();
     let refused = shaken(&pinned, &named("mx.example"), other.acceptor()).await.unwrap_err();
-    assert_eq!(refused, format!("the relay's key is none of tls.pin-sha256; its pin is {shown}"));
+    let expected =
+        format!("the relay's key is none of tls.pin-sha256; its pin is {shown}{}", shown_by(&other));
+    assert_eq!(refused, expected);
 }
 
 /// A relay that shows the pinned certificate but does not hold its key.
@@ -115,14 +118,19 @@ async fn refusals_tell_what_is_wrong() {
     let ca = authority.file();
     let ours = client(&tls_settings(Trust::CaFile(ca.path().into())));
     let cases = [
-        (authority.issue(&["mx.example"], (2020, 2021)), "the relay's certificate expired on 2021-01-01"),
+        (
+            authority.issue(&["mx.example"], (2020, 2021)),
+            "the relay's certificate, or an issuer's, expired on 2021-01-01: it must be renewed there; if it is your \
+             relay's own all the same, trust its key alone: tls.pin-sha256 = \"PIN\"",
+        ),
         (
             authority.issue(&["mx.example"], (2100, 2101)),
             "the relay's certificate is not valid before 2100-01-01; is this host's clock right?",
         ),
         (
             authority.issue(&["a.example", "192.0.2.9"], (2020, 2120)),
-            "the relay's certificate is for a.example, 192.0.2.9, not for mx.example (tls.server-name)",
+            "the relay's certificate is for a.example, 192.0.2.9, not for mx.example (if that is your relay's own name, \
+             set tls.server-name = \"a.example\")",
         ),
         (
             Authority::new().identity("mx.example"),
@@ -131,7 +139,8 @@ async fn refusals_tell_what_is_wrong() {
     ];
     for (relay, expected) in cases {
         let refused = shaken(&ours, &named("mx.example"), relay.acceptor()).await;
-        assert_eq!(refused, Err(expected.into()));
+        let pin: String = relay.pin().iter().map(|octet| format!("{octet:02x}")).collect();
+        assert_eq!(refused, Err(format!("{}{}", expected.replace("PIN", &pin), shown_by(&relay))));
     }
 }
 
@@ -198,7 +207,7 @@ async fn odd_certificates_are_told_in_sentences_and_can_be_pinned() {
         let pin: String = relay.pin().iter().map(|octet| format!("{octet:02x}")).collect();
         let trusting = client(&tls_settings(Trust::CaFile(authorities.into())));
         let pinning = client(&tls_settings(Trust::Pins(vec![relay.pin()])));
-        let expected = expected.map(|words| format!("{words}{TRUST_KEY}\"{pin}\""));
+        let expected = expected.map(|words| format!("{words}{TRUST_KEY}\"{pin}\"{}", shown_by(&relay)));
         for versions in [&[&TLS12][..], &[&TLS13]] {
             let told =
                 shaken(&trusting, &named("mx.example"), relay.acceptor_with(versions, None)).await.err();
@@ -322,7 +331,118 @@ fn names_that_cannot_be_verified_are_refused_at_start() {
     );
 }
 
+/// "The issuer is not trusted" did not say which one, and nobody knew which file to look for.
+#[test]
+fn a_refusal_says_what_the_certificate_says() {
+    let relay = Authority::named("Our Own CA").issue(&["a.example", "b.example"], (2020, 2120));
+    assert_eq!(
+        shown_by(&relay),
+        "; the certificate is for a.example, b.example, valid from 2020-01-01 to 2120-01-01, issued by Our Own CA"
+    );
+}
+
 #[test]
 fn what_a_certificate_says_is_escaped() {
     assert_eq!(escaped("is for a\r\nb\u{1b}[31m"), "is for a??b?[31m");
+}
+
+/// Makes a handshake, and returns how the relay saw it.
+async fn kind(client: &TlsClient, relay: &TlsAcceptor) -> Option<HandshakeKind> {
+    let (near, far) = wire("192.0.2.5:587");
+    let relaying = async {
+        let mut stream = relay.accept(far).await.ok()?;
+        let kind = stream.get_ref().1.handshake_kind();
+        stream.write_all(b"220 ").await.ok()?;
+        stream.flush().await.ok()?;
+        stream.read_u8().await.ok()?;
+        kind
+    };
+    let shaking = async {
+        let flight = FirstFlight::new(KeyExchange::PostQuantum);
+        let mut verified = client.handshake(near, &named("mx.example"), &flight).await.ok()?;
+        // The tickets of TLS 1.3 come behind the handshake.
+        verified.read_exact(&mut [0; 4]).await.ok()?;
+        verified.write_u8(b'.').await.ok()?;
+        verified.flush().await.ok()
+    };
+    tokio::join!(relaying, shaking).0
+}
+
+/// Each connection cost a whole handshake, since nothing was resumed. A session is kept for its own trust alone.
+#[tokio::test]
+async fn a_session_is_resumed_by_the_trust_that_verified_it_and_by_no_other() {
+    let (authority, stranger) = (Authority::new(), Authority::new().identity("mx.example"));
+    let relay = authority.identity("mx.example");
+    let ca = authority.file();
+    for versions in [&[&TLS12][..], &[&TLS13]] {
+        let acceptor = relay.acceptor_with(versions, None);
+        for trust in [Trust::CaFile(ca.path().into()), Trust::Pins(vec![relay.pin()])] {
+            let ours = client(&tls_settings(trust));
+            assert_eq!(kind(&ours, &acceptor).await, Some(HandshakeKind::Full));
+            assert_eq!(kind(&ours, &acceptor).await, Some(HandshakeKind::Resumed));
+        }
+        let others = client(&tls_settings(Trust::Pins(vec![stranger.pin()])));
+        assert_eq!(kind(&others, &acceptor).await, None, "a session of another trust");
+    }
+}
+
+#[tokio::test]
+async fn a_resumed_certificate_is_verified_by_the_clock_of_now() {
+    let authority = Authority::new();
+    let ca = authority.file();
+    let ours = client(&tls_settings(Trust::CaFile(ca.path().into())));
+    let name = ServerName::try_from("mx.example").unwrap();
+    let again = |years| {
+        let shown = authority.issue(&["mx.example"], years).chain();
+        ours.verify_again(Some(&shown), &name).map_err(|cause| cause.to_string())
+    };
+    assert_eq!(again((2020, 2120)), Ok(()));
+    assert!(again((2020, 2021)).unwrap_err().contains("expired on 2021-01-01"));
+    assert!(ours.verify_again(None, &name).is_err());
+}
+
+/// A relay that fails whenever a session is resumed would have failed at every second connection.
+#[tokio::test(start_paused = true)]
+async fn sessions_that_fail_are_forgotten_for_a_day() {
+    let relay = Authority::new().identity("mx.example");
+    let (acceptor, ours) = (relay.acceptor(), client(&tls_settings(Trust::Pins(vec![relay.pin()]))));
+    assert!(!ours.forget_sessions(KeyExchange::PostQuantum), "there was none");
+    assert_eq!(kind(&ours, &acceptor).await, Some(HandshakeKind::Full));
+    assert!(!ours.forget_sessions(KeyExchange::Classical), "that one has none");
+    assert!(ours.forget_sessions(KeyExchange::PostQuantum));
+    for _ in 0..2 {
+        assert_eq!(kind(&ours, &acceptor).await, Some(HandshakeKind::Full));
+    }
+    assert!(!ours.forget_sessions(KeyExchange::PostQuantum), "none was resumed");
+    tokio::time::advance(PERIOD).await;
+    assert_eq!(kind(&ours, &acceptor).await, Some(HandshakeKind::Full));
+    assert_eq!(kind(&ours, &acceptor).await, Some(HandshakeKind::Resumed));
+}
+
+#[tokio::test]
+async fn only_the_key_exchange_that_is_chosen_is_offered() {
+    let relay = Authority::new().identity("mx.example");
+    let settings = tls_settings(Trust::Pins(vec![relay.pin()]));
+    let alone = client(&TlsSettings { key_exchange: KeyExchangeChoice::PostQuantum, ..settings });
+    let host = named("mx.example");
+    let shake = |relay| shaken_offering(KeyExchange::PostQuantumAlone, &alone, &host, relay);
+    assert_eq!(shake(relay.acceptor()).await, Ok("TLSv1.3"));
+    for refusing in [relay.classical_acceptor(), relay.acceptor_with(&[&TLS12], None)] {
+        let refused = shake(refusing).await.unwrap_err();
+        assert!(refused.contains("which tls.key-exchange asks for"), "{refused}");
+    }
+    for (choice, expected) in [
+        (KeyExchangeChoice::Any, KeyExchange::PostQuantum),
+        (KeyExchangeChoice::PostQuantum, KeyExchange::PostQuantumAlone),
+        (KeyExchangeChoice::Classical, KeyExchange::Classical),
+    ] {
+        assert_eq!(Offer::new(choice).now(), expected);
+    }
+}
+
+/// Returns what a refusal says of the certificate of `relay`.
+fn shown_by(relay: &Identity) -> String {
+    super::super::distrust::stated(&relay.chain()[0])
+        .map(|stated| format!("; the certificate is {stated}"))
+        .unwrap()
 }

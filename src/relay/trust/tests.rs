@@ -17,7 +17,13 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 }
 
 fn settings(trust: Trust, client: Option<ClientCertificate>) -> TlsSettings {
-    TlsSettings { trust, server_name: None, client, minimum: TlsVersion::V1_2 }
+    TlsSettings {
+        trust,
+        server_name: None,
+        client,
+        minimum: TlsVersion::V1_2,
+        key_exchange: KeyExchangeChoice::Any,
+    }
 }
 
 #[test]
