@@ -102,6 +102,11 @@ pub trait Connector: Send + Sync + 'static {
     /// Returns whether there is another secret for the login than that of the last one, as far as that can be seen without
     /// side effects.
     fn has_another_secret(self: Arc<Self>) -> Pin<Box<dyn Future<Output = bool> + Send>>;
+
+    /// Returns a sentence for each certificate that is about to expire.
+    fn expiring(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 impl Connector for Relay {
@@ -114,6 +119,10 @@ impl Connector for Relay {
 
     fn has_another_secret(self: Arc<Self>) -> Pin<Box<dyn Future<Output = bool> + Send>> {
         Box::pin(async move { Relay::has_another_secret(&self).await })
+    }
+
+    fn expiring(&self) -> Vec<String> {
+        Relay::expiring(self)
     }
 }
 

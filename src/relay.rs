@@ -18,8 +18,8 @@
 //!
 //! The files, in the order in which a connection uses them: `dial` addresses and TCP → `opening` greeting, EHLO,
 //! STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake, `certificate` the
-//! key, `distrust` a refusal) → `sasl` AUTH, with `login` what is remembered of it, `password` and `password_command` the
-//! secret → `dialog` transactions, with `group` the commands, `open_transaction` the results of one transaction, `content`
+//! key, `distrust` a refusal, `expiry` a warning ahead) → `sasl` AUTH, with `login` what is remembered of it,
+//! `password` and `password_command` the secret → `dialog` transactions, with `group` the commands, `open_transaction` the results of one transaction, `content`
 //! its octets → `verdict` the meaning of a reply, with `reply_rules` and `reply_meaning` the rules for its words, `subject`
 //! the subject of a refusal. `channel` reads and writes for all of them; `pace` says how many commands may be sent at once,
 //! `dsn_offer` whether DSN parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error. `lookup` looks
@@ -36,6 +36,7 @@ mod dial;
 mod dialog;
 mod distrust;
 mod dsn_offer;
+mod expiry;
 mod farewell;
 mod first_flight;
 mod group;
@@ -200,7 +201,8 @@ impl Relay {
         if settings.hosts.is_empty() {
             return Err(SettingError::Other("relayhost: no host is named".into()));
         }
-        let (protection, warnings) = Protection::new(&settings.tls, &settings.hosts)?;
+        let (protection, mut warnings) = Protection::new(&settings.tls, &settings.hosts)?;
+        warnings.extend(protection.expiring());
         let pace = Arc::new(RelayPace::new(settings.pipelining));
         let key_exchange = settings.tls.settings().map(|tls| tls.key_exchange);
         let offer = Offer::new(key_exchange.unwrap_or(config::KeyExchangeChoice::Any));
@@ -209,8 +211,8 @@ impl Relay {
         Ok(Relay { settings, protection, pace, offer, dsn_offer, farewells, warnings, login })
     }
 
-    /// Returns warnings for the operator: no trust bundle of the system was found, or a certificate in `tls.ca-file` was
-    /// skipped.
+    /// Returns warnings for the operator: no trust bundle of the system was found, a certificate in `tls.ca-file` was
+    /// skipped, or our own certificate is about to expire.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -221,6 +223,11 @@ impl Relay {
             Some(login) => login.has_another_secret().await,
             None => false,
         }
+    }
+
+    /// Returns a sentence for each certificate that is about to expire: ours, and those that the relay has shown.
+    pub fn expiring(&self) -> Vec<String> {
+        self.protection.expiring()
     }
 
     /// Tries the hosts and addresses in turn up to an authenticated session.

@@ -155,6 +155,7 @@ impl Control {
                 spool_trouble: self.spool.trouble(),
                 trouble: relay.trouble.clone(),
                 held_because: relay.held_because.clone(),
+                expiring: status.relays.iter().flat_map(|relay| relay.expiring.clone()).collect(),
                 pace: speed(&relay.pace),
             })
             .await

@@ -80,6 +80,9 @@ pub struct DaemonStatus {
     pub held_because: Option<String>,
     /// How fast the relay gets mail.
     pub pace: RelaySpeed,
+    /// A sentence for each certificate, a relay's or ours, that expires within two weeks.
+    #[serde(default)]
+    pub expiring: Vec<String>,
 }
 
 /// How fast the relay gets mail.

@@ -65,6 +65,9 @@ fn text(status: &protocol::DaemonStatus) -> String {
     if let Some(why) = &status.held_because {
         text += &held_line(why);
     }
+    for notice in &status.expiring {
+        text += &format!("expires {}\n", Foreign(notice));
+    }
     if let Some(next_probe) = &status.next_probe {
         text += &format!("probe   {next_probe}\n");
     }
@@ -139,6 +142,7 @@ mod tests {
             relay: "paused".into(),
             next_probe: Some("2026-11-21T02:10:00Z".into()),
             held_because: Some("what the relay refuses is held".into()),
+            expiring: vec!["the certificate of the relay mx expires in 3 days".into()],
             spool_trouble: Some("full: 1.0 MiB free".into()),
             trouble: Some("connect to mx[192.0.2.1]:587: refused\u{1b}".into()),
             pace: protocol::RelaySpeed {
@@ -164,6 +168,7 @@ mod tests {
              spool   full: 1.0 MiB free; mail is refused\n\
              trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
              held    what the relay refuses is held\n\
+             expires the certificate of the relay mx expires in 3 days\n\
              probe   2026-11-21T02:10:00Z\n"
         );
     }

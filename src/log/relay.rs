@@ -56,6 +56,11 @@ pub fn classical_key_exchange(trouble: &dyn fmt::Display) {
     );
 }
 
+/// Logs that a certificate is about to expire.
+pub fn certificate_expires(notice: &str) {
+    warn!("certificate about to expire: {}", foreign(&notice));
+}
+
 /// Logs that the relay takes mail again.
 pub fn relay_resumed(live: usize) {
     info!(relay_state = "usable", "relay usable again; {live} in the queue");

@@ -60,6 +60,8 @@ pub struct RelayStatus {
     pub trouble: Option<String>,
     /// The last trouble without the relay's words and ours, which may name another user's address or a path.
     pub trouble_outline: Option<String>,
+    /// A sentence for each certificate of the relay, or of ours for it, that is about to expire.
+    pub expiring: Vec<String>,
     /// Reason why messages are held, and what an operator can do about it; `None` if none is held.
     pub held_because: Option<String>,
     /// How fast the relay gets mail.

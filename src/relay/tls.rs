@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -27,11 +28,15 @@ use tokio_rustls::TlsConnector;
 
 use super::dial::{Transport, is_loopback};
 use super::distrust::Distrust;
+use super::expiry::Expiries;
 use super::first_flight::{FirstFlight, KeyExchange};
 use super::remembered::Remembered;
 use super::trouble::Cause;
 use super::trust::{self, ClientConfigs, RelayVerifier};
-use crate::config::{HostOrIp, KeyExchangeChoice, RelayHost, SettingError, Tls, TlsSettings, TlsVersion};
+use crate::config::{
+    ClientCertificate, HostOrIp, KeyExchangeChoice, RelayHost, SettingError, Tls, TlsSettings, TlsVersion,
+    Trust,
+};
 use crate::tls_faults::{self, TlsPeer};
 
 /// The traits of any stream.
@@ -120,6 +125,16 @@ impl Protection {
 }
 
 impl Protection {
+    /// Returns a sentence for each certificate that is about to expire.
+    pub(crate) fn expiring(&self) -> Vec<String> {
+        match self {
+            Protection::StartTls(client) | Protection::Implicit(client) => {
+                client.expiries.notices(Timestamp::now().as_second())
+            }
+            Protection::Loopback => Vec::new(),
+        }
+    }
+
     /// Forgets the TLS sessions, and resumes none for a day, if a handshake with this key exchange may have resumed one.
     /// Returns true if so.
     pub(crate) fn forget_sessions(&self, key_exchange: KeyExchange) -> bool {
@@ -136,6 +151,9 @@ impl Protection {
 pub(crate) struct TlsClient {
     configs: Mutex<ClientConfigs>,
     verifier: RelayVerifier,
+    expiries: Expiries,
+    /// True if the dates of the relay's certificate count.
+    has_dates: bool,
     /// True if there may be a session to resume: of a handshake that offered a post-quantum key exchange, and of one
     /// that did not.
     has_sessions: [AtomicBool; 2],
@@ -155,9 +173,12 @@ impl TlsClient {
         for host in hosts {
             expected_name(&host.host)?;
         }
+        let ours = settings.client.as_ref().map(ClientCertificate::read).transpose()?;
         let client = TlsClient {
             configs: Mutex::new(configs),
             verifier,
+            expiries: Expiries::new(ours.as_ref().map_or(&[], |pair| &pair.cert[..])),
+            has_dates: !matches!(settings.trust, Trust::Pins(_)),
             has_sessions: [AtomicBool::new(false), AtomicBool::new(false)],
             is_resuming_off: Remembered::default(),
             server_name,
@@ -186,6 +207,10 @@ impl TlsClient {
             self.verify_again(session.peer_certificates(), &expected)?;
         }
         self.sessions(flight.key_exchange()).store(true, Ordering::Relaxed);
+        if self.has_dates {
+            self.expiries.note(&expected.to_str(), session.peer_certificates().unwrap_or_default());
+        }
+        self.expiries.log(Timestamp::now().as_second());
         let version = match stream.get_ref().1.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             // trust::client_configs enables these two and no other.

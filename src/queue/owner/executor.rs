@@ -16,7 +16,7 @@ use super::super::desk::DeliveryDesk;
 use super::super::link::QueueLink;
 use super::super::reducer::{Effect, Event, QueueAnswer};
 use super::super::settlement::Settlement;
-use super::super::{ConnectionId, RelayPlace, Settings, Taken};
+use super::super::{ConnectionId, QueueStatus, RelayPlace, Settings, Taken};
 use super::secret_watch::SecretWatch;
 use super::tasks::{self, Duty, Ended, Tasks};
 use crate::queue_id::QueueId;
@@ -57,7 +57,10 @@ impl Executor {
             Effect::Connect { connection, relay } => self.connect(connection, relay),
             Effect::CutOff(connection) => self.tasks.cut_off(connection),
             Effect::Give { connection, taken } => self.give(connection, taken),
-            Effect::QueueAnswer(answer) => {
+            Effect::QueueAnswer(mut answer) => {
+                if let QueueAnswer::Status(status) = &mut answer {
+                    self.add_expiring(status);
+                }
                 // Whoever asked may have gone away.
                 let _ = self.asker.take().map(|asker| asker.send(answer));
             }
@@ -74,6 +77,13 @@ impl Executor {
             }
             Effect::SetRelayClock(seconds) => self.desk.spool.set_relay_clock(seconds),
             Effect::Log(line) => line.write(),
+        }
+    }
+
+    /// Adds to the figures of each relay what its connector knows of certificates.
+    fn add_expiring(&self, status: &mut QueueStatus) {
+        for (relay, settings) in status.relays.iter_mut().zip(&self.desk.settings.relays) {
+            relay.expiring = settings.connector.expiring();
         }
     }
 

@@ -77,6 +77,8 @@ impl Reducer {
             paused_until: relay.breaker.retry_at().map(|time| self.shared.now.time_of_day_at(time)),
             trouble: relay.trouble.as_ref().map(ToString::to_string),
             trouble_outline: relay.trouble.as_ref().map(Trouble::outline),
+            // The executor knows the connectors, which know this.
+            expiring: Vec::new(),
             held_because: self.held_because(relay),
             pace: self.pace(relay),
         }

@@ -9,7 +9,6 @@ use super::super::remembered::PERIOD;
 use super::super::testing::authority::{Authority, Identity, kept, kept_path, tls_settings};
 use super::super::testing::wire;
 use super::*;
-use crate::config::Trust;
 
 fn named(name: &str) -> HostOrIp {
     HostOrIp::Name(name.into())
