@@ -41,6 +41,36 @@ fn pauses_double_from_a_second_to_five_minutes() {
     assert_eq!(pauses(RelayFault::Transaction), [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
 }
 
+/// A relay that came back after a long outage got no mail for up to six minutes.
+#[test]
+fn a_relay_that_returns_is_noticed_within_ten_seconds() {
+    assert_eq!(pauses(RelayFault::Unreachable), [1, 2, 4, 8, 8, 8]);
+    let (mut breaker, mut now) = (Breaker::new(20), at(0));
+    for draw in [1.0, 0.0, 0.5].into_iter().cycle().take(1000) {
+        breaker.trouble(now, 0, RelayFault::Unreachable, Spread::new(draw));
+        let retry_at = breaker.retry_at().unwrap();
+        assert!(retry_at <= later(now, Duration::from_secs(10)));
+        now = retry_at;
+    }
+}
+
+/// A relay that answers again, but not with a session, is left alone for longer and longer.
+#[test]
+fn the_short_pauses_end_with_the_first_answer() {
+    let mut breaker = Breaker::new(20);
+    for (second, fault, pause) in [
+        (0, RelayFault::Unreachable, 1),
+        (1, RelayFault::Unreachable, 2),
+        (3, RelayFault::Opening, 4),
+        (7, RelayFault::Opening, 8),
+        (15, RelayFault::Opening, 16),
+        (31, RelayFault::Opening, 32),
+        (63, RelayFault::Unreachable, 8),
+    ] {
+        assert_eq!(pause_after(&mut breaker, second, fault), pause, "{second}");
+    }
+}
+
 /// A wrong password was once tried as often as a relay that is down, 21 times in the first second.
 #[test]
 fn refused_logins_pause_longer() {

@@ -104,7 +104,7 @@ impl AtRelay<'_> {
         self.tell_flickers();
         let flickers = &mut self.relay.flickers;
         let is_new = if was_paused { flickers.goes_on() } else { flickers.begins(now) };
-        if is_new || was_paused {
+        if is_new || was_paused && flickers.is_to_be_repeated(now) {
             let probe_in = Duration::try_from(retry_at.duration_since(now)).unwrap_or_default();
             let (trouble, live) = (trouble.clone(), self.relay.roster.len());
             self.shared.log(LogLine::RelayPaused { trouble, live, probe_in, is_new });
