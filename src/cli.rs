@@ -10,6 +10,7 @@ pub mod exit;
 mod flush;
 mod import;
 mod mailq;
+mod oauth;
 mod output;
 mod queue;
 mod relay_reply;
@@ -66,6 +67,9 @@ enum CliCommand {
     Flush(flush::FlushCommand),
     /// Make the daemon read its configuration again, and print what changed or what is wrong
     Reload(ConfigFile),
+    /// Log in at the provider, for access tokens in place of a password
+    #[command(subcommand)]
+    Oauth(oauth::OauthCommand),
     /// Show how a message is rewritten, without sending it
     Rewrite(rewrite::RewriteCommand),
     RelayReply(relay_reply::RelayReplyCommand),
@@ -112,6 +116,7 @@ pub fn main() -> ExitCode {
         CliCommand::Status(status) => status.run(),
         CliCommand::Flush(flush) => flush.run(),
         CliCommand::Reload(file) => reload::run(&file),
+        CliCommand::Oauth(oauth) => oauth.run(),
         CliCommand::Rewrite(rewrite) => rewrite.run(),
         CliCommand::RelayReply(reply) => reply.run(),
         CliCommand::ImportPostfix(import) => import.run(),

@@ -19,7 +19,7 @@
 //! The files, in the order in which a connection uses them: `dial` addresses and TCP → `opening` greeting, EHLO,
 //! STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake, `certificate` the
 //! key, `distrust` a refusal, `expiry` a warning ahead) → `sasl` AUTH, with `login` what is remembered of it,
-//! `password` and `password_command` the secret → `dialog` transactions, with `group` the commands, `open_transaction` the results of one transaction, `content`
+//! `password` and `password_command` the secret, `token` the access token → `dialog` transactions, with `group` the commands, `open_transaction` the results of one transaction, `content`
 //! its octets → `verdict` the meaning of a reply, with `reply_rules` and `reply_meaning` the rules for its words, `subject`
 //! the subject of a refusal. `channel` reads and writes for all of them; `pace` says how many commands may be sent at once,
 //! `dsn_offer` whether DSN parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error. `lookup` looks
@@ -55,6 +55,7 @@ mod subject;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod token;
 mod trouble;
 mod trust;
 mod verdict;
@@ -76,6 +77,7 @@ pub use dialog::Connection;
 pub use reply_meaning::{ReplyMeaning, RuleName, WaitClass, WaitReason};
 pub use reply_rules::{ExplainedReply, ReplyConsequence, ReplyRules, ShownRule};
 pub use subject::Subject;
+pub use token::{DevicePrompt, device_login};
 pub use trouble::{Cause, Peer, Phase, Trouble};
 pub use verdict::Verdict;
 
@@ -86,6 +88,7 @@ use first_flight::{FirstFlight, KeyExchange, Offer};
 use login::Login;
 use pace::RelayPace;
 use tls::Protection;
+use token::TokenDesk;
 
 /// One message to deliver, with only the recipients that are still open.
 pub struct Transaction {
@@ -206,7 +209,9 @@ impl Relay {
         let pace = Arc::new(RelayPace::new(settings.pipelining));
         let key_exchange = settings.tls.settings().map(|tls| tls.key_exchange);
         let offer = Offer::new(key_exchange.unwrap_or(config::KeyExchangeChoice::Any));
-        let login = settings.auth.clone().map(Login::new);
+        let (tokens, of_tokens) = tokens_of(&settings)?;
+        warnings.extend(of_tokens);
+        let login = settings.auth.clone().map(|auth| Login::new(auth).with_tokens(tokens));
         let (dsn_offer, farewells) = (Arc::default(), Arc::default());
         Ok(Relay { settings, protection, pace, offer, dsn_offer, farewells, warnings, login })
     }
@@ -323,6 +328,14 @@ impl Relay {
         let login = self.login.as_ref();
         opening::open(stream, peer, host, &self.settings, &self.protection, flight, login).await
     }
+}
+
+/// Returns the source of access tokens for `settings`, if tokens are handed out, and warnings for the operator.
+fn tokens_of(settings: &config::RelayConfig) -> Result<(Option<Arc<TokenDesk>>, Vec<String>), SettingError> {
+    let Some(auth) = &settings.auth else { return Ok((None, Vec::new())) };
+    let Some(oauth) = auth.secret.oauth() else { return Ok((None, Vec::new())) };
+    let (desk, warnings) = TokenDesk::new(oauth.clone(), auth.username.clone())?;
+    Ok((Some(Arc::new(desk)), warnings))
 }
 
 fn keep(told: Option<Trouble>, later: Trouble) -> Trouble {

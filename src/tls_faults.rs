@@ -23,6 +23,8 @@ pub(crate) struct TlsPeer {
 impl TlsPeer {
     /// The relay, to which we send mail.
     pub(crate) const RELAY: TlsPeer = TlsPeer { who: "the relay", shown: "tls.client-certificate" };
+    /// The endpoint that hands out access tokens.
+    pub(crate) const TOKEN_ENDPOINT: TlsPeer = TlsPeer { who: "the token endpoint", shown: "auth.oauth" };
     /// A client, which submits mail to the daemon.
     pub(crate) const CLIENT: TlsPeer = TlsPeer { who: "the client", shown: "listen.certificate" };
     /// A client of the sink.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    Config, EhloName, Environment, Families, FamilyUse, HostOrIp, KeyExchangeChoice, Means, Mechanism,
-    Pipelining, RelayHost, ReplyPhase, RuleScope, SecretSource, ServerCertificate, Tls, TlsVersion,
-    TokenSource, Trust,
+    ClientProof, Config, EhloName, Environment, Families, FamilyUse, HostOrIp, KeyExchangeChoice, Means,
+    Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayHost, ReplyPhase, RuleScope, SecretSource,
+    ServerCertificate, Tls, TlsVersion, TokenSource, Trust,
 };
 
 fn under_tests(directory: &str) -> PathBuf {
@@ -135,7 +135,7 @@ fn a_host_without_a_usable_name_has_to_be_named() {
 #[test]
 fn good_files_mean_what_they_say() {
     type Meaning = fn(&Config);
-    let checks: [(&str, Meaning); 11] = [
+    let checks: [(&str, Meaning); 14] = [
         ("minimal", minimal),
         ("provider", provider),
         ("failover", failover),
@@ -144,6 +144,9 @@ fn good_files_mean_what_they_say() {
         ("pinned", pinned),
         ("rewriting", rewriting),
         ("self-made", self_made),
+        ("oauth-certificate", oauth_certificate),
+        ("oauth-device", oauth_device),
+        ("oauth-service-account", oauth_service_account),
         ("token-command", token_command),
         ("token-file", token_file),
         ("everything", everything),
@@ -274,6 +277,35 @@ fn token_command(config: &Config) {
     assert_eq!(auth.mechanisms, Some(vec![Mechanism::XOAuth2]));
 }
 
+fn oauth_of(config: &Config) -> &OAuthConfig {
+    config.relay.auth.as_ref().unwrap().secret.oauth().unwrap()
+}
+
+fn oauth_certificate(config: &Config) {
+    let oauth = oauth_of(config);
+    assert_eq!(oauth.token_url.to_string(), "https://login.microsoftonline.com/tenant/oauth2/v2.0/token");
+    assert_eq!(oauth.scope.as_deref(), Some("https://outlook.office365.com/.default"));
+    let (certificate, key) = ("/etc/app.pem".into(), "/etc/app.key".into());
+    let proof = ClientProof::Certificate { certificate, key };
+    assert_eq!(oauth.grant, OAuthGrant::ClientCredentials { client_id: "app".into(), proof });
+}
+
+fn oauth_service_account(config: &Config) {
+    let key_file = "/etc/service-account.json".into();
+    let subject = Some("noreply@example.com".into());
+    assert_eq!(oauth_of(config).grant, OAuthGrant::JwtBearer { issuer: None, key_file, subject });
+}
+
+fn oauth_device(config: &Config) {
+    let oauth = oauth_of(config);
+    let OAuthGrant::RefreshToken { client_id, proof, file, device_url } = &oauth.grant else { panic!() };
+    assert_eq!((client_id.as_str(), proof), ("app", &None));
+    assert_eq!(file, Path::new("/var/spool/nullmta/refresh-token"));
+    assert_eq!(device_url.as_ref().unwrap().to_string(), "https://login.example.com:8443/devicecode");
+    assert_eq!(oauth.ca_file.as_deref(), Some(Path::new("/etc/ssl/our-ca.pem")));
+    assert!(oauth.has_login());
+}
+
 fn token_file(config: &Config) {
     let secret = &config.relay.auth.as_ref().unwrap().secret;
     assert_eq!(*secret, SecretSource::Token(TokenSource::File("/run/token/smtp".into())));
@@ -322,11 +354,11 @@ mod example {
         lines
     }
 
-    /// The keys of a table, without those of the tables in it.
+    /// The keys of a table, and the names of the tables in it.
     pub(super) fn keys_of(table: &str) -> BTreeSet<String> {
         let shown = with_full_keys(&text()).into_iter().filter_map(|(key, _)| key);
         let in_table = shown.filter_map(|key| Some(key.strip_prefix(table)?.strip_prefix('.')?.to_owned()));
-        in_table.filter(|key| !key.contains('.')).collect()
+        in_table.filter_map(|key| Some(key.split('.').next()?.to_owned())).collect()
     }
 
     /// The keys whose values are examples: the comment above them says `(no default)`.
@@ -381,12 +413,30 @@ mod example {
         let default = parse(&text(), "nullmta.toml").unwrap();
         let without_default = without_default();
         assert!(without_default.len() >= 20, "{without_default:?}");
-        for key in &without_default {
+        for key in without_default.iter().filter(|key| !OF_OTHER_GRANTS.contains(&key.as_str())) {
             let with_it = uncommented(|other| other == key || companions(key).contains(&other));
             let config = parse(&with_it, "nullmta.toml").unwrap_or_else(|error| panic!("{key}: {error}"));
             assert_ne!(config, default, "{key}");
         }
     }
+
+    /// The keys of a grant by client credentials.
+    const CREDENTIALS: &[&str] = &[
+        "auth.username",
+        "auth.oauth.grant",
+        "auth.oauth.token-url",
+        "auth.oauth.client-id",
+        "auth.oauth.client-secret-file",
+    ];
+
+    /// Keys of grants that the example does not show; files of `good_config` do.
+    const OF_OTHER_GRANTS: [&str; 5] = [
+        "auth.oauth.client-certificate",
+        "auth.oauth.key-file",
+        "auth.oauth.subject",
+        "auth.oauth.refresh-token-file",
+        "auth.oauth.device-url",
+    ];
 
     /// The keys without which `key` is not accepted.
     fn companions(key: &str) -> &'static [&'static str] {
@@ -397,6 +447,11 @@ mod example {
             | "auth.password-command"
             | "auth.token-file"
             | "auth.token-command" => &["auth.username"],
+            "auth.oauth.grant"
+            | "auth.oauth.token-url"
+            | "auth.oauth.client-id"
+            | "auth.oauth.client-secret-file" => CREDENTIALS,
+            "auth.oauth.scope" | "auth.oauth.ca-file" => CREDENTIALS,
             // It exempts from this one.
             "rewrite.verified-domains" => &["rewrite.sender"],
             "listen.certificate" => &["listen.key"],
@@ -416,12 +471,22 @@ mod example {
     #[test]
     fn every_key_there_is_is_shown() {
         let shown: BTreeSet<_> = with_full_keys(&text()).into_iter().filter_map(|(key, _)| key).collect();
-        for table in ["auth", "tls", "listen", "rewrite", "queue", "relay", "relay.timeouts", "log", "admin"]
-        {
+        for table in [
+            "auth",
+            "auth.oauth",
+            "tls",
+            "listen",
+            "rewrite",
+            "queue",
+            "relay",
+            "relay.timeouts",
+            "log",
+            "admin",
+        ] {
             // The error about an unknown key lists those there are.
             let error = parse(&format!("{table}.no-such-key-at-all = 1"), "x").unwrap_err();
             let (_, known) = error.split_once("expected one of ").unwrap();
-            for key in known.split(", ").filter(|key| *key != "timeouts") {
+            for key in known.split(", ").filter(|key| !["timeouts", "oauth"].contains(key)) {
                 assert!(shown.contains(&format!("{table}.{key}")), "{table}.{key}");
             }
         }

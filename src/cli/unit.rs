@@ -172,7 +172,9 @@ fn files(config: &Config) -> Vec<&Path> {
 /// Returns the directories that the daemon writes to: the spool, and that of the control socket. The socket of `sendmail`
 /// is made by the socket unit.
 fn directories(config: &Config) -> Vec<&Path> {
-    [Some(&*config.spool), config.control.parent()].into_iter().flatten().collect()
+    let oauth = config.relay.auth.as_ref().and_then(|auth| auth.secret.oauth());
+    let refresh_token = oauth.and_then(|oauth| oauth.refresh_token_file()?.parent());
+    [Some(&*config.spool), config.control.parent(), refresh_token].into_iter().flatten().collect()
 }
 
 #[cfg(test)]

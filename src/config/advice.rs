@@ -49,13 +49,13 @@ const PASSWORDS: [(&str, &str); 2] = [
         "smtp.office365.com",
         "Microsoft turns this off at the end of December 2026 for existing tenants, and new ones never get it; an admin \
          can turn it on again for a time. Mail then waits with 535 5.7.139 or 550 5.7.30; set an access token in place of \
-         the password (auth.token-command)",
+         the password ([auth.oauth])",
     ),
     (
         "smtp.gmail.com",
         "Google takes no password of an account, but only an app password, which needs 2-step verification; others get \
          534 5.7.9 or 535 5.7.8, and mail waits. Make one at https://myaccount.google.com/apppasswords, or set an \
-         access token (auth.token-command)",
+         access token ([auth.oauth])",
     ),
 ];
 

@@ -5,6 +5,7 @@
 
 use super::error::{ConfigFault, KeyLocation};
 use super::file;
+use super::oauth::OAuthConfig;
 use super::secret_source::{SecretSource, TokenSource};
 use super::table::LocatedList;
 use super::words::Mechanism;
@@ -23,7 +24,7 @@ pub struct AuthConfig {
 impl AuthConfig {
     /// Returns the login that the file describes; `None` if there is none.
     pub(super) fn of(auth: &file::AuthTable) -> Result<Option<AuthConfig>, ConfigFault> {
-        let sources = sources_of(auth);
+        let sources = sources_of(auth)?;
         let Some(username) = &auth.username else {
             let mechanisms = auth.mechanisms.as_ref().map(|list| &list.location);
             return match sources.first().map(|(location, _)| *location).or(mechanisms) {
@@ -48,7 +49,7 @@ fn mechanisms_for(
     secret: &SecretSource,
     list: &LocatedList<Mechanism>,
 ) -> Result<Vec<Mechanism>, ConfigFault> {
-    let proving = Mechanism::proving(secret);
+    let proving = secret.mechanisms();
     match list.entries.iter().find(|entry| !proving.contains(&entry.value)) {
         Some(entry) => {
             let names: Vec<&str> = proving.iter().copied().map(Mechanism::name).collect();
@@ -61,10 +62,10 @@ fn mechanisms_for(
 }
 
 const ONE_SOURCE: &str =
-    "exactly one of password-file, credential, password-command, token-file and token-command";
+    "exactly one of password-file, credential, password-command, token-file, token-command and [auth.oauth]";
 
 /// Returns every source of the secret that the file names, in the order of the file.
-pub(super) fn sources_of(auth: &file::AuthTable) -> Vec<(&KeyLocation, SecretSource)> {
+pub(super) fn sources_of(auth: &file::AuthTable) -> Result<Vec<(&KeyLocation, SecretSource)>, ConfigFault> {
     let token = SecretSource::Token;
     let files = [
         auth.password_file.as_ref().map(|key| (&key.location, SecretSource::File(key.value.0.clone()))),
@@ -80,6 +81,9 @@ pub(super) fn sources_of(auth: &file::AuthTable) -> Vec<(&KeyLocation, SecretSou
             .map(|key| (&key.location, token(TokenSource::Command(key.value.0.clone())))),
     ];
     let mut sources: Vec<_> = files.into_iter().chain([credential]).chain(commands).flatten().collect();
+    if let Some((location, oauth)) = OAuthConfig::of(&auth.oauth)? {
+        sources.push((location, token(TokenSource::OAuth(Box::new(oauth)))));
+    }
     sources.sort_by_key(|(location, _)| location.line);
-    sources
+    Ok(sources)
 }

@@ -1,4 +1,4 @@
-//! `tls.ca-file`: reads the authorities in the file.
+//! `tls.ca-file`, `auth.oauth.ca-file`: reads the authorities in the file.
 //!
 //! Promises: a certificate that cannot be used is skipped with a warning, as long as the file holds another one that can.
 //!
@@ -13,8 +13,6 @@ use rustls::{Error, RootCertStore};
 use super::tls_file::{TlsFile, TlsFileError, TlsFileFault};
 use crate::tls_faults::flaw;
 
-const SETTING: &str = "tls.ca-file";
-
 /// The certificate authorities in a file.
 pub struct Authorities {
     /// The authorities that can be used; at least one.
@@ -24,9 +22,9 @@ pub struct Authorities {
 }
 
 impl Authorities {
-    /// Reads the PEM file at `path`. Blocks on the disk.
-    pub fn read(path: &Path) -> Result<Authorities, TlsFileError> {
-        let file = TlsFile { setting: SETTING, path };
+    /// Reads the PEM file at `path`, which `setting` names. Blocks on the disk.
+    pub fn read(setting: &'static str, path: &Path) -> Result<Authorities, TlsFileError> {
+        let file = TlsFile { setting, path };
         let octets = file.public()?;
         let (mut roots, mut passed_over) = (RootCertStore::empty(), Vec::new());
         let (mut count, mut damaged) = (0, 0);
@@ -45,7 +43,7 @@ impl Authorities {
             if let Err(why) = taken {
                 let path = path.display();
                 passed_over.push(format!(
-                    "{SETTING}: certificate {count} in {path} cannot be used, and is passed over: it {why}; take it \
+                    "{setting}: certificate {count} in {path} cannot be used, and is passed over: it {why}; take it \
                      out of the file, or put a whole one in its place"
                 ));
             }

@@ -83,6 +83,7 @@ pub(super) fn located(path: &Path, text: &str, error: &SettingError) -> String {
 fn at_its_setting(file: &ConfigFile, error: &TlsFileError) -> ConfigFault {
     let locations = [
         location_of(&file.tls.ca_file),
+        location_of(&file.auth.oauth.ca_file),
         location_of(&file.tls.client_certificate),
         location_of(&file.tls.client_key),
         location_of(&file.listen.certificate),
@@ -96,7 +97,8 @@ fn at_its_setting(file: &ConfigFile, error: &TlsFileError) -> ConfigFault {
 
 fn check_secret(auth: &file::AuthTable, config: &Config) -> Result<(), ConfigFault> {
     let Some(configured) = &config.relay.auth else { return Ok(()) };
-    let location = sources_of(auth).first().map(|(location, _)| *location);
+    let sources = sources_of(auth)?;
+    let location = sources.first().map(|(location, _)| *location);
     match (configured.secret.check(), location) {
         (Err(error), Some(location)) => Err(location.fault(error.to_string())),
         _ => Ok(()),

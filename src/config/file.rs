@@ -12,13 +12,14 @@ use super::reply_rule::ReplyRule;
 use super::rewrite::RewriteTable;
 use super::setting::{
     AbsolutePath, CertificateName, CommandLine, CredentialName, HeloName, HostName, LoopbackAddress, OrOff,
-    SecretPath, ShownCertificate, SocketPath, SourceAddress, Username,
+    PlainText, SecretPath, ShownCertificate, SocketPath, SourceAddress, Username,
 };
 use super::table::{Key, Keys, TomlTable, table};
 use super::units::{PositiveCount, PositiveDuration, PositiveSize};
+use super::web_address::WebAddress;
 use super::words::{
-    AddressFamily, KeyExchangeChoice, LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsMode,
-    TlsVersion,
+    AddressFamily, GrantWord, KeyExchangeChoice, LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining,
+    TlsMode, TlsVersion,
 };
 use crate::envelope::Address;
 
@@ -48,6 +49,24 @@ table! {
         token_file: Key<SecretPath>,
         token_command: Key<CommandLine>,
         mechanisms: Keys<Mechanism>,
+        oauth: OAuthTable,
+    }
+}
+
+table! {
+    /// The keys of `[auth.oauth]`.
+    OAuthTable {
+        grant: Key<GrantWord>,
+        token_url: Key<WebAddress>,
+        client_id: Key<PlainText>,
+        client_secret_file: Key<SecretPath>,
+        client_certificate: Key<AbsolutePath>,
+        key_file: Key<SecretPath>,
+        scope: Key<PlainText>,
+        subject: Key<Username>,
+        refresh_token_file: Key<SecretPath>,
+        device_url: Key<WebAddress>,
+        ca_file: Key<AbsolutePath>,
     }
 }
 

@@ -25,6 +25,10 @@ impl Config {
         match self.relay.auth.as_ref().map(|auth| &auth.secret) {
             Some(SecretSource::File(path)) => files.push(secret("auth.password-file", path)),
             Some(SecretSource::Token(TokenSource::File(path))) => files.push(secret("auth.token-file", path)),
+            Some(SecretSource::Token(TokenSource::OAuth(oauth))) => {
+                let named = |(setting, path, is_secret)| NamedFile { setting, path, is_secret };
+                files.extend(oauth.files().into_iter().map(named));
+            }
             _ => {}
         }
         if let Some(tls) = self.relay.tls.settings() {

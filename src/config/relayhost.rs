@@ -79,6 +79,13 @@ pub(super) struct WrittenHost {
     pub(super) port: Option<u16>,
 }
 
+impl WrittenHost {
+    /// Returns the host and the port that `text` names.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        parse(text)
+    }
+}
+
 impl Setting for WrittenHost {
     fn expected() -> Cow<'static, str> {
         "a host such as \"smtp.example.com\", \"smtp.example.com:587\", \"192.0.2.1\" or \"[2001:db8::1]:587\""

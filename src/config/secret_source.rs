@@ -1,25 +1,21 @@
-//! The source of the secret for the login, a password or an access token: a file, a systemd credential, or the output
-//! of a command.
-//!
-//! Promises: a file is read anew each time, so that a rotated secret is used without a restart; a file that others can
-//! read is refused (`access.rs`); the octets that were read are wiped from memory, and no error repeats any of them.
+//! The source of the secret for the login, a password or an access token: a file, a systemd credential, the output of a
+//! command, or an endpoint.
 //!
 //! Fails: [`SecretError`]. No relay can be used then; the mail stays queued.
 //!
-//! Not here: running a command (`relay/password_command.rs`); the text that is a secret (`secret.rs`).
+//! Not here: reading the file (`secret_file.rs`), running a command (`relay/password_command.rs`), asking an endpoint
+//! (`relay/token.rs`).
 
-use std::env;
-use std::ffi::OsString;
-use std::fmt;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::access::{Guard, OpenFault, open};
-use crate::secret::{self, BadSecret, Secret};
+use super::oauth::OAuthConfig;
+use super::secret_file::{SecretError, SecretFile};
+use super::words::Mechanism;
 
 /// The place from which a secret is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,32 +38,14 @@ pub enum TokenSource {
     File(PathBuf),
     /// `token-command`: a program by its absolute path, and its arguments. It prints a token that is valid now.
     Command(Vec<String>),
-}
-
-/// A file that holds a secret.
-#[derive(Debug)]
-pub struct SecretFile {
-    path: PathBuf,
-    guard: Guard,
-}
-
-/// The reason why there is no secret. It never contains anything that was read.
-#[derive(Debug)]
-pub enum SecretError {
-    /// The file at this path cannot be read, or must not be used.
-    File(PathBuf, OpenFault),
-    /// `$CREDENTIALS_DIRECTORY` is not set; holds the name of the credential.
-    NoCredentials(String),
-    /// The program does not exist, or cannot be run.
-    NotRun(String, io::Error),
-    /// The file or program named here gave something that is not a secret.
-    NoSecret(String, BadSecret),
+    /// `[auth.oauth]`: a token endpoint hands it out.
+    OAuth(Box<OAuthConfig>),
 }
 
 impl SecretSource {
     /// Checks that the file at `path`, which systemd will load as a credential, holds a secret. Blocks on the disk.
     pub fn check_loaded(path: &Path) -> Result<(), SecretError> {
-        SecretFile { path: path.into(), guard: Guard::Systemd }.read().map(drop)
+        SecretFile::of_systemd(path).read().map(drop)
     }
 
     /// Checks that a secret could be read here, without running a command. A credential is checked only if systemd gave
@@ -85,7 +63,13 @@ impl SecretSource {
             SecretSource::Command(words) | SecretSource::Token(TokenSource::Command(words)) => {
                 check_program(words.first().map_or("", String::as_str))
             }
+            SecretSource::Token(TokenSource::OAuth(oauth)) => oauth.check(),
         }
+    }
+
+    /// Returns the mechanisms that prove such a secret, the best one first.
+    pub fn mechanisms(&self) -> &'static [Mechanism] {
+        if self.is_token() { &Mechanism::OF_TOKENS } else { &Mechanism::OF_PASSWORDS }
     }
 
     /// Returns whether the secret is an access token, and no password.
@@ -93,13 +77,19 @@ impl SecretSource {
         matches!(self, SecretSource::Token(_))
     }
 
+    /// Returns how the secret is got by OAuth, if it is.
+    pub fn oauth(&self) -> Option<&OAuthConfig> {
+        match self {
+            SecretSource::Token(TokenSource::OAuth(oauth)) => Some(oauth),
+            _ => None,
+        }
+    }
+
     /// Returns the program that prints the secret, if there is one; the first word is its path.
     pub fn command(&self) -> Option<&[String]> {
         match self {
             SecretSource::Command(words) | SecretSource::Token(TokenSource::Command(words)) => Some(words),
-            SecretSource::File(_)
-            | SecretSource::Credential(_)
-            | SecretSource::Token(TokenSource::File(_)) => None,
+            SecretSource::File(_) | SecretSource::Credential(_) | SecretSource::Token(_) => None,
         }
     }
 }
@@ -114,55 +104,6 @@ fn check_program(program: &str) -> Result<(), SecretError> {
     // That somebody may run it does not say that we may.
     access(program, Access::EXEC_OK).map_err(|error| not_run(error.into()))
 }
-
-impl SecretFile {
-    /// Returns the file of a `password-file`.
-    pub fn at(path: &Path) -> Self {
-        SecretFile { path: path.into(), guard: Guard::Ourselves }
-    }
-
-    /// Returns the file of the systemd credential `name`; an error if systemd gave this process no credentials.
-    pub fn of_credential(name: &str) -> Result<Self, SecretError> {
-        SecretFile::in_directory(env::var_os("CREDENTIALS_DIRECTORY"), name)
-    }
-
-    fn in_directory(directory: Option<OsString>, name: &str) -> Result<Self, SecretError> {
-        let directory = directory.ok_or_else(|| SecretError::NoCredentials(name.into()))?;
-        Ok(SecretFile { path: PathBuf::from(directory).join(name), guard: Guard::Systemd })
-    }
-
-    /// Reads the secret. Blocks on the disk.
-    pub fn read(&self) -> Result<Secret, SecretError> {
-        let of_file = |fault| SecretError::File(self.path.clone(), fault);
-        let (file, _) = open(&self.path, self.guard).map_err(of_file)?;
-        let mut octets = secret::buffer();
-        file.take(secret::MAX_OCTETS as u64 + 1)
-            .read_to_end(&mut octets)
-            .map_err(|error| of_file(OpenFault::Unreadable(error)))?;
-        Secret::of_octets(octets).map_err(|bad| SecretError::NoSecret(self.path.display().to_string(), bad))
-    }
-}
-
-impl fmt::Display for SecretError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SecretError::File(path, fault @ OpenFault::OpenToOthers { .. }) => write!(
-                f,
-                "{}, or, where its mode is not yours to change, hand a password over as a systemd credential \
-                 (credential) or by a program (password-command)",
-                fault.words(path)
-            ),
-            SecretError::File(path, fault) => f.write_str(&fault.words(path)),
-            SecretError::NoCredentials(name) => {
-                write!(f, "no credential {name}: systemd gave us none (LoadCredential={name}:PATH does)")
-            }
-            SecretError::NotRun(program, error) => write!(f, "cannot run {program}: {error}"),
-            SecretError::NoSecret(origin, bad) => write!(f, "{origin} holds {bad}: expected one line"),
-        }
-    }
-}
-
-impl std::error::Error for SecretError {}
 
 #[cfg(test)]
 mod tests;

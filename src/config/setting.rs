@@ -260,6 +260,21 @@ impl Setting for Username {
     }
 }
 
+/// A text for another program, such as the id of an OAuth client or a scope.
+#[derive(Clone, Debug)]
+pub(super) struct PlainText(pub(super) String);
+
+impl Setting for PlainText {
+    fn expected() -> Cow<'static, str> {
+        "a text without control characters".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let text = value.as_str()?;
+        (!text.trim().is_empty() && !text.chars().any(char::is_control)).then(|| PlainText(text.into()))
+    }
+}
+
 /// The name of a systemd credential: a file name, so that it never leads out of its directory.
 #[derive(Clone, Debug)]
 pub(super) struct CredentialName(pub(super) String);

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use toml::de::DeValue;
 
-use super::secret_source::SecretSource;
 use super::setting::Setting;
 
 /// Declares the words of a type and the value that each of them stands for.
@@ -132,6 +131,35 @@ pub enum OnRefusal {
 
 words!(OnRefusal, "bounce" => OnRefusal::Bounce, "hold" => OnRefusal::Hold);
 
+/// `auth.oauth.grant`: what an access token is given for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GrantWord {
+    ClientCredentials,
+    RefreshToken,
+    JwtBearer,
+    DeviceCode,
+}
+
+words!(
+    GrantWord,
+    "client-credentials" => GrantWord::ClientCredentials,
+    "refresh-token" => GrantWord::RefreshToken,
+    "jwt-bearer" => GrantWord::JwtBearer,
+    "device-code" => GrantWord::DeviceCode
+);
+
+impl GrantWord {
+    /// Returns the word that the configuration uses.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            GrantWord::ClientCredentials => "client-credentials",
+            GrantWord::RefreshToken => "refresh-token",
+            GrantWord::JwtBearer => "jwt-bearer",
+            GrantWord::DeviceCode => "device-code",
+        }
+    }
+}
+
 /// `auth.mechanisms`: a SASL mechanism that nullmta supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
@@ -163,11 +191,6 @@ impl Mechanism {
 
     /// Every mechanism that proves an access token, the one with an RFC first.
     pub const OF_TOKENS: [Mechanism; 2] = [Mechanism::OAuthBearer, Mechanism::XOAuth2];
-
-    /// Returns the mechanisms that prove a secret from `source`, the best one first.
-    pub fn proving(source: &SecretSource) -> &'static [Mechanism] {
-        if source.is_token() { &Mechanism::OF_TOKENS } else { &Mechanism::OF_PASSWORDS }
-    }
 
     /// Returns every mechanism.
     pub fn all() -> impl Iterator<Item = Mechanism> {

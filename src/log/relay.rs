@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::text::{Seconds, foreign};
 use crate::queue_id::QueueId;
@@ -59,6 +59,14 @@ pub fn classical_key_exchange(trouble: &dyn fmt::Display) {
 /// Logs that a certificate is about to expire.
 pub fn certificate_expires(notice: &str) {
     warn!("certificate about to expire: {}", foreign(&notice));
+}
+
+/// Logs that a new refresh token could not be written, while the endpoint may take the old one no more.
+pub fn refresh_token_not_written(path: &dyn fmt::Display, error: &dyn fmt::Display) {
+    error!(
+        "refresh token not written to {path}: {error}; it is in memory alone, and if nullmta ends now, log in again \
+         (nullmta oauth login)"
+    );
 }
 
 /// Logs that the relay takes mail again.

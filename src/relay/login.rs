@@ -8,11 +8,12 @@
 //! (`queue/breaker.rs`).
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::password::{self, PasswordError};
+use super::token::{HandedToken, TokenDesk};
 use crate::config::AuthConfig;
-use crate::oauth::AccessToken;
+use crate::oauth::{AccessToken, Denial};
 use crate::secret::Secret;
 
 /// Our login at one relay.
@@ -22,11 +23,18 @@ pub(super) struct Login {
     prints: RandomState,
     /// The print of the secret of the last login; `None` if there was no login yet, or its secret could not be read.
     last: Mutex<Option<u64>>,
+    /// The source of access tokens, if an endpoint hands them out.
+    pub(super) tokens: Option<Arc<TokenDesk>>,
 }
 
 impl Login {
     pub(super) fn new(auth: AuthConfig) -> Self {
-        Login { auth, prints: RandomState::new(), last: Mutex::default() }
+        Login { auth, prints: RandomState::new(), last: Mutex::default(), tokens: None }
+    }
+
+    /// Returns the same login, with the access tokens of `tokens`.
+    pub(super) fn with_tokens(self, tokens: Option<Arc<TokenDesk>>) -> Self {
+        Login { tokens, ..self }
     }
 
     /// Reads the secret for a login.
@@ -42,11 +50,25 @@ impl Login {
         password::token_of(self.secret().await?)
     }
 
+    /// Gets an access token for a login from `tokens`.
+    pub(super) async fn handed_token(&self, tokens: &Arc<TokenDesk>) -> Result<HandedToken, Denial> {
+        let handed = tokens.token().await;
+        // Behind the request, which may have written another refresh token.
+        let print = tokens.secrets().await.map(|secrets| self.prints.hash_one(&*secrets));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = print;
+        handed
+    }
+
     /// Returns whether there is a secret now, and it is another one than that of the last login. A command that prints the
     /// secret is not run for this: it may ask somebody, or be counted.
     pub(super) async fn has_another_secret(&self) -> bool {
         if self.auth.secret.command().is_some() {
             return false;
+        }
+        if let Some(tokens) = &self.tokens {
+            let Some(secrets) = tokens.secrets().await else { return false };
+            let print = self.prints.hash_one(&*secrets);
+            return *self.last.lock().unwrap_or_else(PoisonError::into_inner) != Some(print);
         }
         // A secret that cannot be read is being written.
         let Ok(secret) = password::read(&self.auth.secret).await else { return false };

@@ -25,6 +25,8 @@ pub(super) enum PasswordError {
     NeverRead(tokio::task::JoinError),
     /// The source gave something that is no access token.
     NoToken(BadToken),
+    /// The token is handed out by an endpoint (`token.rs`), and not read.
+    HandedOut,
 }
 
 /// Returns the access token that `secret` is.
@@ -44,6 +46,7 @@ pub(super) async fn read(source: &SecretSource) -> Result<Secret, PasswordError>
         SecretSource::Command(words) | SecretSource::Token(TokenSource::Command(words)) => {
             password_command::run(words).await.map_err(PasswordError::Command)
         }
+        SecretSource::Token(TokenSource::OAuth(_)) => Err(PasswordError::HandedOut),
     }
 }
 
@@ -59,6 +62,9 @@ impl fmt::Display for PasswordError {
             PasswordError::File(error) => error.fmt(f),
             PasswordError::Command(error) => error.fmt(f),
             PasswordError::NeverRead(error) => write!(f, "the password was not read: {error}"),
+            PasswordError::HandedOut => {
+                f.write_str("auth.oauth: the token endpoint is asked, and nothing is read")
+            }
             PasswordError::NoToken(bad) => write!(f, "auth.token-file or auth.token-command gave {bad}"),
         }
     }

@@ -57,28 +57,11 @@ pub(crate) async fn authenticate(
     login: &Login,
 ) -> Result<(), Trouble> {
     if login.auth.secret.is_token() {
-        return authenticate_by_token(channel, offered, login).await;
+        return bearer::authenticate_by_token(channel, offered, login).await;
     }
     let exchange = Exchange::new(offered, login).await;
     let exchange = exchange.map_err(|words| channel.trouble(Phase::Auth, Cause::Other(words)))?;
     exchange.run(channel).await
-}
-
-/// Authenticates by the first mechanism for tokens that is in `offered`.
-async fn authenticate_by_token(
-    channel: &mut Channel<Verified>,
-    offered: &[String],
-    login: &Login,
-) -> Result<(), Trouble> {
-    let auth = &login.auth;
-    let common = |mechanism: &config::Mechanism| offered.iter().any(|name| name == mechanism.name());
-    let Some(mechanism) = allowed(auth).into_iter().find(common) else {
-        let words = nothing_in_common(offered, auth);
-        return Err(channel.trouble(Phase::Auth, Cause::Other(words)));
-    };
-    let token = login.token().await;
-    let token = token.map_err(|error| channel.trouble(Phase::Auth, Cause::Other(error.to_string())))?;
-    bearer::authenticate(channel, mechanism, &auth.username, &token).await
 }
 
 /// Answers the queries of rsasl during an exchange.
@@ -293,7 +276,7 @@ fn allowed(auth: &config::AuthConfig) -> Vec<config::Mechanism> {
     let is_allowed = |mechanism: &config::Mechanism| {
         auth.mechanisms.as_ref().is_none_or(|narrowed| narrowed.contains(mechanism))
     };
-    config::Mechanism::proving(&auth.secret).iter().copied().filter(is_allowed).collect()
+    auth.secret.mechanisms().iter().copied().filter(is_allowed).collect()
 }
 
 fn nothing_in_common(offered: &[String], auth: &config::AuthConfig) -> String {
@@ -303,7 +286,7 @@ fn nothing_in_common(offered: &[String], auth: &config::AuthConfig) -> String {
         .iter()
         .any(|mechanism| offered.iter().any(|name| name == mechanism.name()));
     let hint = match auth.secret.is_token() {
-        false if takes_tokens => "; it takes access tokens in place of a password: see auth.token-command",
+        false if takes_tokens => "; it takes access tokens in place of a password: see [auth.oauth]",
         _ => "",
     };
     format!("no mechanism in common: the relay offers {offers}; we have {}{hint}", allowed.join(" "))

@@ -17,6 +17,7 @@
 mod authorities;
 mod pins;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::ServerCertVerifier;
@@ -98,6 +99,24 @@ pub(crate) fn client_configs(
     Ok((configs, verifier_again, warnings))
 }
 
+/// Returns the TLS configuration for a server that is no relay, such as a token endpoint, and warnings for the operator. Its
+/// certificate is verified by the authorities in `ca_file`, else by those of the system.
+pub(crate) fn web_config(ca_file: Option<&Path>) -> Result<(Arc<ClientConfig>, Vec<String>), SettingError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let (roots, warnings) = match ca_file {
+        None => system_roots(),
+        Some(path) => {
+            let read = Authorities::read("auth.oauth.ca-file", path)?;
+            (read.roots, read.passed_over)
+        }
+    };
+    let verifier = Arc::new(AuthorityVerifier::new(roots, Arc::clone(&provider))?);
+    let mut config = builder(TlsVersion::V1_2, provider, verifier)?.with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok((Arc::new(config), warnings))
+}
+
 pub(crate) type RelayVerifier = Arc<dyn ServerCertVerifier>;
 
 fn builder(
@@ -122,7 +141,7 @@ fn verifier(
     let (roots, warnings) = match trust {
         Trust::System => system_roots(),
         Trust::CaFile(path) => {
-            let read = Authorities::read(path)?;
+            let read = Authorities::read("tls.ca-file", path)?;
             (read.roots, read.passed_over)
         }
         Trust::Pins(pins) => return Ok((Arc::new(PinVerifier { pins: pins.clone(), provider }), Vec::new())),

@@ -157,7 +157,7 @@ fn an_odd_certificate_among_authorities_is_passed_over_and_told() {
     };
     let unread = "is none that can be read: what its text stands for is no certificate";
     assert_eq!(relay.warnings(), [told(1, unread), told(3, "is damaged"), told(4, "is damaged")]);
-    assert_eq!(Authorities::read(Path::new(&path)).unwrap().roots.len(), 2);
+    assert_eq!(Authorities::read("tls.ca-file", Path::new(&path)).unwrap().roots.len(), 2);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use rustix::process::geteuid;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::OpenFault;
 
 fn file(directory: &TempDir, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
     let path = directory.path().join(name);

@@ -14,15 +14,65 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::super::channel::Channel;
+use super::super::login::Login;
 use super::super::tls::Verified;
 use super::super::trouble::{Cause, Phase, Trouble};
-use super::{MAX_LINE_OCTETS, cancel};
+use super::{MAX_LINE_OCTETS, allowed, cancel, nothing_in_common};
 use crate::config::Mechanism;
-use crate::oauth::{AccessToken, reason_in};
+use crate::oauth::{AccessToken, Denial, reason_in, remedy_at_relay};
 use crate::smtp::reply::{Reply, Severity};
 
+/// Authenticates with the access token of the login `auth`, by one of the mechanisms in `offered`. A token that was handed
+/// out earlier, by `tokens`, and is refused now is replaced once.
+pub(super) async fn authenticate_by_token(
+    channel: &mut Channel<Verified>,
+    offered: &[String],
+    login: &Login,
+) -> Result<(), Trouble> {
+    let auth = &login.auth;
+    let common = |mechanism: &Mechanism| offered.iter().any(|name| name == mechanism.name());
+    let Some(mechanism) = allowed(auth).into_iter().find(common) else {
+        let words = nothing_in_common(offered, auth);
+        return Err(channel.trouble(Phase::Auth, Cause::Other(words)));
+    };
+    let Some(tokens) = &login.tokens else {
+        let token = login.token().await;
+        let token = token.map_err(|error| channel.trouble(Phase::Auth, Cause::Other(error.to_string())))?;
+        return authenticate(channel, mechanism, &auth.username, &token).await;
+    };
+    loop {
+        let handed = login
+            .handed_token(tokens)
+            .await
+            .map_err(|denial| channel.trouble(Phase::Auth, cause_of(denial)))?;
+        match authenticate(channel, mechanism, &auth.username, &handed.token).await {
+            Err(Trouble { cause: Cause::LoginRefused { said, for_good: true }, .. }) => {
+                tokens.refused(&handed.token).await;
+                if handed.is_fresh {
+                    let remedy =
+                        remedy_at_relay(&said).map(|remedy| format!("; {remedy}")).unwrap_or_default();
+                    let cause = Cause::LoginRefused { said: format!("{said}{remedy}"), for_good: true };
+                    return Err(channel.trouble(Phase::Auth, cause));
+                }
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Returns the cause for a token that is not to be had: a refused login, if an operator must act, else trouble that may pass.
+fn cause_of(denial: Denial) -> Cause {
+    match denial {
+        Denial::Configuration(said) => Cause::LoginRefused { said, for_good: true },
+        Denial::Trouble(words) => Cause::Other(words),
+        Denial::Pending | Denial::SlowDown => {
+            Cause::Other("the token endpoint answers another question".into())
+        }
+    }
+}
+
 /// Authenticates `user` with `token`. A refusal is [`Cause::LoginRefused`].
-pub(super) async fn authenticate(
+async fn authenticate(
     channel: &mut Channel<Verified>,
     mechanism: Mechanism,
     user: &str,

@@ -130,7 +130,7 @@ fn a_short_rsa_key_is_good_enough_for_who_has_pinned_it_and_for_nobody_else() {
     assert!(!pinned.has_signed(&key, MESSAGE, SignatureScheme::RSA_PSS_SHA256, &signature));
     assert_eq!(pinned.supported_verify_schemes()[..2], [SignatureScheme::RSA_PKCS1_SHA512, scheme]);
 
-    let roots = Authorities::read(&kept_path("authority.pem")).unwrap().roots;
+    let roots = Authorities::read("tls.ca-file", &kept_path("authority.pem")).unwrap().roots;
     let trusting = AuthorityVerifier::new(roots, provider).unwrap();
     let refused = trusting.verify_server_cert(&certificate, &[], &name, &[], UnixTime::now());
     let Err(Error::InvalidCertificate(CertificateError::Other(refused))) = refused else {

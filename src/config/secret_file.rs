@@ -1,0 +1,94 @@
+//! A file that holds a secret: a file of the configuration, or a systemd credential.
+//!
+//! Promises: it is read anew each time, so that a rotated secret is used without a restart; a file that others can read is
+//! refused (`access.rs`); the octets that were read are wiped from memory, and no error repeats any of them.
+//!
+//! Fails: [`SecretError`]. No relay can be used then; the mail stays queued.
+//!
+//! Not here: the text that is a secret (`secret.rs`).
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::access::{Guard, OpenFault, open};
+use crate::secret::{self, BadSecret, Secret};
+
+/// A file that holds a secret.
+#[derive(Debug)]
+pub struct SecretFile {
+    pub(super) path: PathBuf,
+    guard: Guard,
+}
+
+/// The reason why there is no secret. It never contains anything that was read.
+#[derive(Debug)]
+pub enum SecretError {
+    /// The file at this path cannot be read, or must not be used.
+    File(PathBuf, OpenFault),
+    /// `$CREDENTIALS_DIRECTORY` is not set; holds the name of the credential.
+    NoCredentials(String),
+    /// The program does not exist, or cannot be run.
+    NotRun(String, io::Error),
+    /// The file or program named here gave something that is not a secret.
+    NoSecret(String, BadSecret),
+    /// A file holds no key or certificate that can be used; holds a sentence about it.
+    Unusable(String),
+}
+
+impl SecretFile {
+    /// Returns the file of a `password-file`.
+    pub fn at(path: &Path) -> Self {
+        SecretFile { path: path.into(), guard: Guard::Ourselves }
+    }
+
+    /// Returns the file at `path`, which systemd keeps from others.
+    pub(super) fn of_systemd(path: &Path) -> Self {
+        SecretFile { path: path.into(), guard: Guard::Systemd }
+    }
+
+    /// Returns the file of the systemd credential `name`; an error if systemd gave this process no credentials.
+    pub fn of_credential(name: &str) -> Result<Self, SecretError> {
+        SecretFile::in_directory(env::var_os("CREDENTIALS_DIRECTORY"), name)
+    }
+
+    pub(super) fn in_directory(directory: Option<OsString>, name: &str) -> Result<Self, SecretError> {
+        let directory = directory.ok_or_else(|| SecretError::NoCredentials(name.into()))?;
+        Ok(SecretFile { path: PathBuf::from(directory).join(name), guard: Guard::Systemd })
+    }
+
+    /// Reads the secret. Blocks on the disk.
+    pub fn read(&self) -> Result<Secret, SecretError> {
+        let of_file = |fault| SecretError::File(self.path.clone(), fault);
+        let (file, _) = open(&self.path, self.guard).map_err(of_file)?;
+        let mut octets = secret::buffer();
+        file.take(secret::MAX_OCTETS as u64 + 1)
+            .read_to_end(&mut octets)
+            .map_err(|error| of_file(OpenFault::Unreadable(error)))?;
+        Secret::of_octets(octets).map_err(|bad| SecretError::NoSecret(self.path.display().to_string(), bad))
+    }
+}
+
+impl fmt::Display for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretError::File(path, fault @ OpenFault::OpenToOthers { .. }) => write!(
+                f,
+                "{}, or, where its mode is not yours to change, hand a password over as a systemd credential \
+                 (credential) or by a program (password-command)",
+                fault.words(path)
+            ),
+            SecretError::File(path, fault) => f.write_str(&fault.words(path)),
+            SecretError::NoCredentials(name) => {
+                write!(f, "no credential {name}: systemd gave us none (LoadCredential={name}:PATH does)")
+            }
+            SecretError::NotRun(program, error) => write!(f, "cannot run {program}: {error}"),
+            SecretError::Unusable(words) => f.write_str(words),
+            SecretError::NoSecret(origin, bad) => write!(f, "{origin} holds {bad}: expected one line"),
+        }
+    }
+}
+
+impl std::error::Error for SecretError {}

@@ -1,0 +1,155 @@
+//! The reply of a token endpoint: a token, or why there is none.
+//!
+//! Promises: a reply without a token says whether an operator must act ([`Denial::Configuration`]) or the endpoint has
+//! trouble ([`Denial::Trouble`]), in a sentence; nothing of a token is in it.
+//!
+//! RFC 6749 5.1, 5.2; RFC 8628 3.2, 3.5.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::access_token::AccessToken;
+use super::remedies::remedy;
+use super::words::quoted;
+use crate::secret::Secret;
+
+/// A token, with what comes with it.
+#[derive(Debug)]
+pub struct Granted {
+    /// The access token.
+    pub token: AccessToken,
+    /// The time for which it is valid, if the endpoint says so.
+    pub lifetime: Option<Duration>,
+    /// The refresh token to use from now on, if the endpoint hands one out.
+    pub refresh_token: Option<Secret>,
+}
+
+/// The code that a login on a terminal begins with.
+#[derive(Debug)]
+pub struct DeviceCode {
+    /// The code that we ask with.
+    pub device_code: Secret,
+    /// The code that the user types.
+    pub user_code: String,
+    /// The page on which the user types it.
+    pub page: String,
+    /// The time for which the codes are valid.
+    pub lifetime: Duration,
+    /// The time between two questions.
+    pub interval: Duration,
+}
+
+/// The reason why there is no token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// An operator must act: another try fails in the same way.
+    Configuration(String),
+    /// The endpoint does not work now.
+    Trouble(String),
+    /// The user has not logged in yet (RFC 8628 3.5).
+    Pending,
+    /// The user has not logged in yet, and we ask too often.
+    SlowDown,
+}
+
+/// The longest lifetime that is believed.
+const LONGEST: u64 = 24 * 3600;
+
+/// Reads the reply with the HTTP status `status` to a request for a token.
+pub fn granted(status: u16, body: &[u8]) -> Result<Granted, Denial> {
+    let reply = fields(status, body)?;
+    let Some(token) = text(&reply, "access_token") else {
+        return Err(Denial::Trouble("it gave no access token".into()));
+    };
+    let token = AccessToken::of(Secret::new(token.into()))
+        .map_err(|bad| Denial::Trouble(format!("it gave {bad}")))?;
+    if let Some(kind) = text(&reply, "token_type").filter(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+        let words = format!("it gives tokens of the type {}; only Bearer can be used", quoted(kind));
+        return Err(Denial::Configuration(words));
+    }
+    let refresh_token = text(&reply, "refresh_token").filter(|text| is_refresh_token(text));
+    Ok(Granted {
+        token,
+        lifetime: seconds(&reply, "expires_in"),
+        refresh_token: refresh_token.map(|text| Secret::new(text.into())),
+    })
+}
+
+/// Reads the reply with the HTTP status `status` to a request for a device code.
+pub fn device_code(status: u16, body: &[u8]) -> Result<DeviceCode, Denial> {
+    let reply = fields(status, body)?;
+    // Google writes `verification_url`.
+    let page = text(&reply, "verification_uri").or(text(&reply, "verification_url"));
+    let (Some(device), Some(user), Some(page)) =
+        (text(&reply, "device_code"), text(&reply, "user_code"), page)
+    else {
+        return Err(Denial::Trouble("it gave no device code; is auth.oauth.device-url right?".into()));
+    };
+    Ok(DeviceCode {
+        device_code: Secret::new(device.into()),
+        user_code: quoted(user),
+        page: quoted(page),
+        lifetime: seconds(&reply, "expires_in").unwrap_or(Duration::from_secs(600)),
+        // RFC 8628 3.2
+        interval: seconds(&reply, "interval").unwrap_or(Duration::from_secs(5)).min(Duration::from_secs(60)),
+    })
+}
+
+/// RFC 6749 A.17: 1*VSCHAR.
+fn is_refresh_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= crate::secret::MAX_OCTETS
+        && text.bytes().all(|octet| octet.is_ascii_graphic() || octet == b' ')
+}
+
+fn fields(status: u16, body: &[u8]) -> Result<Map<String, Value>, Denial> {
+    let reply: Option<Map<String, Value>> = serde_json::from_slice(body).ok();
+    match (status, reply) {
+        (200..=299, Some(reply)) if !reply.contains_key("error") => Ok(reply),
+        (200..=299, None) => Err(Denial::Trouble("its reply is not JSON".into())),
+        (300..=399, _) => Err(Denial::Trouble(format!(
+            "it redirects (HTTP {status}), which is not followed, since the secret would go along; set the address that \
+             it leads to"
+        ))),
+        (_, Some(reply)) if text(&reply, "error").is_some() => Err(refused(status, &reply)),
+        (400..=499, _) if ![408, 425, 429].contains(&status) => Err(Denial::Configuration(format!(
+            "HTTP {status}, and no word of OAuth: is auth.oauth.token-url right?"
+        ))),
+        _ => Err(Denial::Trouble(format!("HTTP {status}"))),
+    }
+}
+
+fn refused(status: u16, reply: &Map<String, Value>) -> Denial {
+    let error = text(reply, "error").unwrap_or_default();
+    let description = text(reply, "error_description").unwrap_or_default();
+    match error {
+        "authorization_pending" => return Denial::Pending,
+        "slow_down" => return Denial::SlowDown,
+        _ => {}
+    }
+    let remedy = remedy(error, description).map(|remedy| format!(": {remedy}")).unwrap_or_default();
+    let said =
+        if description.is_empty() { String::new() } else { format!("; it said: {}", quoted(description)) };
+    let words = format!("{}{remedy}{said}", quoted(error));
+    let is_transient = matches!(error, "temporarily_unavailable" | "server_error" | "internal_failure");
+    if is_transient || status >= 500 || status == 429 {
+        Denial::Trouble(words)
+    } else {
+        Denial::Configuration(words)
+    }
+}
+
+fn text<'r>(reply: &'r Map<String, Value>, name: &str) -> Option<&'r str> {
+    reply.get(name).and_then(Value::as_str)
+}
+
+/// Returns a number of seconds, which some endpoints write as a text.
+fn seconds(reply: &Map<String, Value>, name: &str) -> Option<Duration> {
+    let value = reply.get(name)?;
+    let seconds = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
+    Some(Duration::from_secs(seconds.min(LONGEST)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use super::*;
+
+#[test]
+fn a_token_comes_with_its_lifetime_and_perhaps_a_refresh_token() {
+    let cases = [
+        (r#"{"access_token":"a.b","token_type":"Bearer","expires_in":3599}"#, Some(3599), None),
+        (
+            r#"{"access_token":"a.b","token_type":"bearer","expires_in":"3599","refresh_token":"r"}"#,
+            Some(3599),
+            Some("r"),
+        ),
+        (r#"{"access_token":"a.b","expires_in":99999999}"#, Some(86400), None),
+        (r#"{"access_token":"a.b","expires_in":-1}"#, None, None),
+        (r#"{"access_token":"a.b","refresh_token":""}"#, None, None),
+        (r#"{"access_token":"a.b","refresh_token":"a\nb"}"#, None, None),
+    ];
+    for (body, lifetime, refresh) in cases {
+        let granted = granted(200, body.as_bytes()).unwrap();
+        assert_eq!(granted.token.expose(), "a.b");
+        assert_eq!(granted.lifetime.map(|lifetime| lifetime.as_secs()), lifetime, "{body}");
+        assert_eq!(granted.refresh_token.as_ref().and_then(Secret::text), refresh, "{body}");
+    }
+}
+
+/// `true`: an operator must act. `false`: it may be better later.
+#[test]
+fn a_refusal_is_for_an_operator_and_a_failure_is_not() {
+    let cases: [(u16, &str, bool, &str); 16] = [
+        (
+            400,
+            r#"{"error":"invalid_grant"}"#,
+            true,
+            "invalid_grant: the refresh token or the assertion is not accepted",
+        ),
+        (
+            401,
+            r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret\r\nTrace ID: x"}"#,
+            true,
+            "invalid_client: the client secret is wrong; client-secret-file must hold the secret's Value, not its Secret \
+             ID; it said: AADSTS7000215: Invalid client secret Trace ID: x",
+        ),
+        (
+            400,
+            r#"{"error":"new_error","error_description":"\u001b[2J"}"#,
+            true,
+            "new_error; it said: \\u{1b}[2J",
+        ),
+        (400, r#"{"error":"temporarily_unavailable"}"#, false, "temporarily_unavailable"),
+        (503, r#"{"error":"invalid_grant"}"#, false, "invalid_grant: "),
+        (429, r#"{"error":"invalid_request"}"#, false, "invalid_request: "),
+        (500, "<html>", false, "HTTP 500"),
+        (404, "<html>", true, "HTTP 404, and no word of OAuth: is auth.oauth.token-url right?"),
+        (429, "", false, "HTTP 429"),
+        (302, "", false, "it redirects (HTTP 302), which is not followed"),
+        (200, "<html>", false, "its reply is not JSON"),
+        (200, "{}", false, "it gave no access token"),
+        (200, "[]", false, "its reply is not JSON"),
+        (200, r#"{"access_token":"a\r\nb"}"#, false, "it gave what is no access token"),
+        (200, r#"{"error":"invalid_scope"}"#, true, "invalid_scope: auth.oauth.scope is not known"),
+        (200, r#"{"access_token":"a","token_type":"mac"}"#, true, "it gives tokens of the type mac"),
+    ];
+    for (status, body, must_act, expected) in cases {
+        let denial = granted(status, body.as_bytes()).unwrap_err();
+        let (words, acts) = match &denial {
+            Denial::Configuration(words) => (words, true),
+            Denial::Trouble(words) => (words, false),
+            other => panic!("{other:?}"),
+        };
+        assert!(words.starts_with(expected), "{body}: {words}");
+        assert_eq!(acts, must_act, "{body}");
+    }
+}
+
+#[test]
+fn a_login_that_is_awaited_is_neither() {
+    assert_eq!(granted(400, br#"{"error":"authorization_pending"}"#).unwrap_err(), Denial::Pending);
+    assert_eq!(granted(400, br#"{"error":"slow_down"}"#).unwrap_err(), Denial::SlowDown);
+}
+
+#[test]
+fn a_device_code_names_the_page_and_the_pace() {
+    let body = br#"{"device_code":"d","user_code":"AB-CD","verification_uri":"https://x/","expires_in":900,"interval":7}"#;
+    let code = device_code(200, body).unwrap();
+    assert_eq!((code.user_code.as_str(), code.page.as_str()), ("AB-CD", "https://x/"));
+    assert_eq!((code.lifetime.as_secs(), code.interval.as_secs()), (900, 7));
+    let body = br#"{"device_code":"d","user_code":"\u001b[2J","verification_url":"https://g/"}"#;
+    let code = device_code(200, body).unwrap();
+    assert_eq!((code.user_code.as_str(), code.interval.as_secs()), ("\\u{1b}[2J", 5));
+    assert!(matches!(device_code(200, b"{}"), Err(Denial::Trouble(_))));
+}
+
+/// Neither a token nor what stands beside it is in any text.
+#[test]
+fn never_printed() {
+    let granted = granted(200, br#"{"access_token":"sesame","refresh_token":"sesame"}"#).unwrap();
+    assert!(!format!("{granted:?}").contains("sesame"));
+}

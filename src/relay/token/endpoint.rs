@@ -1,0 +1,206 @@
+//! One request to a token endpoint: HTTP/1.1 over TLS, on a connection of its own.
+//!
+//! Promises:
+//! 1. A secret goes only to a server whose certificate was verified for the name in the address; without TLS only to a
+//!    loopback address. Redirects are not followed.
+//! 2. A request takes at most 30 s in all, a reply has at most 64 KiB, and its head at most 32 KiB.
+//!
+//! Fails: with a sentence about the endpoint, which contains nothing that was sent.
+//!
+//! Not here: what is sent and what the reply means (`oauth/`).
+//!
+//! RFC 9110, RFC 9112.
+
+use std::io;
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::rt::ReadBufCursor;
+use hyper::{Request, Response};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
+
+use super::super::dial::{Internet, Race, addresses};
+use super::super::trust;
+use crate::config::{Families, HostOrIp, RelayHost, SettingError, WebAddress};
+use crate::tls_faults::{self, TlsPeer};
+
+/// Time for a whole request.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Time for a connection to one address of the endpoint.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The most octets of a reply.
+const MAX_REPLY_OCTETS: usize = 64 * 1024;
+/// The most octets of the head of a reply.
+const MAX_HEAD_OCTETS: usize = 32 * 1024;
+
+/// The traits of any stream.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// The client of a token endpoint.
+pub(super) struct Endpoint {
+    tls: Arc<ClientConfig>,
+}
+
+/// The reply of an endpoint.
+pub(super) struct EndpointReply {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// The body; empty behind a redirect.
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+impl Endpoint {
+    /// Loads the authorities. Returns the client, and warnings for the operator. Blocks on the disk.
+    pub(super) fn new(ca_file: Option<&Path>) -> Result<(Self, Vec<String>), SettingError> {
+        let (tls, warnings) = trust::web_config(ca_file)?;
+        Ok((Endpoint { tls }, warnings))
+    }
+
+    /// Sends a form to `url` and returns the reply.
+    pub(super) async fn post(&self, url: &WebAddress, form: &[u8]) -> Result<EndpointReply, String> {
+        let exchange = async {
+            let stream = self.connected(url).await?;
+            exchange(stream, url, form).await
+        };
+        let late = || format!("no answer within {} s", LIMIT.as_secs());
+        timeout(LIMIT, exchange).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Connects to the first address of the endpoint that works.
+    async fn connected(&self, url: &WebAddress) -> Result<Box<dyn Stream>, String> {
+        let host = RelayHost { host: url.host.clone(), port: url.port };
+        let internet = Internet { families: Families::default() };
+        let found = addresses(&internet, &host, &internet.families, CONNECT_LIMIT).await;
+        let found = found.map_err(|trouble| trouble.cause.to_string())?;
+        let mut race = Race::new(&internet, found, CONNECT_LIMIT);
+        let mut told = "no address".to_owned();
+        while let Some((_, connected)) = race.next().await {
+            let opened = match connected {
+                Ok(stream) => self.opened(stream, url).await,
+                Err(cause) => Err(cause.to_string()),
+            };
+            match opened {
+                Ok(stream) => return Ok(stream),
+                Err(words) => told = words,
+            }
+        }
+        Err(told)
+    }
+
+    async fn opened(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        url: &WebAddress,
+    ) -> Result<Box<dyn Stream>, String> {
+        if !url.is_tls {
+            // The address is a loopback address (config/web_address.rs).
+            return Ok(Box::new(stream));
+        }
+        let name = match &url.host {
+            HostOrIp::Name(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
+                .map_err(|_| format!("\"{name}\" is no host name"))?,
+            HostOrIp::Address(address) => ServerName::from(*address),
+        };
+        let secured = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await;
+        secured
+            .map(|stream| Box::new(stream) as Box<dyn Stream>)
+            .map_err(|error| tls_faults::connection(TlsPeer::TOKEN_ENDPOINT, &error))
+    }
+}
+
+/// Sends the request on `stream` and reads the reply.
+async fn exchange(stream: Box<dyn Stream>, url: &WebAddress, form: &[u8]) -> Result<EndpointReply, String> {
+    let shaken = http1::Builder::new().max_buf_size(MAX_HEAD_OCTETS).handshake(ForHyper(stream)).await;
+    let (mut sender, connection) = shaken.map_err(|error| http_words(&error))?;
+    let request = Request::post(&url.path)
+        .header(HOST, url.authority())
+        .header(USER_AGENT, concat!("nullmta/", env!("CARGO_PKG_VERSION")))
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(ACCEPT, "application/json")
+        .header(CONNECTION, "close")
+        .body(Full::new(Bytes::copy_from_slice(form)))
+        .map_err(|error| error.to_string())?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(|error| http_words(&error))?;
+        read(response).await
+    };
+    let (mut answer, mut connection) = (pin!(answer), pin!(connection));
+    let mut is_over = false;
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer,
+            // Its error is that of the answer.
+            _ = &mut connection, if !is_over => is_over = true,
+        }
+    }
+}
+
+async fn read(response: Response<hyper::body::Incoming>) -> Result<EndpointReply, String> {
+    let status = response.status();
+    if status.is_redirection() {
+        return Ok(EndpointReply { status: status.as_u16(), body: Zeroizing::default() });
+    }
+    let body = Limited::new(response.into_body(), MAX_REPLY_OCTETS).collect().await;
+    let body = body.map_err(|error| match error.downcast_ref::<hyper::Error>() {
+        Some(error) => http_words(error),
+        None => format!("its reply has more than {} KiB", MAX_REPLY_OCTETS / 1024),
+    })?;
+    Ok(EndpointReply { status: status.as_u16(), body: Zeroizing::new(body.to_bytes().to_vec()) })
+}
+
+/// Describes an error of HTTP with its cause.
+fn http_words(error: &hyper::Error) -> String {
+    if error.is_parse() {
+        return "what it sent is not HTTP/1.1".into();
+    }
+    match std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>()) {
+        Some(error) => tls_faults::connection(TlsPeer::TOKEN_ENDPOINT, error),
+        None => error.to_string(),
+    }
+}
+
+/// A stream of tokio with the traits of hyper.
+struct ForHyper(Box<dyn Stream>);
+
+impl hyper::rt::Read for ForHyper {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut chunk = [0; 4096];
+        let length = chunk.len().min(into.remaining());
+        let mut buffer = ReadBuf::new(&mut chunk[..length]);
+        std::task::ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;
+        into.put_slice(buffer.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for ForHyper {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

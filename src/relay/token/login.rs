@@ -1,0 +1,76 @@
+//! The login of a user on a terminal: device code (RFC 8628).
+//!
+//! Promises: the endpoint is asked no more often than it wants, and not beyond the end of its code; the refresh token is
+//! durable before success is told.
+
+use tokio::time::{Instant, sleep};
+
+use super::endpoint::Endpoint;
+use super::refresh_file;
+use super::request::TokenRequest;
+use super::{aside, at, read};
+use crate::config::{OAuthConfig, OAuthGrant};
+use crate::oauth::{Denial, device_code, granted};
+
+/// What the user is asked to do.
+pub struct DevicePrompt {
+    /// The page to open.
+    pub page: String,
+    /// The code to type there.
+    pub user_code: String,
+    /// The number of minutes for which the code is valid.
+    pub minutes: u64,
+}
+
+/// Logs a user in by `oauth`, and writes the refresh token. `prompt` tells the user what to do.
+pub async fn device_login(oauth: &OAuthConfig, prompt: impl FnOnce(&DevicePrompt)) -> Result<(), String> {
+    let OAuthGrant::RefreshToken { client_id, proof, file, device_url: Some(device_url) } = &oauth.grant
+    else {
+        return Err("expected auth.oauth with grant = \"device-code\", found another one".into());
+    };
+    let (endpoint, _) = Endpoint::new(oauth.ca_file.as_deref()).map_err(|error| error.to_string())?;
+    let told = |denial| words_of(at(&oauth.token_url, denial));
+    let told_of_device = |denial| words_of(at(device_url, denial));
+    let request = TokenRequest::for_device_code(oauth, client_id, proof.as_ref()).map_err(told_of_device)?;
+    let reply = endpoint.post(device_url, &request.form()).await;
+    let reply = reply.map_err(|words| told_of_device(Denial::Trouble(words)))?;
+    let code = read(&request, reply, device_code).map_err(told_of_device)?;
+    let minutes = code.lifetime.as_secs() / 60;
+    prompt(&DevicePrompt { page: code.page, user_code: code.user_code, minutes });
+    let (ends_at, mut interval) = (Instant::now() + code.lifetime, code.interval);
+    let token = loop {
+        sleep(interval).await;
+        if Instant::now() >= ends_at {
+            return Err("nobody has logged in while the code was valid; begin again".into());
+        }
+        let request =
+            TokenRequest::for_device(oauth, client_id, proof.as_ref(), &code.device_code).map_err(told)?;
+        // RFC 8628 3.5: the next question waits longer after one without an answer.
+        let Ok(reply) = endpoint.post(&oauth.token_url, &request.form()).await else {
+            interval *= 2;
+            continue;
+        };
+        match read(&request, reply, granted) {
+            Ok(granted) => break granted.refresh_token,
+            Err(Denial::Pending | Denial::Trouble(_)) => {}
+            Err(Denial::SlowDown) => interval += std::time::Duration::from_secs(5),
+            Err(denial) => return Err(told(denial)),
+        }
+    };
+    let Some(token) = token else {
+        return Err("the login gave no refresh token; does auth.oauth.scope have offline_access?".into());
+    };
+    let path = file.clone();
+    let written = aside(move || {
+        let unwritten = |error| Denial::Trouble(format!("{} cannot be written: {error}", path.display()));
+        refresh_file::write(&path, &token).map_err(unwritten)
+    });
+    written.await.map_err(words_of)
+}
+
+fn words_of(denial: Denial) -> String {
+    match denial {
+        Denial::Configuration(words) | Denial::Trouble(words) => words,
+        Denial::Pending | Denial::SlowDown => "the endpoint answers another question".into(),
+    }
+}

@@ -1,0 +1,154 @@
+//! The file of the refresh token.
+//!
+//! Promises:
+//! 1. A refresh token that replaces another is durable before it is used: it is written beside the file, synced, and
+//!    renamed over it, and the directory is synced.
+//! 2. One request at a time uses the token of a file in this process, also around a reload and for several relays: two
+//!    would each get a new token, and many endpoints then revoke both.
+//! 3. A token that somebody else wrote meanwhile, as `nullmta oauth login` does, is not overwritten.
+//!
+//! Fails: if the new token cannot be written, it is kept in memory, and no other request is made before it is written; a
+//! crash in this time loses the login, which the log says.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use tokio::sync::OwnedMutexGuard;
+
+use crate::config::SecretFile;
+use crate::secret::Secret;
+
+/// A refresh token that could not be written yet, with the one that it replaces.
+type Unwritten = Option<(Secret, Secret)>;
+
+/// The files that are in use, each with its lock.
+static FILES: LazyLock<Mutex<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<Unwritten>>>>> =
+    LazyLock::new(Mutex::default);
+
+/// The file of a refresh token, locked for one request.
+pub(super) struct RefreshFile {
+    path: PathBuf,
+    /// It is held across the request: that is its purpose (promise 2).
+    unwritten: OwnedMutexGuard<Unwritten>,
+}
+
+impl RefreshFile {
+    /// Waits until no other request uses the file at `path`.
+    pub(super) async fn lock(path: &Path) -> RefreshFile {
+        // The map is whole between any two statements that can panic.
+        let lock =
+            FILES.lock().unwrap_or_else(PoisonError::into_inner).entry(path.into()).or_default().clone();
+        RefreshFile { path: path.into(), unwritten: lock.lock_owned().await }
+    }
+
+    /// Writes a token that could not be written before. Blocks on the disk.
+    pub(super) fn catch_up(&mut self) -> io::Result<()> {
+        match self.unwritten.take() {
+            Some((old, new)) => self.replace(old, new),
+            None => Ok(()),
+        }
+    }
+
+    /// Replaces `old`, which was used, by `new`. Blocks on the disk.
+    pub(super) fn replace(&mut self, old: Secret, new: Secret) -> io::Result<()> {
+        // A file that is gone, or cannot be read, is written anew.
+        let now = SecretFile::at(&self.path).read();
+        if now.is_ok_and(|now| now.expose() != old.expose()) {
+            return Ok(());
+        }
+        let written = write(&self.path, &new);
+        if written.is_err() {
+            *self.unwritten = Some((old, new));
+        }
+        written
+    }
+}
+
+/// Writes `token` to the file at `path`, durably. Written by root, the file gets the owner of its directory. Blocks on the
+/// disk.
+pub(in crate::relay) fn write(path: &Path, token: &Secret) -> io::Result<()> {
+    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file");
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(invalid()) };
+    let mut draft_name = name.to_owned();
+    draft_name.push(".new");
+    let draft = directory.join(draft_name);
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = fill(&draft, directory, token).and_then(|()| fs::rename(&draft, path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&draft);
+        return Err(error);
+    }
+    File::open(directory)?.sync_all()
+}
+
+fn fill(draft: &Path, directory: &Path, token: &Secret) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
+    if rustix::process::geteuid().is_root() {
+        let owner = fs::metadata(directory)?;
+        chown(draft, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    file.write_all(token.expose())?;
+    file.write_all(b"\n")?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.into())
+    }
+
+    fn read(path: &Path) -> String {
+        SecretFile::at(path).read().unwrap().text().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn another_token_takes_the_place_of_the_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        write(&path, &secret("one")).unwrap();
+        // A draft that a crash left.
+        fs::write(directory.path().join("token.new"), "half").unwrap();
+        RefreshFile::lock(&path).await.replace(secret("one"), secret("two")).unwrap();
+        assert_eq!(read(&path), "two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no draft stays");
+    }
+
+    /// The login of an operator was undone by a request that was under way.
+    #[tokio::test]
+    async fn a_token_of_somebody_else_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        write(&path, &secret("of a login")).unwrap();
+        RefreshFile::lock(&path).await.replace(secret("one"), secret("two")).unwrap();
+        assert_eq!(read(&path), "of a login");
+    }
+
+    /// The endpoint had revoked the old token, and the new one was forgotten.
+    #[tokio::test]
+    async fn a_token_that_cannot_be_written_is_kept_until_it_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("there/token");
+        let mut file = RefreshFile::lock(&path).await;
+        file.replace(secret("one"), secret("two")).unwrap_err();
+        drop(file);
+        RefreshFile::lock(&path).await.catch_up().unwrap_err();
+        fs::create_dir(directory.path().join("there")).unwrap();
+        let mut file = RefreshFile::lock(&path).await;
+        file.catch_up().unwrap();
+        file.catch_up().unwrap();
+        assert_eq!(read(&path), "two");
+    }
+}

@@ -1,0 +1,174 @@
+//! The request for a token: the form, made of the configuration and the files that it names.
+//!
+//! Fails: [`Denial::Configuration`], if a file cannot be used.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use zeroize::Zeroizing;
+
+use crate::config::{ClientProof, OAuthConfig, OAuthGrant, SecretFile, read_certificate, read_key};
+use crate::oauth::{AssertionKey, Claims, Denial, form};
+use crate::secret::Secret;
+
+/// The fields of a request, with the secrets that are in them.
+pub(super) struct TokenRequest {
+    fields: Vec<(&'static str, Zeroizing<String>)>,
+    secrets: Vec<Secret>,
+}
+
+impl TokenRequest {
+    /// Makes the request for the grant of `oauth`. `refresh_token` is that of a [`OAuthGrant::RefreshToken`]. Blocks on the
+    /// disk.
+    pub(super) fn for_token(
+        oauth: &OAuthConfig,
+        username: &str,
+        refresh_token: Option<&Secret>,
+    ) -> Result<TokenRequest, Denial> {
+        let mut request = TokenRequest { fields: Vec::new(), secrets: Vec::new() };
+        let scope = oauth.scope.as_deref();
+        match &oauth.grant {
+            OAuthGrant::ClientCredentials { client_id, proof } => {
+                request.plain("grant_type", "client_credentials");
+                request.client(client_id, Some(proof), oauth)?;
+                request.scope(scope);
+            }
+            OAuthGrant::RefreshToken { client_id, proof, .. } => {
+                request.plain("grant_type", "refresh_token");
+                if let Some(token) = refresh_token {
+                    request.secret("refresh_token", token.clone());
+                }
+                request.client(client_id, proof.as_ref(), oauth)?;
+                // Microsoft demands it (AADSTS900144), Google must not need it: it is sent where it is set.
+                request.scope(scope);
+            }
+            OAuthGrant::JwtBearer { issuer, key_file, subject } => {
+                request.plain("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+                let key = assertion_key(key_file)?;
+                let no_issuer = || {
+                    let words = "auth.oauth.client-id is missing, and the key file has no client_email";
+                    Denial::Configuration(words.into())
+                };
+                let issuer = issuer.as_deref().or(key.issuer.as_deref()).ok_or_else(no_issuer)?;
+                let audience = oauth.token_url.to_string();
+                let subject = subject.as_deref().unwrap_or(username);
+                let claims = Claims { issuer, subject, audience: &audience, scope, now: now() };
+                request.secret("assertion", key.sign(&claims, None).map_err(Denial::Trouble)?);
+            }
+        }
+        Ok(request)
+    }
+
+    /// Makes the request for a device code (RFC 8628 3.1).
+    pub(super) fn for_device_code(
+        oauth: &OAuthConfig,
+        client_id: &str,
+        proof: Option<&ClientProof>,
+    ) -> Result<TokenRequest, Denial> {
+        let mut request = TokenRequest { fields: Vec::new(), secrets: Vec::new() };
+        request.client(client_id, proof, oauth)?;
+        request.scope(oauth.scope.as_deref());
+        Ok(request)
+    }
+
+    /// Makes the request that asks whether the user has logged in (RFC 8628 3.4).
+    pub(super) fn for_device(
+        oauth: &OAuthConfig,
+        client_id: &str,
+        proof: Option<&ClientProof>,
+        device_code: &Secret,
+    ) -> Result<TokenRequest, Denial> {
+        let mut request = TokenRequest { fields: Vec::new(), secrets: Vec::new() };
+        request.plain("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
+        request.secret("device_code", device_code.clone());
+        request.client(client_id, proof, oauth)?;
+        Ok(request)
+    }
+
+    /// Returns the form to send.
+    pub(super) fn form(&self) -> Zeroizing<Vec<u8>> {
+        let fields: Vec<(&str, &str)> =
+            self.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        form(&fields)
+    }
+
+    /// Returns `body`, a reply without a token, in which each secret of the request is masked.
+    pub(super) fn masked(&self, body: &[u8]) -> Vec<u8> {
+        let mut text = String::from_utf8_lossy(body).into_owned();
+        for secret in &self.secrets {
+            text = text.replace(secret.text().unwrap_or_default(), "***");
+        }
+        text.into_bytes()
+    }
+
+    fn plain(&mut self, name: &'static str, value: &str) {
+        self.fields.push((name, Zeroizing::new(value.into())));
+    }
+
+    fn secret(&mut self, name: &'static str, value: Secret) {
+        // `read_secret` takes only UTF-8, and a token or an assertion is ASCII.
+        self.plain(name, value.text().unwrap_or_default());
+        self.secrets.push(value);
+    }
+
+    fn scope(&mut self, scope: Option<&str>) {
+        if let Some(scope) = scope {
+            self.plain("scope", scope);
+        }
+    }
+
+    fn client(
+        &mut self,
+        client_id: &str,
+        proof: Option<&ClientProof>,
+        oauth: &OAuthConfig,
+    ) -> Result<(), Denial> {
+        self.plain("client_id", client_id);
+        match proof {
+            None => {}
+            Some(ClientProof::Secret(path)) => {
+                let secret = read_secret(path)?;
+                self.secret("client_secret", secret);
+            }
+            Some(ClientProof::Certificate { certificate, key }) => {
+                let certificate = read_certificate(certificate).map_err(configuration)?;
+                let audience = oauth.token_url.to_string();
+                let claims = Claims {
+                    issuer: client_id,
+                    subject: client_id,
+                    audience: &audience,
+                    scope: None,
+                    now: now(),
+                };
+                let signed =
+                    assertion_key(key)?.sign(&claims, Some(&certificate)).map_err(Denial::Trouble)?;
+                self.plain("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+                self.secret("client_assertion", signed);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn assertion_key(path: &std::path::Path) -> Result<AssertionKey, Denial> {
+    let octets = read_key(path).map_err(configuration)?;
+    AssertionKey::read(&octets).map_err(|bad| configuration(format!("{} holds {bad}", path.display())))
+}
+
+/// Reads a secret that goes into a form, which is UTF-8. Blocks on the disk.
+pub(super) fn read_secret(path: &std::path::Path) -> Result<Secret, Denial> {
+    let secret = SecretFile::at(path).read().map_err(configuration)?;
+    let is_text = secret.text().is_some();
+    if is_text { Ok(secret) } else { Err(configuration(format!("{} is not UTF-8", path.display()))) }
+}
+
+/// Returns the denial for a file that cannot be used.
+pub(super) fn configuration(words: impl fmt::Display) -> Denial {
+    Denial::Configuration(words.to_string())
+}
+
+fn now() -> i64 {
+    // A clock before 1970 is refused by every endpoint.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,340 @@
+//! A token endpoint by script, on a real socket of 127.0.0.1.
+
+use std::path::PathBuf;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::super::testing::authority::{Authority, Identity, file};
+use super::*;
+use crate::config::{ClientProof, HostOrIp};
+
+/// What the endpoint answers to one request; then it closes the connection.
+type Answers = Vec<String>;
+
+fn json(status: u16, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn token(name: &str) -> String {
+    json(200, &format!(r#"{{"access_token":"{name}","token_type":"Bearer","expires_in":3600}}"#))
+}
+
+/// An endpoint that is under way, and its forms in the end.
+struct Far {
+    url: WebAddress,
+    serving: JoinHandle<Vec<String>>,
+}
+
+impl Far {
+    async fn answering(answers: Answers) -> Far {
+        Far::answering_over(answers, None).await
+    }
+
+    async fn answering_over(answers: Answers, identity: Option<Identity>) -> Far {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let host = HostOrIp::Address(address.ip());
+        let url =
+            WebAddress { is_tls: identity.is_some(), host, port: address.port(), path: "/token?a=b".into() };
+        let serving = tokio::spawn(async move {
+            let mut forms = Vec::new();
+            for answer in answers {
+                let (stream, _) = listener.accept().await.unwrap();
+                forms.push(match &identity {
+                    None => serve(stream, &answer).await,
+                    Some(identity) => match identity.acceptor().accept(stream).await {
+                        Ok(stream) => serve(stream, &answer).await,
+                        Err(_) => "no handshake".into(),
+                    },
+                });
+            }
+            forms
+        });
+        Far { url, serving }
+    }
+
+    /// Returns the form of each request, one behind the other.
+    async fn forms(self) -> Vec<String> {
+        self.serving.await.unwrap()
+    }
+}
+
+/// Reads a request, answers it, and returns its form.
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> String {
+    let mut heard = Vec::new();
+    loop {
+        let mut chunk = [0; 4096];
+        let count = stream.read(&mut chunk).await.unwrap();
+        heard.extend_from_slice(&chunk[..count]);
+        let text = String::from_utf8_lossy(&heard).into_owned();
+        let Some((head, form)) = text.split_once("\r\n\r\n") else { continue };
+        let head = head.to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        if form.len() >= length.parse().unwrap() {
+            assert!(head.starts_with("post /token?a=b http/1.1\r\n"), "{head}");
+            assert!(head.contains("content-type: application/x-www-form-urlencoded"), "{head}");
+            assert!(head.contains("host: 127.0.0.1:"), "{head}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+            return form.to_owned();
+        }
+    }
+}
+
+/// Files of one test.
+struct Files {
+    directory: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Files {
+        Files { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn with(&self, name: &str, text: &str) -> PathBuf {
+        refresh_file::write(&self.path(name), &crate::secret::Secret::new(text.into())).unwrap();
+        self.path(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+}
+
+fn config(url: &WebAddress, grant: OAuthGrant) -> OAuthConfig {
+    OAuthConfig { token_url: url.clone(), scope: Some("mail.send".into()), ca_file: None, grant }
+}
+
+fn client(files: &Files) -> OAuthGrant {
+    let proof = ClientProof::Secret(files.with("secret", "s&sam"));
+    OAuthGrant::ClientCredentials { client_id: "app".into(), proof }
+}
+
+fn refresh(files: &Files, device_url: Option<WebAddress>) -> OAuthGrant {
+    let file = files.path("refresh");
+    OAuthGrant::RefreshToken { client_id: "app".into(), proof: None, file, device_url }
+}
+
+fn desk(oauth: OAuthConfig) -> Arc<TokenDesk> {
+    Arc::new(TokenDesk::new(oauth, "ann@example.com".into()).unwrap().0)
+}
+
+async fn denied(desk: &Arc<TokenDesk>) -> Denial {
+    desk.token().await.err().unwrap()
+}
+
+/// Ten connections asked ten times, and some endpoints then revoke what they gave first.
+#[tokio::test]
+async fn all_connections_share_one_request_and_its_token() {
+    let files = Files::new();
+    let far = Far::answering(vec![token("t1")]).await;
+    let desk = desk(config(&far.url, client(&files)));
+    let asked = (0..10).map(|_| {
+        let desk = Arc::clone(&desk);
+        tokio::spawn(async move { desk.token().await.unwrap().token.expose().to_owned() })
+    });
+    for handed in asked.collect::<Vec<_>>() {
+        assert_eq!(handed.await.unwrap(), "t1");
+    }
+    let form = "grant_type=client_credentials&client_id=app&client_secret=s%26sam&scope=mail.send";
+    assert_eq!(far.forms().await, [form]);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_not_used_again() {
+    let files = Files::new();
+    let far = Far::answering(vec![token("t1"), token("t2")]).await;
+    let desk = desk(config(&far.url, client(&files)));
+    let first = desk.token().await.unwrap();
+    assert!(first.is_fresh && !desk.token().await.unwrap().is_fresh);
+    desk.refused(&first.token).await;
+    let second = desk.token().await.unwrap();
+    assert_eq!((second.token.expose(), second.is_fresh), ("t2", true));
+    desk.refused(&first.token).await;
+    assert!(!desk.token().await.unwrap().is_fresh, "the refusal was of another one");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_down_leaves_the_old_token_up_to_its_end() {
+    let files = Files::new();
+    let far = Far::answering(vec![json(503, ""), json(503, "")]).await;
+    let desk = desk(config(&far.url, client(&files)));
+    let token = AccessToken::of(crate::secret::Secret::new("old".into())).unwrap();
+    let now = Instant::now();
+    let ends_at = now + Duration::from_secs(3600);
+    *desk.held.lock().await = Some(HeldToken { token: token.clone(), renew_at: now, ends_at });
+    assert_eq!(desk.token().await.unwrap().token.expose(), "old");
+    *desk.held.lock().await = Some(HeldToken { token, renew_at: now, ends_at: now });
+    let expected = Denial::Trouble("the token endpoint 127.0.0.1: HTTP 503".into());
+    assert_eq!(denied(&desk).await, expected);
+}
+
+/// The old refresh token is dead as soon as the endpoint has handed out another: a crash then must not lose that.
+#[tokio::test]
+async fn another_refresh_token_is_on_disk_before_it_is_used() {
+    let files = Files::new();
+    files.with("refresh", "r1");
+    let rotating = |token: &str, next: &str| {
+        json(200, &format!(r#"{{"access_token":"{token}","expires_in":0,"refresh_token":"{next}"}}"#))
+    };
+    let far = Far::answering(vec![rotating("t1", "r2"), rotating("t2", "r2"), rotating("t3", "r3")]).await;
+    let desk = desk(config(&far.url, refresh(&files, None)));
+    for (token, kept) in [("t1", "r2\n"), ("t2", "r2\n"), ("t3", "r3\n")] {
+        assert_eq!(desk.token().await.unwrap().token.expose(), token);
+        assert_eq!(files.text("refresh"), kept);
+    }
+    let form =
+        |token: &str| format!("grant_type=refresh_token&refresh_token={token}&client_id=app&scope=mail.send");
+    assert_eq!(far.forms().await, [form("r1"), form("r2"), form("r2")]);
+}
+
+/// Each reply of an endpoint, and what is made of it: `!` for an operator.
+#[tokio::test]
+async fn what_an_endpoint_says_in_place_of_a_token() {
+    let large = json(200, &"x".repeat(70_000));
+    let cases = [
+        (json(400, r#"{"error":"invalid_grant","error_description":"bad s&sam"}"#), "!invalid_grant: "),
+        (json(401, r#"{"error":"x","error_description":"bad s&sam"}"#), "!x; it said: bad ***"),
+        (json(404, "no"), "!HTTP 404, and no word of OAuth"),
+        (json(302, ""), "it redirects (HTTP 302), which is not followed"),
+        (json(200, "{}"), "it gave no access token"),
+        (large, "its reply has more than 64 KiB"),
+        ("220 mx.example ESMTP\r\n".into(), "what it sent is not HTTP/1.1"),
+        (String::new(), "connection closed before message completed"),
+        ("HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\n{".into(), "end of file before message length reached"),
+        (format!("HTTP/1.1 200 X\r\nA: {}\r\n\r\n", "x".repeat(40_000)), ""),
+    ];
+    for (answer, expected) in cases {
+        let files = Files::new();
+        let far = Far::answering(vec![answer]).await;
+        let told = match denied(&desk(config(&far.url, client(&files)))).await {
+            Denial::Configuration(words) => {
+                format!("!{}", words.strip_prefix("the token endpoint 127.0.0.1: ").unwrap())
+            }
+            Denial::Trouble(words) => {
+                words.strip_prefix("the token endpoint 127.0.0.1: ").unwrap().to_owned()
+            }
+            other => panic!("{other:?}"),
+        };
+        assert!(told.starts_with(expected) && !told.contains("s&sam"), "{expected}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_there_is_trouble() {
+    let files = Files::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let host = HostOrIp::Address("127.0.0.1".parse().unwrap());
+    let url = WebAddress { is_tls: false, host, port, path: "/".into() };
+    assert!(
+        matches!(denied(&desk(config(&url, client(&files)))).await, Denial::Trouble(words) if words.contains("refused"))
+    );
+}
+
+/// No secret goes to a server that is not the endpoint.
+#[tokio::test]
+async fn the_certificate_is_verified_before_anything_is_sent() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    for (identity, ca, works) in [
+        (authority.identity("127.0.0.1"), authority.file(), true),
+        (authority.identity("login.example.com"), authority.file(), false),
+        (authority.identity("127.0.0.1"), other.file(), false),
+    ] {
+        let files = Files::new();
+        let far = Far::answering_over(vec![token("t1")], Some(identity)).await;
+        let oauth = OAuthConfig { ca_file: Some(ca.path().into()), ..config(&far.url, client(&files)) };
+        let handed = desk(oauth).token().await;
+        assert_eq!(handed.is_ok(), works);
+        if !works {
+            let Err(Denial::Trouble(words)) = handed else { panic!("no trouble") };
+            assert!(words.contains("the certificate of the token endpoint"), "{words}");
+            assert_eq!(far.forms().await, ["no handshake"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_is_for_an_operator() {
+    let files = Files::new();
+    let far = Far::answering(vec![]).await;
+    let key_file = file("hunter2");
+    let jwt = OAuthGrant::JwtBearer { issuer: None, key_file: key_file.path().into(), subject: None };
+    let grants = [
+        (refresh(&files, None), "cannot read"),
+        (refresh(&files, Some(far.url.clone())), "nobody has logged in; run nullmta oauth login"),
+        (jwt, "holds neither a PEM private key"),
+    ];
+    for (grant, expected) in grants {
+        let denial = denied(&desk(config(&far.url, grant))).await;
+        let Denial::Configuration(words) = denial else { panic!("{denial:?}") };
+        assert!(words.contains(expected) && !words.contains("hunter2"), "{words}");
+    }
+}
+
+/// A service account of Google, and a certificate of Microsoft: both sign an assertion.
+#[tokio::test]
+async fn an_assertion_is_signed_for_the_endpoint() {
+    let pem =
+        std::fs::read_to_string(super::super::testing::authority::kept_path("rsa-assertion.pem")).unwrap();
+    let key = file(&pem);
+    let far = Far::answering(vec![token("t1"), token("t2")]).await;
+    let path: PathBuf = key.path().into();
+    let jwt = OAuthGrant::JwtBearer { issuer: Some("svc".into()), key_file: path.clone(), subject: None };
+    desk(config(&far.url, jwt)).token().await.unwrap();
+    let proof = ClientProof::Certificate { certificate: path.clone(), key: path };
+    let credentials = OAuthGrant::ClientCredentials { client_id: "app".into(), proof };
+    desk(config(&far.url, credentials)).token().await.unwrap();
+    let forms = far.forms().await;
+    let begin = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=eyJ";
+    assert!(forms[0].starts_with(begin), "{}", forms[0]);
+    let begin = "grant_type=client_credentials&client_id=app&client_assertion_type=\
+                 urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=eyJ";
+    assert!(forms[1].starts_with(begin) && forms[1].ends_with("&scope=mail.send"), "{}", forms[1]);
+}
+
+#[tokio::test]
+async fn a_login_on_a_terminal_leaves_a_refresh_token() {
+    let files = Files::new();
+    let code = r#"{"device_code":"d&1","user_code":"AB-CD","verification_uri":"https://x/","expires_in":900,"interval":0}"#;
+    let pending = json(400, r#"{"error":"authorization_pending"}"#);
+    let done = json(200, r#"{"access_token":"t","refresh_token":"r1"}"#);
+    let far = Far::answering(vec![json(200, code), pending, done]).await;
+    let oauth = config(&far.url, refresh(&files, Some(far.url.clone())));
+    let mut told = String::new();
+    device_login(&oauth, |prompt| told = format!("{} {} {}", prompt.page, prompt.user_code, prompt.minutes))
+        .await
+        .unwrap();
+    assert_eq!((told.as_str(), files.text("refresh").as_str()), ("https://x/ AB-CD 15", "r1\n"));
+    let asked =
+        "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=d%261&client_id=app";
+    assert_eq!(far.forms().await, ["client_id=app&scope=mail.send", asked, asked]);
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_says_so() {
+    let files = Files::new();
+    let code = r#"{"device_code":"dev-1","user_code":"u","verification_uri":"https://x/","interval":0}"#;
+    let cases = [
+        (vec![json(400, r#"{"error":"invalid_client"}"#)], "invalid_client: client-id"),
+        (vec![json(200, code), json(400, r#"{"error":"access_denied"}"#)], "access_denied: the user said no"),
+        (vec![json(200, code), token("t")], "the login gave no refresh token"),
+    ];
+    for (answers, expected) in cases {
+        let far = Far::answering(answers).await;
+        let oauth = config(&far.url, refresh(&files, Some(far.url.clone())));
+        let words = device_login(&oauth, |_| {}).await.unwrap_err();
+        assert!(words.contains(expected), "{words}");
+        assert!(!files.path("refresh").exists());
+    }
+}
