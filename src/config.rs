@@ -84,7 +84,9 @@ pub use tls::{ClientCertificate, Tls, TlsSettings, Trust};
 pub use tls_file::{TlsFile, TlsFileError, TlsFileFault};
 pub use units::units_of_time;
 pub use web_address::WebAddress;
-pub use words::{KeyExchangeChoice, LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsVersion};
+pub use words::{
+    EightBit, KeyExchangeChoice, LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsVersion,
+};
 
 use error::{ConfigFault, KeyLocation};
 use file::ConfigFile;

@@ -18,6 +18,8 @@
 //! | an address is replaced; a second From is moved | `rewrite/` (its header gives the order) |
 //! | a line that is too long is folded | `long_lines.rs` |
 //!
+//! A body may be encoded on the way to the relay, if the relay does not take it as it is (`recode.rs`).
+//!
 //! The changes of `rewrite/` are noted in `rewrite/change.rs`, and `nullmta rewrite --explain` shows them; how a header was
 //! mended or folded is seen in its result.
 //!
@@ -41,6 +43,7 @@ pub mod hidden_bcc;
 pub mod long_lines;
 pub mod mend;
 pub mod received;
+pub mod recode;
 pub mod rewrite;
 pub mod unacceptable;
 

@@ -11,16 +11,18 @@
 //!    final dot.
 //! 5. A report says `possible_duplicate` exactly if the final dot may have reached the relay and no reply to it reached
 //!    us.
-//! 6. The octets of a message are sent unchanged, except for dot-stuffing.
+//! 6. The octets of a message are sent unchanged, except for dot-stuffing, and for bodies that are encoded where the
+//!    configuration says so (`recoded.rs`).
 //!
 //! Fails: with a [`Trouble`] that names peer and phase. Nothing here is written to disk, so after a crash only the
 //! doubt of promise 5 remains.
 //!
 //! The files, in the order in which a connection uses them: `dial` addresses and TCP → `opening` greeting, EHLO,
 //! STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake, `certificate` the
-//! key, `distrust` a refusal, `expiry` a warning ahead) → `sasl` AUTH, with `login` what is remembered of it,
-//! `password` and `password_command` the secret, `token` the access token → `dialog` transactions, with `group` the commands, `open_transaction` the results of one transaction, `content`
-//! its octets → `verdict` the meaning of a reply, with `reply_rules` and `reply_meaning` the rules for its words, `subject`
+//! key, `distrust` a refusal, `expiry` a warning ahead) → `sasl` AUTH, with `login` what is remembered of it, `password` and
+//! `password_command` the secret, `token` the access token → `dialog` transactions, with `group` the commands, `open_transaction` the results of one
+//! transaction, `content` its octets, `recoded` those that the relay does not take as they are → `verdict` the meaning of a
+//! reply, with `reply_rules` and `reply_meaning` the rules for its words, `subject`
 //! the subject of a refusal. `channel` reads and writes for all of them; `pace` says how many commands may be sent at once,
 //! `dsn_offer` whether DSN parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error. `lookup` looks
 //! the relayhosts up for a warning, before anything is sent.
@@ -47,6 +49,7 @@ mod opening;
 mod pace;
 mod password;
 mod password_command;
+mod recoded;
 mod remembered;
 mod reply_meaning;
 mod reply_rules;
@@ -64,7 +67,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncBufRead;
+use tokio::io::{AsyncBufRead, AsyncSeek};
 use tokio::time::Instant;
 
 use crate::config::{self, SettingError};
@@ -96,6 +99,8 @@ pub struct Transaction {
     pub id: QueueId,
     /// The reverse-path that the relay gets in MAIL FROM.
     pub reverse_path: ReversePath,
+    /// True if the reverse-path of the message itself is `<>`, so that nobody can be told of a failure.
+    pub is_from_null: bool,
     /// The recipients for RCPT TO, each with its index in the stored envelope, which reports repeat.
     pub recipients: Vec<(usize, Recipient)>,
     /// The type of the content for BODY= (RFC 6152).
@@ -106,12 +111,17 @@ pub struct Transaction {
     pub envid: Option<Box<str>>,
     /// True if the message is declared as SMTPUTF8 where the relay offers it. Where it does not, only those recipients
     /// bounce whose address or reverse-path needs it.
-    pub needs_smtputf8: bool,
+    pub wants_smtputf8: bool,
     /// The exact number of octets in `content`. Content that ends earlier or later is never completed.
     pub size: u64,
     /// The message as it was committed, with CRLF line ends, not dot-stuffed.
-    pub content: Box<dyn AsyncBufRead + Send + Unpin>,
+    pub content: Box<dyn Content>,
 }
+
+/// The octets of a message, which can be read again from the beginning.
+pub trait Content: AsyncBufRead + AsyncSeek + Send + Unpin {}
+
+impl<T: AsyncBufRead + AsyncSeek + Send + Unpin> Content for T {}
 
 /// The result for one recipient.
 #[derive(Clone, Debug)]

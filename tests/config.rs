@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    ClientProof, Config, EhloName, Environment, Families, FamilyUse, HostOrIp, KeyExchangeChoice, Means,
-    Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayHost, ReplyPhase, RuleScope, SecretSource,
+    ClientProof, Config, EhloName, EightBit, Environment, Families, FamilyUse, HostOrIp, KeyExchangeChoice,
+    Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayHost, ReplyPhase, RuleScope, SecretSource,
     ServerCertificate, Tls, TlsVersion, TokenSource, Trust,
 };
 
@@ -249,6 +249,7 @@ fn everything(config: &Config) {
     assert_eq!(config.relay.families.for_address(&"2001:db8::1".parse().unwrap()), six);
     assert_eq!(config.relay.families.only(), Some("IPv6"));
     assert_eq!(default.relay.families, Families::default());
+    assert_eq!(config.relay.eight_bit, EightBit::Encode);
     assert_eq!((timeouts.dot, timeouts.connect), (Duration::from_secs(1200), Duration::from_millis(1500)));
     assert_eq!(timeouts.mail, default.relay.timeouts.mail, "what is not set stays");
     let [quota, sender] = &config.relay.replies[..] else { panic!("{:?}", config.relay.replies) };

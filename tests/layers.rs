@@ -48,7 +48,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Shells: the users of this host, the disk, connections to the relay, connections from clients.
     ("users", &["log", "message"]),
     ("spool", &["envelope", "log", "queue_id", "smtp"]),
-    ("relay", &["config", "envelope", "log", "oauth", "queue_id", "secret", "smtp", "status", "tls_faults"]),
+    (
+        "relay",
+        &[
+            "config",
+            "envelope",
+            "log",
+            "message",
+            "oauth",
+            "queue_id",
+            "secret",
+            "smtp",
+            "status",
+            "tls_faults",
+        ],
+    ),
     (
         "listener",
         &[

@@ -18,8 +18,8 @@ use super::table::{Key, Keys, TomlTable, table};
 use super::units::{PositiveCount, PositiveDuration, PositiveSize};
 use super::web_address::WebAddress;
 use super::words::{
-    AddressFamily, GrantWord, KeyExchangeChoice, LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining,
-    TlsMode, TlsVersion,
+    AddressFamily, EightBit, GrantWord, KeyExchangeChoice, LogFormat, LogLevel, Mechanism, OnRefusal,
+    Pipelining, TlsMode, TlsVersion,
 };
 use crate::envelope::Address;
 
@@ -127,6 +127,7 @@ table! {
         rate: Keys<Rate>,
         connection_age: Key<OrOff<PositiveDuration>>,
         pipelining: Key<Pipelining>,
+        eight_bit: Key<EightBit>,
         idle: Key<OrOff<PositiveDuration>>,
         helo_name: Key<HeloName>,
         source_address: Keys<SourceAddress>,

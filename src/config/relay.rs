@@ -19,7 +19,8 @@ use super::setting::{OrOff, Setting};
 use super::table::{Located, LocatedList, given};
 use super::tls::Tls;
 use super::units::{PositiveCount, PositiveDuration};
-use super::words::Pipelining;
+use super::words::{EightBit, Pipelining};
+use crate::message::long_lines::LongLines;
 
 /// The default of `relay.max-connections`, the same as in Postfix. Relays allow one client at least as many.
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(20).unwrap();
@@ -59,6 +60,10 @@ pub struct RelayConfig {
     pub connection_age: Option<Duration>,
     /// The number of commands that are sent before the relay replies, if it offers PIPELINING.
     pub pipelining: Pipelining,
+    /// The treatment of a message with 8-bit octets where the relay does not offer 8BITMIME.
+    pub eight_bit: EightBit,
+    /// `rewrite.long-lines`: the treatment of bodies with lines that are too long.
+    pub long_lines: LongLines,
     /// Time for which a connection is kept open without work; zero closes it at once.
     pub idle: Duration,
     /// `[relay.timeouts]`: how long each step of the dialogue may take.
@@ -192,6 +197,8 @@ impl RelayConfig {
                 Some(OrOff(age)) => age.as_ref().map(|age| age.0),
             },
             pipelining: given(&relay.pipelining).copied().unwrap_or(PIPELINING),
+            eight_bit: given(&relay.eight_bit).copied().unwrap_or(EightBit::Keep),
+            long_lines: file.rewrite.long_lines(),
             idle: match given(&relay.idle) {
                 None => IDLE,
                 Some(OrOff(None)) => Duration::ZERO,

@@ -69,11 +69,16 @@ impl RewriteTable {
             keep_original: on(&self.keep_original),
             reply_to_original: on(&self.reply_to_original),
             hide_received: on(&self.hide_received),
-            long_lines: self.long_lines.as_ref().map_or(default.long_lines, |entry| entry.value),
+            long_lines: self.long_lines(),
             header: self.header.clone(),
             ..default
         };
         Rules::new(settings).map_err(|circle| self.circle_fault(&circle))
+    }
+
+    /// Returns the treatment of lines that are too long.
+    pub(super) fn long_lines(&self) -> LongLines {
+        self.long_lines.as_ref().map_or(LongLines::Fold, |entry| entry.value)
     }
 
     /// Returns the targets of `aliases` that are written without a domain, each with its user. An alias of a user to

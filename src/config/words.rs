@@ -94,6 +94,19 @@ pub enum Pipelining {
 
 words!(Pipelining, "across" => Pipelining::Across, "group" => Pipelining::Group, "off" => Pipelining::Off);
 
+/// `relay.eight-bit`: what is done with a message with 8-bit octets where the relay does not offer 8BITMIME (RFC 6152).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EightBit {
+    /// It is sent as it is.
+    Keep,
+    /// Its 8-bit bodies are encoded.
+    Encode,
+    /// It is bounced.
+    Bounce,
+}
+
+words!(EightBit, "keep" => EightBit::Keep, "encode" => EightBit::Encode, "bounce" => EightBit::Bounce);
+
 /// The amount that is logged; each level includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {

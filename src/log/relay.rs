@@ -28,6 +28,11 @@ pub fn relay_slowed(trouble: &dyn fmt::Display, connections: usize) {
     info!("relay takes less at a time: {trouble}; at most {connections} connections from now on");
 }
 
+/// Logs that bodies of a message were encoded, since the relay does not take them as they are.
+pub fn recoded(id: QueueId, relay: &dyn fmt::Display) {
+    info!(queue_id = %id, "{id}: bodies encoded for {}, which does not take them as they are", foreign(relay));
+}
+
 /// Logs trouble of one connection that does not pause the relay.
 pub fn relay_trouble(trouble: &dyn fmt::Display) {
     info!("relay trouble: {}", foreign(trouble));

@@ -5,7 +5,8 @@
 //!    added if it is missing. A broken header section is mended before, so that no Bcc gets into the body
 //!    (`mend.rs`). The body stays as it is, except for lines that are too long (`long_lines.rs`): these are folded,
 //!    in the header section, too, unless the message is signed or `rewrite.long-lines` says otherwise. A message is
-//!    8BITMIME if it says so or contains an octet that is not ASCII, whatever the submitter declared (RFC 6152).
+//!    8BITMIME if it says so or contains an octet that is not ASCII, whatever the submitter declared (RFC 6152). It stays
+//!    SMTPUTF8 only if the submitter declared it so, and its header section is not ASCII (RFC 6531).
 //! 2. The result does not depend on the pieces in which the octets arrive.
 //! 3. Memory is bounded. The header section, at most [`MAX_HEADER_OCTETS`], is held until it is complete, with what
 //!    `mend.rs` holds and one push. Of the body, at most the beginning of one line is held.
@@ -23,7 +24,7 @@ use jiff::Zoned;
 
 use super::header::{Header, MAX_LINE_OCTETS, Scan, Split, line_len, split};
 use super::hidden_bcc::HiddenBcc;
-use super::long_lines::{Folder, LongLines};
+use super::long_lines::{Folder, LongLines, folded};
 use super::mend::{Beyond, Mender};
 use super::rewrite::{Changes, MessageFacts, Rewritten, Rules, rewrite};
 use super::unacceptable::Unacceptable;
@@ -82,6 +83,8 @@ pub enum LongLinesFound {
     Signed,
     /// They were kept, since `rewrite.long-lines` says so.
     Kept,
+    /// They were kept on the spool, and the bodies that have them are encoded on the way to the relay.
+    Encoded,
 }
 
 impl fmt::Display for LongLinesFound {
@@ -89,6 +92,7 @@ impl fmt::Display for LongLinesFound {
         f.write_str(match self {
             LongLinesFound::Folded => "folded",
             LongLinesFound::Signed => "kept, since it is signed: the relay may refuse it",
+            LongLinesFound::Encoded => "kept, and encoded on the way to the relay",
             LongLinesFound::Kept => "kept, as rewrite.long-lines says: the relay may refuse it",
         })
     }
@@ -232,9 +236,17 @@ impl FixupTask {
         if is_eight_bit(content.header) {
             rewritten.envelope.body = Body::EightBitMime;
         }
+        // Some programs always declare SMTPUTF8, and a relay of the recipient may refuse a message for that alone.
+        rewritten.envelope.smtputf8 &= !rewritten.header.is_ascii();
         let (way, of_long_lines) = match self.rules.long_lines {
             LongLines::Keep => (LongLines::Keep, LongLinesFound::Kept),
-            LongLines::Fold if is_signed(content.header) => (LongLines::Keep, LongLinesFound::Signed),
+            LongLines::Fold | LongLines::Encode if is_signed(content.header) => {
+                (LongLines::Keep, LongLinesFound::Signed)
+            }
+            LongLines::Encode => {
+                rewritten.header = folded(&rewritten.header);
+                (LongLines::Keep, LongLinesFound::Encoded)
+            }
             LongLines::Fold => (LongLines::Fold, LongLinesFound::Folded),
         };
         let mut folder = Folder::new(way);

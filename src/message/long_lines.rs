@@ -36,6 +36,9 @@ pub enum LongLines {
     Fold,
     /// Long lines are kept as they are.
     Keep,
+    /// Long lines of a header section are folded. A body with long lines is kept, and encoded on its way to the relay
+    /// (`recode.rs`), unless the message is signed.
+    Encode,
 }
 
 /// Folds lines that are too long in content that is still arriving, or keeps them and notes that there are some.

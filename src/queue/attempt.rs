@@ -59,8 +59,9 @@ pub(super) struct OnSpool {
 pub(super) struct Part {
     /// The recipients, each with its index in the envelope.
     pub(super) recipients: Vec<(usize, Recipient)>,
-    /// True if an address of the transaction is not ASCII.
-    pub(super) needs_smtputf8: bool,
+    /// True if the submitter declared SMTPUTF8 for a header section that is not ASCII, or an address of the transaction
+    /// is not ASCII.
+    pub(super) wants_smtputf8: bool,
 }
 
 impl Attempt {
@@ -107,9 +108,10 @@ impl Attempt {
             }
         }
         self.rest = left;
-        let needs_smtputf8 = self.told.mailbox().is_some_and(Address::needs_smtputf8)
+        let wants_smtputf8 = self.envelope.smtputf8
+            || self.told.mailbox().is_some_and(Address::needs_smtputf8)
             || recipients.iter().any(|(_, recipient)| recipient.address.needs_smtputf8());
-        Part { recipients, needs_smtputf8 }
+        Part { recipients, wants_smtputf8 }
     }
 
     /// Puts back the recipients that go in a further transaction. If they were too many for this one, or in too many

@@ -18,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufRead, BufReader};
+use tokio::io::BufReader;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
@@ -29,10 +29,10 @@ use super::reducer::{Disposition, Event, QueueAnswer};
 use super::refusals::Ruling;
 use super::settlement::{Settlement, Settling, record_part};
 use super::{ConnectionId, OwnerInput, Taken};
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, ReversePath};
 use crate::log;
 use crate::queue_id::QueueId;
-use crate::relay::{Report, Transaction, Unmarked, Work};
+use crate::relay::{Content, Report, Transaction, Unmarked, Work};
 use crate::spool::{ReadError, Stored, StoredContent};
 
 /// The queue's end of one connection to the relay: the relay's dialogue takes messages from it and reports to it.
@@ -269,16 +269,17 @@ impl Drop for QueueLink {
 
 /// Returns the next transaction of `attempt`, with as many of its recipients as one may have.
 fn transaction(attempt: &mut Attempt, content: StoredContent, size: u64) -> Transaction {
-    let Part { recipients, needs_smtputf8 } = attempt.next_part();
-    let Envelope { ret, envid, body, .. } = &attempt.envelope;
+    let Part { recipients, wants_smtputf8 } = attempt.next_part();
+    let Envelope { reverse_path, ret, envid, body, .. } = &attempt.envelope;
     Transaction {
         id: attempt.id,
+        is_from_null: *reverse_path == ReversePath::Null,
         reverse_path: attempt.told.clone(),
         recipients,
         body: *body,
         ret: *ret,
         envid: envid.clone(),
-        needs_smtputf8,
+        wants_smtputf8,
         size,
         content: reader(content),
     }
@@ -287,7 +288,7 @@ fn transaction(attempt: &mut Attempt, content: StoredContent, size: u64) -> Tran
 /// The number of octets that are read from a file at a time.
 const BLOCK_OCTETS: usize = 64 << 10;
 
-fn reader(content: StoredContent) -> Box<dyn AsyncBufRead + Send + Unpin> {
+fn reader(content: StoredContent) -> Box<dyn Content> {
     match content {
         StoredContent::Memory(content) => Box::new(io::Cursor::new(content)),
         StoredContent::File { file, .. } => {

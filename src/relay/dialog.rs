@@ -32,6 +32,7 @@ use super::dsn_offer::DsnOffer;
 use super::farewell::Farewells;
 use super::open_transaction::OpenTransaction;
 use super::pace::RelayPace;
+use super::recoded::{self, Recoding};
 use super::tls::Verified;
 use super::trouble::{Cause, Phase, Trouble};
 use super::{Work, config};
@@ -50,6 +51,7 @@ pub struct Connection {
     idle: Duration,
     /// The moment from which on no transaction is begun; `None` if there is none.
     retires_at: Option<Instant>,
+    recoding: Recoding,
     /// The time for setting up, until a report contains it.
     connecting: Duration,
     /// True if a transaction was completed on this connection.
@@ -94,6 +96,7 @@ impl Connection {
             left: settings.messages_per_connection.get(),
             idle: settings.idle,
             retires_at: settings.connection_age.map(|age| Instant::now() + age),
+            recoding: Recoding { eight_bit: settings.eight_bit, long_lines: settings.long_lines },
             connecting: Duration::ZERO,
             has_served: false,
             pace: Arc::new(RelayPace::new(settings.pipelining)),
@@ -170,8 +173,13 @@ impl Connection {
     /// Returns the next transaction with a recipient that the relay may accept.
     async fn take<W: Work>(&mut self, work: &mut W, patience: Duration) -> Option<OpenTransaction> {
         while self.left > 0 && !self.is_retired() {
-            let transaction = work.next(self.before_retirement(patience)).await?;
-            let transaction = OpenTransaction::new(transaction, &self.offered_now());
+            let mut transaction = work.next(self.before_retirement(patience)).await?;
+            let unwanted = self.recoding.unwanted(&transaction, &self.offered);
+            if recoded::recode(&mut transaction, unwanted).await {
+                log::recoded(transaction.id, self.channel.peer());
+            }
+            let eight_bit = self.recoding.eight_bit(&transaction);
+            let transaction = OpenTransaction::new(transaction, &self.offered_now(), eight_bit);
             if transaction.has_open() {
                 self.left -= 1;
                 return Some(transaction);

@@ -85,13 +85,15 @@ mod tests {
     use super::super::testing::{peer, transaction};
     use super::super::trouble::Phase;
     use super::*;
+    use crate::config::EightBit;
     use crate::smtp::client::Capabilities;
     use crate::smtp::reply::Reply;
 
     /// Tells `offer` that the relay said `code` to the message `raw`, which was sent with the parameters if `dsn` is true.
     fn told(offer: &DsnOffer, raw: u64, dsn: bool, verdict: Verdict, code: u16) {
         let message = transaction(raw, "ann@example.org", &["ben@example.net"], "hello");
-        let mut transaction = OpenTransaction::new(message, &Capabilities { dsn, ..Capabilities::default() });
+        let mut transaction =
+            OpenTransaction::new(message, &Capabilities { dsn, ..Capabilities::default() }, EightBit::Keep);
         transaction.rule_open(verdict, Phase::Rcpt, &Reply::bare(code, "words"));
         offer.learn(&transaction.into_report(peer(), Duration::ZERO));
     }

@@ -7,7 +7,8 @@
 //! RFC 1870 (SIZE), RFC 6531 3.5 (SMTPUTF8).
 
 use super::Transaction;
-use crate::envelope::{Address, Recipient};
+use crate::config::EightBit;
+use crate::envelope::{Address, Body, Recipient};
 use crate::smtp::client::{Capabilities, Dialect, Group, Mail, Spelling};
 use crate::status::Status;
 
@@ -17,7 +18,7 @@ pub(crate) fn group(transaction: &Transaction, offered: &Capabilities) -> Group 
         reverse_path: &transaction.reverse_path,
         size: Some(transaction.size),
         body: transaction.body,
-        smtputf8: transaction.needs_smtputf8,
+        smtputf8: transaction.wants_smtputf8,
         ret: transaction.ret,
         envid: transaction.envid.as_deref(),
     };
@@ -30,11 +31,19 @@ pub(crate) fn obstacle(
     transaction: &Transaction,
     recipient: &Recipient,
     offered: &Capabilities,
+    eight_bit: EightBit,
 ) -> Option<(Status, String)> {
     if let Some(limit) = offered.size_limit.filter(|&limit| transaction.size > limit) {
         let size = transaction.size;
         let words = format!("message of {size} octets is larger than the {limit} that the relay takes");
         return Some((Status::permanent(3, 4), words));
+    }
+    let is_eight_bit = transaction.body == Body::EightBitMime && !offered.eight_bit_mime;
+    if is_eight_bit && eight_bit == EightBit::Bounce {
+        let words =
+            "the message is 8-bit, the relay does not offer 8BITMIME, and relay.eight-bit is \"bounce\"";
+        // RFC 3463 3.7: X.6.3, conversion required but not supported.
+        return Some((Status::permanent(6, 3), words.into()));
     }
     let from = transaction.reverse_path.mailbox();
     let needs_smtputf8 = recipient.address.needs_smtputf8() || from.is_some_and(Address::needs_smtputf8);
@@ -49,7 +58,7 @@ pub(crate) fn obstacle(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::{Body, Notify, Ret};
+    use crate::envelope::{Notify, Ret};
     use crate::relay::testing::transaction;
 
     fn everything() -> Capabilities {
@@ -66,7 +75,7 @@ mod tests {
     fn demanding() -> Transaction {
         let mut demanding = transaction(1, "anna@exämple.org", &["ben@example.net", "cara@example.net"], "x");
         demanding.body = Body::EightBitMime;
-        demanding.needs_smtputf8 = true;
+        demanding.wants_smtputf8 = true;
         demanding.ret = Some(Ret::Headers);
         demanding.envid = Some("QQ314159".into());
         demanding.recipients[0].1.notify = Notify::On { success: true, failure: true, delay: false };
@@ -150,8 +159,28 @@ mod tests {
         ];
         for (from, to, offered, expected) in cases {
             let message = transaction(1, from, &[to], "hello");
-            let found = obstacle(&message, &message.recipients[0].1, &offered);
+            let found = obstacle(&message, &message.recipients[0].1, &offered, EightBit::Keep);
             assert_eq!(found.map(|(status, _)| status.to_string()).as_deref(), expected, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn an_8_bit_message_bounces_only_where_it_is_asked_for_and_needed() {
+        let seven_bit_only = Capabilities { eight_bit_mime: false, ..everything() };
+        for (body, offered, eight_bit, expected) in [
+            (Body::EightBitMime, &seven_bit_only, EightBit::Bounce, Some("5.6.3")),
+            (Body::EightBitMime, &seven_bit_only, EightBit::Keep, None),
+            (Body::EightBitMime, &seven_bit_only, EightBit::Encode, None),
+            (Body::EightBitMime, &everything(), EightBit::Bounce, None),
+            (Body::SevenBit, &seven_bit_only, EightBit::Bounce, None),
+        ] {
+            let message = Transaction { body, ..transaction(1, "", &["ben@example.net"], "x") };
+            let found = obstacle(&message, &message.recipients[0].1, offered, eight_bit);
+            assert_eq!(
+                found.map(|(status, _)| status.to_string()).as_deref(),
+                expected,
+                "{body:?} {eight_bit:?}"
+            );
         }
     }
 }

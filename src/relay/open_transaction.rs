@@ -7,14 +7,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::io::AsyncBufRead;
 use tokio::time::Instant;
 
 use super::group::{group, obstacle};
 use super::subject::Subject;
 use super::trouble::{Peer, Phase, Trouble};
 use super::verdict::{Verdict, is_one_domain_only, status_of};
-use super::{RecipientReport, Report, Transaction};
+use super::{Content, RecipientReport, Report, Transaction};
+use crate::config::EightBit;
 use crate::envelope::Recipient;
 use crate::queue_id::QueueId;
 use crate::smtp::client::{Capabilities, Group};
@@ -28,7 +28,7 @@ pub(crate) struct OpenTransaction {
     pub(crate) group: Group,
     /// The number of octets in `content`.
     pub(crate) size: u64,
-    pub(crate) content: Box<dyn AsyncBufRead + Send + Unpin>,
+    pub(crate) content: Box<dyn Content>,
     /// The stored index and the result of each recipient in `group`, in their order.
     recipients: Vec<(usize, Option<RecipientReport>)>,
     /// The results for recipients that this relay can never accept, and for which no command is sent.
@@ -50,10 +50,10 @@ pub(crate) struct OpenTransaction {
 impl OpenTransaction {
     /// Begins to deliver `transaction`. Recipients that a relay with these extensions cannot accept bounce at
     /// once, in our words.
-    pub(crate) fn new(mut transaction: Transaction, offered: &Capabilities) -> Self {
+    pub(crate) fn new(mut transaction: Transaction, offered: &Capabilities, eight_bit: EightBit) -> Self {
         let mut unsayable = Vec::new();
         for (index, recipient) in std::mem::take(&mut transaction.recipients) {
-            match obstacle(&transaction, &recipient, offered) {
+            match obstacle(&transaction, &recipient, offered, eight_bit) {
                 None => transaction.recipients.push((index, recipient)),
                 Some((status, said)) => {
                     unsayable.push(in_our_words(index, Verdict::Bounced, status, said));
@@ -219,7 +219,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_recipient_is_settled_once_and_told_in_order() {
         let message = transaction(7, "ann@example.org", &["a@x", "b@x", "c@x", "é@x"], "hello");
-        let mut transaction = OpenTransaction::new(message, &Capabilities::default());
+        let mut transaction = OpenTransaction::new(message, &Capabilities::default(), EightBit::Keep);
         transaction.begin();
         tokio::time::advance(Duration::from_secs(2)).await;
         transaction.rule(
@@ -251,7 +251,8 @@ mod tests {
     #[test]
     fn a_message_that_fits_nobody_has_nothing_open() {
         let offered = Capabilities { size_limit: Some(1), ..Capabilities::default() };
-        let transaction = OpenTransaction::new(transaction(7, "", &["a@x", "b@x"], "hello"), &offered);
+        let transaction =
+            OpenTransaction::new(transaction(7, "", &["a@x", "b@x"], "hello"), &offered, EightBit::Keep);
         assert!(!transaction.has_open());
         let report = transaction.into_report(peer(), Duration::ZERO);
         assert!(report.recipients.iter().all(|r| r.verdict == Verdict::Bounced && !r.from_relay));

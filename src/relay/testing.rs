@@ -19,6 +19,7 @@ use super::{Peer, Report, Transaction, Unmarked, Verdict, Work};
 use crate::config;
 use crate::envelope::{Address, Body, Recipient, ReversePath};
 pub(crate) use crate::far_end::server::play;
+use crate::message::long_lines::LongLines;
 use crate::queue_id::QueueId;
 
 /// A duplex stream that claims an address.
@@ -75,12 +76,13 @@ pub(crate) fn transaction(id: u64, from: &str, to: &[&str], content: &str) -> Tr
     let reverse_path = if from.is_empty() { ReversePath::Null } else { ReversePath::Mailbox(mailbox(from)) };
     Transaction {
         id: QueueId::from_raw(id),
+        is_from_null: reverse_path == ReversePath::Null,
         reverse_path,
         recipients: to.iter().map(|to| Recipient::plain(mailbox(to))).enumerate().collect(),
         body: Body::SevenBit,
         ret: None,
         envid: None,
-        needs_smtputf8: false,
+        wants_smtputf8: false,
         size: content.len() as u64,
         content: Box::new(io::Cursor::new(content.as_bytes().to_vec())),
     }
@@ -161,6 +163,8 @@ pub(crate) fn settings() -> config::RelayConfig {
         rates: Vec::new(),
         connection_age: None,
         pipelining: config::Pipelining::Group,
+        eight_bit: config::EightBit::Keep,
+        long_lines: LongLines::Fold,
         idle: Duration::from_secs(30),
         timeouts: config::Timeouts::default(),
         families: config::Families::default(),

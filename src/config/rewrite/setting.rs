@@ -182,7 +182,7 @@ impl Setting for MasqueradeDomain {
 words!(Class, "envelope-sender" => Class::EnvelopeSender, "envelope-recipient" => Class::EnvelopeRecipient,
     "header-sender" => Class::HeaderSender, "header-recipient" => Class::HeaderRecipient);
 
-words!(LongLines, "fold" => LongLines::Fold, "keep" => LongLines::Keep);
+words!(LongLines, "fold" => LongLines::Fold, "keep" => LongLines::Keep, "encode" => LongLines::Encode);
 
 impl Setting for Pattern {
     fn expected() -> Cow<'static, str> {
@@ -248,7 +248,7 @@ mod tests {
             &["''", "'!'", "'@x'", "'!!x'", "'x.'", "'[::1]'"],
         );
         check::<Class>(&["'header-sender'"], &["'header_sender'", "'header'", "''"]);
-        check::<LongLines>(&["'fold'", "'keep'"], &["'Fold'", "'off'", "998", "true"]);
+        check::<LongLines>(&["'fold'", "'keep'", "'encode'"], &["'Fold'", "'off'", "998", "true"]);
         check::<Pattern>(&["''", "'^X-(A|B):'", "'ü'"], &["'('", r"'(a)\1'", "5"]);
         check::<RejectText>(&["'no'"], &["''", "' '", r#""a\r\n250 b""#, "'nö'"]);
         check::<bool>(&["true", "false"], &["'true'", "1"]);

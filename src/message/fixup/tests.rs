@@ -164,6 +164,36 @@ fn a_body_goes_straight_through() {
     assert!(out.starts_with(b"more\r\nandxxx") && out.ends_with(b"x"));
 }
 
+#[test]
+fn with_encode_the_header_section_is_folded_and_the_body_kept_until_it_is_sent() {
+    let line = "word ".repeat(400);
+    let settings = RewriteSettings {
+        long_lines: LongLines::Encode,
+        ..RewriteSettings::new("example.org", "example.org")
+    };
+    let task = FixupTask { rules: Arc::new(Rules::new(settings).unwrap()), ..task() };
+    let (mut fixup, mut out) = (Fixup::new(task), Vec::new());
+    fixup.push(format!("Subject: {line}\r\n\r\n{line}").as_bytes(), &mut out).unwrap();
+    assert_eq!(fixup.finish(&mut out).unwrap().long_lines, Some(LongLinesFound::Encoded));
+    let split = header::split(&out);
+    assert!(!has_long_line(split.header.octets()));
+    assert_eq!(split.body, line.as_bytes());
+}
+
+/// The library of Go declares SMTPUTF8 wherever it is offered.
+#[test]
+fn smtputf8_stays_only_where_it_was_declared_for_a_header_that_needs_it() {
+    for (declared, header, expected) in
+        [(true, "Subject: Grüße", true), (true, "Subject: ascii", false), (false, "Subject: Grüße", false)]
+    {
+        let mut task = task();
+        task.envelope.smtputf8 = declared;
+        let (mut fixup, mut out) = (Fixup::new(task), Vec::new());
+        fixup.push(format!("{header}\r\n\r\nbody é\r\n").as_bytes(), &mut out).unwrap();
+        assert_eq!(fixup.finish(&mut out).unwrap().envelope.smtputf8, expected, "{declared} {header}");
+    }
+}
+
 /// A message with a line of 2,000 octets was passed on, and the relay refused it.
 #[test]
 fn lines_that_are_too_long_are_folded_unless_that_breaks_something() {
@@ -175,6 +205,7 @@ fn lines_that_are_too_long_are_folded_unless_that_breaks_something() {
         (LongLines::Fold, "Content-Type: application/pkcs7-mime", LongLinesFound::Folded),
         (LongLines::Fold, "dkim-signature: v=1", LongLinesFound::Signed),
         (LongLines::Fold, "Content-Type:\r\n Multipart/Signed; boundary=x", LongLinesFound::Signed),
+        (LongLines::Encode, "DKIM-Signature: v=1", LongLinesFound::Signed),
         (LongLines::Keep, "A: b", LongLinesFound::Kept),
         (LongLines::Keep, "DKIM-Signature: v=1", LongLinesFound::Kept),
     ] {

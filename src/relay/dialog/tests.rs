@@ -8,13 +8,13 @@ use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeek, AsyncWriteExt, BufReader, ReadBuf};
 use tokio::time::timeout;
 
 use super::super::testing::{Given, peer, play, settings, transaction, wire};
 use super::super::{Report, Transaction, Unmarked, Verdict};
 use super::*;
-use crate::envelope::Notify;
+use crate::envelope::{Body, Notify};
 use crate::far_end::server::Server;
 use crate::queue_id::QueueId;
 
@@ -123,6 +123,17 @@ impl AsyncRead for Failing {
     }
 }
 
+/// It is read only once.
+impl AsyncSeek for Failing {
+    fn start_seek(self: std::pin::Pin<&mut Self>, _: std::io::SeekFrom) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    fn poll_complete(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<u64>> {
+        Poll::Ready(Err(std::io::ErrorKind::Unsupported.into()))
+    }
+}
+
 /// With the dot sent all the same, half a message is delivered and the whole removed.
 #[tokio::test(start_paused = true)]
 async fn a_message_is_never_cut_short() {
@@ -142,11 +153,45 @@ async fn a_message_is_never_cut_short() {
     }
 }
 
+/// A relay without 8BITMIME may clear the eighth bit of each octet, or refuse the message.
+#[tokio::test(start_paused = true)]
+async fn an_8_bit_message_is_encoded_where_it_is_asked_for_and_its_size_is_that_of_what_is_sent() {
+    let eight_bit = || {
+        let mut message = transaction(
+            1,
+            "ann@example.org",
+            &["ben@example.net"],
+            "MIME-Version: 1.0\r\n\r\nthe café is open\r\n",
+        );
+        message.body = Body::EightBitMime;
+        message
+    };
+    let reply = "S: 250 ok\nS: 250 ok\nS: 354 go on\n";
+    let plain = "C: MIME-Version: 1.0\nC:\nC: the café is open\nC: .\nS: 250 ok\nC: QUIT\nS: 221 bye";
+    let encoded = "C: MIME-Version: 1.0\nC: Content-Type: text/plain; charset=utf-8\n\
+                   C: Content-Transfer-Encoding: quoted-printable\nC:\nC: the caf=C3=A9 is open\nC: .\nS: 250 ok\n\
+                   C: QUIT\nS: 221 bye";
+    for (setting, body, offers_it, content) in [
+        (config::EightBit::Keep, "SIZE=40", false, plain),
+        (config::EightBit::Encode, "SIZE=130", false, encoded),
+        (config::EightBit::Encode, "SIZE=40 BODY=8BITMIME", true, plain),
+    ] {
+        let offered = Capabilities { size: true, eight_bit_mime: offers_it, ..pipelining() };
+        let settings = config::RelayConfig { eight_bit: setting, ..settings() };
+        let script = format!(
+            "C: MAIL FROM:<ann@example.org> {body}\nC: RCPT TO:<ben@example.net>\nC: DATA\n{reply}{content}"
+        );
+        let ended = run_with(offered, settings, &script, vec![eight_bit()]).await;
+        ended.result.unwrap();
+        assert_eq!(ended.given.told(), ["1/0 sent 2.0.0 250 ok"], "{setting:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_relay_cannot_take_is_not_offered_to_it() {
     let offered = Capabilities { size: true, size_limit: Some(20), ..pipelining() };
     let mut mixed = transaction(2, "ann@example.org", &["ben@exämple.net", "cara@example.net"], "hello\r\n");
-    mixed.needs_smtputf8 = true;
+    mixed.wants_smtputf8 = true;
     let script = "C: MAIL FROM:<ann@example.org> SIZE=7\nC: RCPT TO:<cara@example.net>\nC: DATA\n\
                   S: 250 ok\nS: 250 ok\nS: 354 go on\nC: hello\nC: .\nS: 250 ok\nC: QUIT\nS: 221 bye";
     let ended = run(offered, script, vec![message(1, &"x".repeat(19)), mixed]).await;

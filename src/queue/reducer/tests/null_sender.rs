@@ -77,7 +77,7 @@ fn a_reload_gives_null_sender_to_what_is_queued_already() {
 fn a_null_sender_beyond_ascii_is_declared_as_such() {
     let mut world = World::with(2, |set_up| set_up.null_sender = address("bünces@example.org"));
     world.submit("", &["ann@example.net"]);
-    assert_eq!((world.status().live, world.seen[0].needs_smtputf8), (0, true));
+    assert_eq!((world.status().live, world.seen[0].wants_smtputf8), (0, true));
 }
 
 /// The postmaster's copy of a bounce was from `<>` as well, was refused as that was, and nobody heard of the failure.

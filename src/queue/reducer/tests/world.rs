@@ -46,7 +46,7 @@ pub(super) struct Seen {
     pub(super) from: String,
     pub(super) to: Vec<String>,
     pub(super) content: String,
-    pub(super) needs_smtputf8: bool,
+    pub(super) wants_smtputf8: bool,
     /// The seconds since the test began.
     pub(super) at: i64,
 }
@@ -104,7 +104,7 @@ impl Seen {
             from: attempt.told.to_string(),
             to: part.recipients.iter().map(|(_, recipient)| recipient.address.to_string()).collect(),
             content: spool.message(attempt.id).content.clone(),
-            needs_smtputf8: part.needs_smtputf8,
+            wants_smtputf8: part.wants_smtputf8,
             at,
         }
     }
