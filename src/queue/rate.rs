@@ -17,7 +17,7 @@
 //!
 //! Pure: time is an argument; all is counted in whole nanoseconds. A bucket is one moment: the one at which it is full
 //! again. Not here: the rate that the relay's replies ask for (`learned_rate.rs`), where the record is kept
-//! (`spool/relay_notes.rs`).
+//! (`spool/rates.rs`).
 
 use std::time::Duration;
 
