@@ -200,6 +200,8 @@ pub trait Work: Send {
 pub struct Relay {
     settings: config::RelayConfig,
     protection: Protection,
+    /// The rules for the meaning of the replies of each host, in the order of the hosts.
+    rules: Vec<Arc<ReplyRules>>,
     pace: Arc<RelayPace>,
     offer: Offer,
     dsn_offer: Arc<DsnOffer>,
@@ -223,7 +225,9 @@ impl Relay {
         warnings.extend(of_tokens);
         let login = settings.auth.clone().map(|auth| Login::new(auth).with_tokens(tokens));
         let (dsn_offer, farewells) = (Arc::default(), Arc::default());
-        Ok(Relay { settings, protection, pace, offer, dsn_offer, farewells, warnings, login })
+        let rules = |host: &config::RelayHost| ReplyRules::new(&settings.replies, &host.host.to_string());
+        let rules = settings.hosts.iter().map(|host| Arc::new(rules(host))).collect();
+        Ok(Relay { settings, rules, protection, pace, offer, dsn_offer, farewells, warnings, login })
     }
 
     /// Returns warnings for the operator: no trust bundle of the system was found, a certificate in `tls.ca-file` was
@@ -257,15 +261,16 @@ impl Relay {
     async fn connect_over<N: Network>(&self, network: &N) -> Result<Connection, Trouble> {
         let started = Instant::now();
         let mut told: Option<Trouble> = None;
-        for host in &self.settings.hosts {
+        for (host, rules) in self.settings.hosts.iter().zip(&self.rules) {
             match self.try_host(network, host).await {
                 Ok(connection) => {
                     let connection = connection.connected_in(started.elapsed());
                     let connection = connection.at_pace(self.pace.clone());
                     let connection = connection.with_dsn_offer(self.dsn_offer.clone());
+                    let connection = connection.with_rules(rules.clone());
                     return Ok(connection.with_farewells(self.farewells.clone()));
                 }
-                Err(trouble) => told = Some(keep(told, trouble)),
+                Err(trouble) => told = Some(keep(told, rules.read(trouble))),
             }
         }
         // Relay::new refuses an empty list, so at least one host was tried.

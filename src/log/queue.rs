@@ -1,11 +1,12 @@
 //! The lines about messages in the queue: their end, the reports about them, and what keeps them.
 
 use std::fmt;
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use super::text::{Foreign, foreign};
-use crate::envelope::Address;
+use super::text::{Foreign, Seconds, foreign};
+use crate::envelope::{Address, ReversePath};
 use crate::outcome::HeldUntil;
 use crate::queue_id::QueueId;
 
@@ -62,6 +63,18 @@ pub fn sending_resumed(live: usize) {
 /// Logs that a message is held after a refusal, while no other message was held.
 pub fn refusal_held(why: &HeldBack<'_>) {
     warn!("{why}");
+}
+
+/// Logs, once for each sender, that its mail is held until an operator acts; one message is tried again each `probe_in`.
+pub fn sender_held(from: &ReversePath, said: &str, hint: Option<&'static str>, probe_in: Duration) {
+    let (from, said, wait) = (foreign(from), Foreign(said), Seconds(probe_in));
+    let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
+    warn!("mail from <{from}> is held, other mail goes on: {said}{hint}; one is tried again every {wait}s");
+}
+
+/// Logs that the relay takes mail of this sender again.
+pub fn sender_taken(from: &ReversePath, held: usize) {
+    info!("mail from <{}> is taken again; {held} that were held are tried", foreign(from));
 }
 
 /// The reason why mail is held, and what to do about it.

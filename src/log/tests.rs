@@ -59,6 +59,26 @@ fn the_delivery_line_is_postfix_s() {
 }
 
 #[test]
+fn the_lines_about_a_sender_whose_mail_is_held() {
+    let from = ReversePath::Mailbox(Address::parse("shop@example.org").unwrap());
+    let lines = logged(|| {
+        sender_held(&from, "554 not\u{7}verified", Some("verify it"), Duration::from_secs(3600));
+        sender_held(&from, "554 no", None, Duration::from_secs(60));
+        sender_taken(&from, 20);
+    });
+    let expected = [
+        "mail from <shop@example.org> is held, other mail goes on: 554 not\\\\u{7}verified; verify it; one is tried again \
+         every 3600s",
+        "mail from <shop@example.org> is held, other mail goes on: 554 no; one is tried again every 60s",
+        "mail from <shop@example.org> is taken again; 20 that were held are tried",
+    ];
+    for (line, expected) in lines.lines().zip(expected) {
+        assert!(line.contains(expected), "{line}");
+    }
+    assert_eq!(lines.lines().count(), expected.len());
+}
+
+#[test]
 fn why_mail_is_held() {
     let said = "553 5.7.1 no\r\n18A4: status=sent";
     assert_eq!(

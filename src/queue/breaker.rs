@@ -15,6 +15,8 @@
 //! 5. While no connection works, one is begun at a time; there are never more being opened than work already.
 //! 6. A pause ends when the relay grants what it had refused: the opening of a connection, or the answer to a
 //!    transaction.
+//! 8. A pause for what a reply says of a rate, a quota or the configuration lasts as long as that says; it ends when
+//!    the relay has answered a transaction, however many connections it has opened.
 //! 7. While only a few messages have met trouble, they alone wait for the pause. Another message is tried beside them
 //!    after [`FIRST_PAUSE`] at most, however often these few meet the trouble again.
 //!
@@ -27,7 +29,7 @@ use jiff::Timestamp;
 
 use super::clock::later;
 use super::schedule::Spread;
-use crate::relay::{Cause, Phase, Trouble};
+use crate::relay::{Cause, Phase, Trouble, WaitClass, WaitReason};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -38,6 +40,8 @@ const LONGEST_UNREACHABLE: Duration = Duration::from_secs(8);
 /// in a quarter of an hour: these pauses make four in the first quarter, and two in any later hour.
 const FIRST_LOGIN_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_LOGIN_PAUSE: Duration = Duration::from_secs(1800);
+/// The pause for a quota that is used up, where nobody says when that ends.
+const QUOTA_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// Trouble that comes this long after the end of the last pause belongs to another outage.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// The spread of probes, as a share of the pause. It keeps many hosts that lost the same relay at the same moment from
@@ -88,6 +92,25 @@ pub enum RelayFault {
     LoginUnanswered,
     /// A connection can be opened, but transactions fail.
     Transaction,
+    /// We are too fast for the relay.
+    Throttled {
+        /// The time for which nothing is to be sent, if the relay said one.
+        pause: Option<Duration>,
+    },
+    /// What we may send is used up.
+    Quota {
+        /// The time until it may not be any more, if it is known.
+        pause: Option<Duration>,
+        /// True if only words say so that any relay might use otherwise.
+        is_guess: bool,
+    },
+    /// An operator must act.
+    Configuration {
+        /// The time until the next try, if it is known.
+        pause: Option<Duration>,
+        /// True if the login was refused so.
+        is_login: bool,
+    },
     /// The transactions of a few messages fail, and no other message has been tried since.
     Suspects,
 }
@@ -97,6 +120,7 @@ impl RelayFault {
     pub fn of(trouble: &Trouble) -> RelayFault {
         match &trouble.cause {
             Cause::LoginRefused { for_good, .. } => RelayFault::Login { for_good: *for_good },
+            Cause::Waits { reason, .. } => RelayFault::of_wait(reason, trouble.phase),
             _ if trouble.phase > Phase::Auth => RelayFault::Transaction,
             _ if trouble.phase <= Phase::Connect => RelayFault::Unreachable,
             Cause::Other(_) => RelayFault::Opening,
@@ -105,8 +129,43 @@ impl RelayFault {
         }
     }
 
+    fn of_wait(reason: &WaitReason, phase: Phase) -> RelayFault {
+        let pause = reason.pause;
+        match reason.class {
+            WaitClass::Throttle => RelayFault::Throttled { pause },
+            WaitClass::Quota => RelayFault::Quota { pause, is_guess: reason.rule.is_guess() },
+            WaitClass::Configuration(_) => {
+                RelayFault::Configuration { pause, is_login: phase == Phase::Auth }
+            }
+        }
+    }
+
     fn is_of_login(self) -> bool {
-        matches!(self, RelayFault::Login { .. } | RelayFault::LoginUnanswered)
+        matches!(
+            self,
+            RelayFault::Login { .. }
+                | RelayFault::LoginUnanswered
+                | RelayFault::Configuration { is_login: true, .. }
+        )
+    }
+
+    /// Returns whether this pauses the relay even while other connections work.
+    fn is_of_all(self) -> bool {
+        matches!(
+            self,
+            RelayFault::Login { .. }
+                | RelayFault::Quota { .. }
+                | RelayFault::Configuration { .. }
+                | RelayFault::Throttled { pause: Some(_) }
+        )
+    }
+
+    /// Returns whether a reply says for what the mail waits.
+    pub(super) fn is_wait(self) -> bool {
+        matches!(
+            self,
+            RelayFault::Quota { .. } | RelayFault::Configuration { .. } | RelayFault::Throttled { .. }
+        )
     }
 }
 
@@ -141,7 +200,7 @@ impl Breaker {
             State::Untried | State::Closed => self.max_connections,
             State::Open { others_at, .. } if now < others_at => 0,
             // One message at a time finds out whether the trouble is over.
-            State::Open { fault: RelayFault::Transaction, .. } => 1,
+            State::Open { fault, .. } if fault == RelayFault::Transaction || fault.is_wait() => 1,
             State::Open { fault: RelayFault::Suspects, .. } => self.max_connections.min(1 + alone),
             State::Open { .. } => self.max_connections.min(working + 1),
             State::Limited { allowed, .. } => self.max_connections.min(allowed),
@@ -185,6 +244,11 @@ impl Breaker {
         self.state == State::Untried
     }
 
+    /// Returns whether the relay is paused by a guess, so that the patience of its messages goes on.
+    pub fn is_guess(&self) -> bool {
+        matches!(self.state, State::Open { fault: RelayFault::Quota { is_guess: true, .. }, .. })
+    }
+
     /// Returns whether the relay is paused for a refused login.
     pub fn is_locked_out(&self) -> bool {
         matches!(self.state, State::Open { fault, .. } if fault.is_of_login())
@@ -198,7 +262,7 @@ impl Breaker {
         fault: RelayFault,
         spread: Spread,
     ) -> Consequence {
-        let is_login = matches!(fault, RelayFault::Login { .. });
+        let is_login = fault.is_of_all();
         match self.state {
             State::Open { retry_at, fault: RelayFault::Suspects, .. } if fault == RelayFault::Suspects => {
                 let others_at = later(now, spread.apply(FIRST_PAUSE, PROBE_SPREAD));
@@ -232,7 +296,10 @@ impl Breaker {
     }
 
     fn next_retry_at(&mut self, now: Timestamp, fault: RelayFault, spread: Spread) -> Timestamp {
-        self.last_retry_at = later(now, spread.apply(self.next_pause(now, fault), PROBE_SPREAD));
+        let pause = self.next_pause(now, fault);
+        // What a reply says is not too long.
+        let spread = if fault.is_wait() { pause } else { spread.apply(pause, PROBE_SPREAD) };
+        self.last_retry_at = later(now, spread);
         self.last_retry_at
     }
 
@@ -241,7 +308,16 @@ impl Breaker {
         if now > later(self.last_retry_at, FORGOTTEN_AFTER) {
             (self.pause, self.refused_logins) = (FIRST_PAUSE, 0);
         }
-        if !fault.is_of_login() {
+        if let RelayFault::Quota { pause, .. } = fault {
+            return pause.unwrap_or(QUOTA_PAUSE);
+        }
+        if let RelayFault::Throttled { pause: Some(pause) }
+        | RelayFault::Configuration { pause: Some(pause), .. } = fault
+        {
+            return pause;
+        }
+        let is_configuration = matches!(fault, RelayFault::Configuration { .. });
+        if !fault.is_of_login() && !is_configuration {
             let unreachable = fault == RelayFault::Unreachable;
             let longest = if unreachable { LONGEST_UNREACHABLE } else { LONGEST_PAUSE };
             let pause = self.pause.min(longest);
@@ -254,7 +330,7 @@ impl Breaker {
         self.refused_logins = self.refused_logins.saturating_add(1);
         let Some(number) = number.checked_sub(excused) else { return FIRST_PAUSE };
         let longest = match fault {
-            RelayFault::Login { for_good: true } => LONGEST_LOGIN_PAUSE,
+            RelayFault::Login { for_good: true } | RelayFault::Configuration { .. } => LONGEST_LOGIN_PAUSE,
             _ => LONGEST_PAUSE,
         };
         FIRST_LOGIN_PAUSE.saturating_mul(2_u32.saturating_pow(number)).min(longest)
@@ -275,15 +351,20 @@ impl Breaker {
                 self.refused_logins = 0;
                 self.allow(1, now);
             }
-            State::Open { fault: RelayFault::Transaction | RelayFault::Suspects, .. }
-            | State::Closed
-            | State::Limited { .. } => {}
+            State::Open { fault: RelayFault::Configuration { is_login: true, .. }, .. } => {
+                self.refused_logins = 0;
+                self.allow(1, now);
+            }
+            State::Open { .. } | State::Closed | State::Limited { .. } => {}
         }
     }
 
     /// Takes in that the relay has answered a transaction, whatever it said of the message.
     pub fn success(&mut self, now: Timestamp) {
         self.pause = FIRST_PAUSE;
+        if !self.is_locked_out() {
+            self.refused_logins = 0;
+        }
         match self.state {
             // The answer came over a connection from before the refused login.
             State::Open { fault, .. } if fault.is_of_login() => {}

@@ -49,7 +49,7 @@ pub(super) struct Hearing {
     connection: ConnectionId,
     report: Report,
     refusal: Option<Refusal>,
-    is_from_null: bool,
+    from: ReversePath,
     answer: TransactionAnswer,
     ruling: Ruling,
     stage: HearingStage,
@@ -65,9 +65,10 @@ impl Hearing {
     ) -> Self {
         attempt.weigh_unproven(&mut report);
         let has = |verdict| report.recipients.iter().any(|recipient| recipient.verdict == verdict);
+        let waits = report.recipients.iter().any(|one| matches!(one.verdict, Verdict::Waits(_)));
         let answer = if has(Verdict::Sent) {
             TransactionAnswer::Taken
-        } else if has(Verdict::Deferred) || has(Verdict::Bounced) {
+        } else if has(Verdict::Deferred) || has(Verdict::Bounced) || waits {
             TransactionAnswer::Refused
         } else {
             TransactionAnswer::Nothing
@@ -77,7 +78,7 @@ impl Hearing {
             connection,
             refusal: Refusal::of(&report, &attempt.envelope),
             report,
-            is_from_null: attempt.envelope.reverse_path == ReversePath::Null,
+            from: attempt.envelope.reverse_path.clone(),
             answer,
             ruling: Ruling::AsSaid,
             stage: HearingStage::Taken,
@@ -119,9 +120,9 @@ impl Hearing {
     }
 
     fn taken(&self) -> Option<Hears> {
-        let (connection, is_from_null) = (self.connection, self.is_from_null);
+        let connection = self.connection;
         let is_taken = self.answer == TransactionAnswer::Taken;
-        is_taken.then_some(Hears::Told(Event::TakenByRelay { connection, is_from_null }))
+        is_taken.then(|| Hears::Told(Event::TakenByRelay { connection, from: self.from.clone() }))
     }
 
     fn refused(&mut self) -> Option<Hears> {

@@ -21,6 +21,7 @@ mod figures;
 mod judge;
 mod outcomes;
 mod trouble;
+mod waits;
 
 use std::time::Duration;
 
@@ -125,8 +126,8 @@ impl Reducer {
                 self.shared.answer(QueueAnswer::GoesOnIn(pause));
             }
             Event::Answered(connection) => self.at_connection(connection).answered(connection),
-            Event::TakenByRelay { connection, is_from_null } => {
-                self.at_connection(connection).taken(connection, is_from_null);
+            Event::TakenByRelay { connection, from } => {
+                self.at_connection(connection).taken(connection, &from);
             }
             Event::Refused { connection, refusal } => {
                 let ruling = self.at_connection(connection).judge(connection, &refusal);
@@ -263,7 +264,8 @@ fn next_change(relay: &RelayState, now: Timestamp, is_sending: bool) -> Option<T
         .map(|probe| probe.filter(|probe| has_ready && *probe > now));
     let due = relay.roster.next_due().filter(|_| is_sending);
     let by_rate = Some(relay.next_by_rate()).filter(|next| has_ready && is_sending && *next > now);
-    [due, others, probe, by_rate, relay.flickers.due()].into_iter().flatten().min()
+    let sender = relay.held_senders.next_due().filter(|_| is_sending);
+    [due, others, probe, by_rate, sender, relay.flickers.due()].into_iter().flatten().min()
 }
 
 impl SharedState {

@@ -20,8 +20,10 @@
 //! Pure. Not here: what one refusal is about (`relay/subject.rs`), pausing (`breaker.rs`), a 4xx (`throttle.rs`),
 //! holding a message (`settlement.rs`), where it is remembered that a relay has taken mail (`spool/relays.rs`).
 
+pub(super) mod guesses;
 mod refusal;
 mod row;
+pub(super) mod senders;
 pub(super) mod want_of_login;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,7 +143,7 @@ impl Refusals {
         if self.names_missing_login(refusal) {
             return self.judge_missing_login(refusal);
         }
-        if !refusal.is_from_null {
+        if !refusal.is_from_null() {
             self.row.add(refusal.id, &refusal.said, refusal.about, &refusal.domains);
         }
         if self.refuses_everything() {
@@ -154,7 +156,7 @@ impl Refusals {
             self.waiting.remove(&refusal.id);
         }
         let holds = is_first_day || self.rule.on_refusal == Some(OnRefusal::Hold);
-        if holds || (refusal.is_from_null && self.makes_wait(refusal.id)) {
+        if holds || (refusal.is_from_null() && self.makes_wait(refusal.id)) {
             return self.hold(refusal);
         }
         Ruling::AsSaid
@@ -217,6 +219,11 @@ impl Refusals {
         self.held.iter().copied()
     }
 
+    /// Returns whether the message was held at some time and not released since.
+    pub(super) fn is_held(&self, id: QueueId) -> bool {
+        self.held.contains(&id)
+    }
+
     /// Returns the reply for which a message was held last, while one is held.
     pub(super) fn held_by(&self) -> Option<&str> {
         self.held_by.as_deref().filter(|_| !self.held.is_empty())
@@ -250,11 +257,15 @@ impl Refusals {
             Cause::Reply(reply) if reply.code() == AUTHENTICATION_REQUIRED && !self.rule.has_login => {
                 (Trouble { cause: Cause::Other(wants_login(&reply.to_string())), ..trouble }, true)
             }
+            Cause::Waits { said, .. } if said.starts_with("530") && !self.rule.has_login => {
+                (Trouble { cause: Cause::Other(wants_login(said)), ..trouble }, true)
+            }
             _ => (trouble, false),
         }
     }
 
-    fn hold(&mut self, refusal: &Refusal) -> Ruling {
+    /// Holds the message, whatever else is known.
+    pub(super) fn hold(&mut self, refusal: &Refusal) -> Ruling {
         self.held.insert(refusal.id);
         self.held_by = Some(refusal.said.clone());
         Ruling::Hold

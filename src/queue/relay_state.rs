@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! 1. No connection is begun beyond `max_connections`, nor beyond the number that breaker and throttle allow.
-//! 2. The relay clock stands still while the breaker lets nothing through, and while the spool does not record.
+//! 2. The relay clock stands still while the breaker lets nothing through (unless that follows from a guess), and while the spool does not record.
 //! 3. After a reload nothing is left of what the relay did under the earlier settings, except for the messages that it
 //!    has held, the connections that still finish their work, and what is used of its rates.
 //! 4. No message is given out faster than the configured rates and the one that the relay has asked for allow.
@@ -25,6 +25,8 @@ use super::part_limits::RelayParts;
 use super::rate::Rates;
 use super::reducer::RelayPolicy;
 use super::refusals::Refusals;
+use super::refusals::guesses::Guesses;
+use super::refusals::senders::HeldSenders;
 use super::refusals::want_of_login::WantOfLogin;
 use super::relay_clock::RelayClock;
 use super::roster::Roster;
@@ -55,6 +57,8 @@ pub(super) struct RelayState {
     pub(super) idle: VecDeque<ConnectionId>,
     pub(super) refusals: Refusals,
     pub(super) want_of_login: WantOfLogin,
+    pub(super) held_senders: HeldSenders,
+    pub(super) guesses: Guesses,
     pub(super) suspects: Suspects,
     pub(super) soundings: Soundings,
     pub(super) flickers: Flickers,
@@ -94,6 +98,8 @@ impl RelayState {
             idle: VecDeque::new(),
             refusals: Refusals::new(refusals, has_taken),
             want_of_login: WantOfLogin::default(),
+            held_senders: HeldSenders::default(),
+            guesses: Guesses::default(),
             suspects: Suspects::default(),
             soundings: Soundings::default(),
             flickers: Flickers::default(),
@@ -121,6 +127,7 @@ impl RelayState {
         (self.suspects, self.soundings) = (Suspects::default(), Soundings::default());
         (self.is_paused, self.trouble, self.flickers) = (false, None, Flickers::default());
         self.connections.outdate();
+        (self.held_senders, self.guesses) = (HeldSenders::default(), Guesses::default());
         self.refusals.reconfigure(refusals, has_taken);
         self.want_of_login.reset()
     }
@@ -139,7 +146,7 @@ impl RelayState {
 
     /// Starts the clock if mail can get through and the spool records it; stops it if not.
     pub(super) fn run_clock(&mut self, now: Timestamp, is_recording: bool) {
-        let runs = !self.is_paused && is_recording;
+        let runs = (!self.is_paused || self.breaker.is_guess()) && is_recording;
         if runs { self.clock.resume(now) } else { self.clock.pause(now) }
     }
 

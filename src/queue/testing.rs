@@ -32,7 +32,11 @@ pub(super) fn trouble(phase: Phase) -> Trouble {
 
 pub(super) fn refused_login() -> Trouble {
     let said = "PLAIN: the relay said: 535 5.7.8 no".into();
-    Trouble { phase: Phase::Auth, peer: None, cause: Cause::LoginRefused { said, for_good: true } }
+    Trouble {
+        phase: Phase::Auth,
+        peer: None,
+        cause: Cause::LoginRefused { said, for_good: true, reply: None },
+    }
 }
 
 /// Returns the log, which is kept until the second part is dropped.

@@ -167,11 +167,17 @@ impl Throttle {
             *for_pace = for_pace.saturating_add(1);
         }
         if told_before < LOWERINGS {
-            let known = self.connections_allowed(connections);
-            self.allowed = Some(known.saturating_sub(1).max(1));
+            self.lower(now, connections);
         }
         self.grow_at = later(now, GROWTH);
         Deferral::Pace { again }
+    }
+
+    /// Takes in that the relay has said for certain that it gets too much at once, while so many `connections` exist.
+    pub(super) fn lower(&mut self, now: Timestamp, connections: usize) {
+        let known = self.connections_allowed(connections);
+        self.allowed = Some(known.saturating_sub(1).max(1));
+        self.grow_at = later(now, GROWTH);
     }
 
     /// Notes that the result for `id` is not recorded yet: it is ready again after that.

@@ -33,6 +33,7 @@ use super::farewell::Farewells;
 use super::open_transaction::OpenTransaction;
 use super::pace::RelayPace;
 use super::recoded::{self, Recoding};
+use super::reply_rules::ReplyRules;
 use super::tls::Verified;
 use super::trouble::{Cause, Phase, Trouble};
 use super::{Work, config};
@@ -59,6 +60,7 @@ pub struct Connection {
     pace: Arc<RelayPace>,
     dsn_offer: Arc<DsnOffer>,
     farewells: Arc<Farewells>,
+    rules: Arc<ReplyRules>,
     /// The pace at which the commands were sent whose replies are still to come.
     written: Pipelining,
     /// The longest time for which the relay let us wait for a reply in the transaction at hand.
@@ -102,6 +104,7 @@ impl Connection {
             pace: Arc::new(RelayPace::new(settings.pipelining)),
             dsn_offer: Arc::default(),
             farewells: Arc::default(),
+            rules: Arc::default(),
             written: Pipelining::Off,
             slowest_reply: Duration::ZERO,
             has_taken_across: false,
@@ -133,6 +136,12 @@ impl Connection {
         self
     }
 
+    /// Sets the rules for the meaning of the relay's replies.
+    pub(super) fn with_rules(mut self, rules: Arc<ReplyRules>) -> Self {
+        self.rules = rules;
+        self
+    }
+
     /// Returns the peer.
     #[cfg(test)]
     pub(super) fn peer(&self) -> &super::trouble::Peer {
@@ -144,6 +153,7 @@ impl Connection {
     ///
     /// The error is trouble with the relay as a whole, for the breaker. Every transaction was reported before.
     pub async fn run<W: Work>(mut self, work: &mut W) -> Result<(), Trouble> {
+        let rules = self.rules.clone();
         match self.deliver(work).await {
             Ok(()) => {
                 self.quit().await;
@@ -155,7 +165,7 @@ impl Connection {
                 if matches!(&trouble.cause, Cause::Reply(reply) if reply.code() != 421) {
                     self.quit().await;
                 }
-                Err(trouble)
+                Err(rules.read(trouble))
             }
         }
     }
@@ -283,7 +293,11 @@ impl Connection {
         let has_failed = match &trouble.cause {
             Cause::Closed | Cause::Io(..) | Cause::TimedOut(_) => true,
             Cause::Reply(reply) => reply.code() == 503,
-            Cause::Other(_) | Cause::LoginRefused { .. } | Cause::Garbage(_) | Cause::OutOfStep(_) => false,
+            Cause::Other(_)
+            | Cause::LoginRefused { .. }
+            | Cause::Waits { .. }
+            | Cause::Garbage(_)
+            | Cause::OutOfStep(_) => false,
         };
         let is_within_group = matches!(trouble.phase, Phase::Mail | Phase::Rcpt | Phase::Data);
         let was_ahead = match self.written {

@@ -18,8 +18,8 @@ mod stated_pause;
 
 use std::time::Duration;
 
-use super::reply_meaning::{Advice, ReplyMeaning, RuleName, WaitReason};
-use super::trouble::Phase;
+use super::reply_meaning::{Advice, ReplyMeaning, RuleName, WaitClass, WaitReason};
+use super::trouble::{Cause, Phase, Trouble};
 use super::verdict::{Judgement, Scope, Verdict, judge_by};
 use crate::config::{Means, ReplyPhase, ReplyRule, RuleScope};
 use crate::smtp::reply::{Reply, Severity};
@@ -29,7 +29,7 @@ use providers::Provider;
 use stated_pause::stated_pause;
 
 /// The rules for the replies of one relayhost.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ReplyRules {
     own: Vec<ReplyRule>,
     provider: Option<&'static Provider>,
@@ -87,6 +87,23 @@ impl ReplyRules {
         let is_refusal = matches!(reply.severity(), Severity::Transient | Severity::Permanent);
         let phase = reply_phase(phase).filter(|_| is_refusal)?;
         self.meaning_at(phase, &reply.to_string())
+    }
+
+    /// Returns `trouble` with what a rule says of the reply in it, if one fits. A refused login that an operator must
+    /// correct stays one, with the advice of the rule.
+    pub(crate) fn read(&self, trouble: Trouble) -> Trouble {
+        let (reply, for_good) = match &trouble.cause {
+            Cause::Reply(reply) => (reply, false),
+            Cause::LoginRefused { reply: Some(reply), for_good, .. } => (&**reply, *for_good),
+            _ => return trouble,
+        };
+        let Some(ReplyMeaning::Waits(reason)) = self.meaning(trouble.phase, reply) else { return trouble };
+        let is_plain = reason.hint.is_none() && reason.pause.is_none();
+        if for_good && is_plain && matches!(reason.class, WaitClass::Configuration(_)) {
+            return trouble;
+        }
+        let said = reply.to_string();
+        Trouble { cause: Cause::Waits { said, reason: Box::new(reason) }, ..trouble }
     }
 
     /// Returns the meaning of the refusal `said`, such as `550 5.4.5 words`, at `phase`; `None` if no rule fits.

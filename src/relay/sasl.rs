@@ -160,7 +160,7 @@ impl Exchange {
         match self.converse(channel).await {
             Ok(()) => Ok(()),
             Err(Stop::Trouble(trouble)) => Err(trouble),
-            Err(Stop::Ours(words)) => Err(channel.trouble(Phase::Auth, self.refused(&words, true))),
+            Err(Stop::Ours(words)) => Err(channel.trouble(Phase::Auth, self.refused(&words, true, None))),
         }
     }
 
@@ -174,8 +174,8 @@ impl Exchange {
                     return Err(channel.trouble(Phase::Auth, Cause::Reply(reply)).into());
                 }
                 severity => {
-                    let said = Cause::Reply(reply).to_string();
-                    let cause = self.refused(&said, severity == Severity::Permanent);
+                    let said = Cause::Reply(reply.clone()).to_string();
+                    let cause = self.refused(&said, severity == Severity::Permanent, Some(reply));
                     return Err(channel.trouble(Phase::Auth, cause).into());
                 }
             }
@@ -184,8 +184,9 @@ impl Exchange {
         Err(Stop::Ours("the relay does not come to an end with its challenges".into()))
     }
 
-    fn refused(&self, said: &str, for_good: bool) -> Cause {
-        Cause::LoginRefused { said: format!("{}: {said}", self.mechanism), for_good }
+    fn refused(&self, said: &str, for_good: bool, reply: Option<Reply>) -> Cause {
+        let reply = reply.map(Box::new);
+        Cause::LoginRefused { said: format!("{}: {said}", self.mechanism), for_good, reply }
     }
 
     /// Returns the AUTH line, with an initial response if the mechanism has one and it fits.

@@ -11,6 +11,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::reply_meaning::WaitReason;
 use crate::smtp::reply::Reply;
 use crate::tls_faults;
 
@@ -97,6 +98,15 @@ pub enum Cause {
         said: String,
         /// True if it was refused for good: by a 5xx reply, or by our own check of the proof of the relay.
         for_good: bool,
+        /// The reply that refused it, if it was a reply.
+        reply: Option<Box<Reply>>,
+    },
+    /// A reply that is about the relay, and whose words say for what the mail waits.
+    Waits {
+        /// The reply.
+        said: String,
+        /// The reason, by a rule.
+        reason: Box<WaitReason>,
     },
     /// Another reason, in our words for the operator: TLS verification, nothing in common, DNS, a secret that cannot be
     /// read.
@@ -124,6 +134,10 @@ impl fmt::Display for Cause {
         match self {
             Cause::Reply(reply) => write!(f, "the relay said: {reply}"),
             Cause::LoginRefused { said: words, .. } | Cause::Other(words) => f.write_str(words),
+            Cause::Waits { said, reason } => {
+                write!(f, "the relay said: {said}")?;
+                reason.hint.map_or(Ok(()), |hint| write!(f, " ({hint})"))
+            }
             Cause::Closed => f.write_str("the relay closed the connection"),
             Cause::Io(_, words) => f.write_str(words),
             Cause::TimedOut(limit) => write!(f, "no answer within {} s", limit.as_secs()),
@@ -153,6 +167,7 @@ impl Trouble {
                 let status = reply.status().map(|status| format!(" {status}")).unwrap_or_default();
                 format!("relay trouble, {}: {}{status}", self.phase, reply.code())
             }
+            Cause::Waits { reason, .. } => format!("{}, {}", reason.class, self.phase),
             _ => format!("relay trouble, {}", self.phase),
         }
     }
@@ -168,6 +183,9 @@ const NAME_HINT: &str = "; is the name that EHLO gives one that this relay takes
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Cause::Waits { reason, .. } = &self.cause {
+            write!(f, "{}: ", reason.class)?;
+        }
         if let Some(peer) = &self.peer {
             write!(f, "{peer}: ")?;
         }

@@ -195,6 +195,8 @@ fn is_about_the_relay(phase: Phase, reply: &Reply) -> bool {
 pub(crate) fn status_of(verdict: Verdict, reply: &Reply) -> Status {
     use Severity::{Permanent, Positive, Transient};
     match (verdict, reply.severity()) {
+        (Verdict::Waits(_), _) => reply.status().unwrap_or(Status::transient(0, 0)),
+        (Verdict::Bounced, Transient) => Status::permanent(0, 0),
         (Verdict::Sent, Positive) => reply.status().unwrap_or(Status::success(0, 0)),
         (Verdict::Deferred, Transient) => reply.status().unwrap_or(Status::transient(0, 0)),
         (Verdict::Bounced, Permanent) => reply.status().unwrap_or(Status::permanent(0, 0)),

@@ -18,6 +18,10 @@ impl LogLine {
                 let (until, has_null_sender) = (*until, *has_null_sender);
                 log::refusal_held(&HeldBack { said, until, has_null_sender });
             }
+            LogLine::SenderHeld { from, said, hint, probe_in } => {
+                log::sender_held(from, said, *hint, *probe_in);
+            }
+            LogLine::SenderTaken { from, held } => log::sender_taken(from, *held),
             LogLine::SendingStopped { why, live } => log::sending_stopped(why, *live),
             LogLine::SendingResumed { live } => log::sending_resumed(*live),
         }

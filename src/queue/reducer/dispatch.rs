@@ -23,6 +23,7 @@ impl AtRelay<'_> {
     pub(super) fn dispatch(&mut self) {
         let now = self.shared.now.steady;
         self.relay.roster.wake_due(now);
+        self.try_senders();
         while let Some(&connection) = self.relay.idle.front() {
             let Some(taken) = self.pick_ready(connection) else { break };
             self.relay.idle.pop_front();

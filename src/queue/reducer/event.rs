@@ -11,6 +11,7 @@ use super::super::refusals::{Refusal, RefusalRule, Ruling};
 use super::super::schedule::RetryPolicy;
 use super::super::{ConnectionId, MessageStanding, QueueStatus, RelayPlace, Taken, TooSoon};
 use crate::config::Rate;
+use crate::envelope::ReversePath;
 use crate::outcome::HeldUntil;
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
@@ -87,8 +88,8 @@ pub(in crate::queue) enum Event {
     /// The relay has taken a message.
     TakenByRelay {
         connection: ConnectionId,
-        /// True if the message is from `<>`.
-        is_from_null: bool,
+        /// The reverse-path of the message.
+        from: ReversePath,
     },
     /// The relay has refused a message, in a way that may say something about more than this message:
     /// [`QueueAnswer::Ruling`].
@@ -182,6 +183,8 @@ pub(in crate::queue) enum LogLine {
     RelayResumed { live: usize },
     RelayFlickered { times: u32, live: usize },
     RefusalHeld { said: String, until: HeldUntil, has_null_sender: bool },
+    SenderHeld { from: ReversePath, said: String, hint: Option<&'static str>, probe_in: Duration },
+    SenderTaken { from: ReversePath, held: usize },
     SendingStopped { why: CommitError, live: usize },
     SendingResumed { live: usize },
 }

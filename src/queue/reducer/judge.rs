@@ -4,7 +4,8 @@
 //! no more messages. Nor does a connection that the relay has ended.
 //!
 //! Not here: the rules for a 5xx (`queue/refusals.rs`), for a login that is asked for and not configured
-//! (`refusals/want_of_login.rs`) and for a 4xx (`queue/throttle.rs`).
+//! (`refusals/want_of_login.rs`) and for a 4xx (`queue/throttle.rs`), and for what a
+//! rule says (`waits.rs`).
 
 use super::super::ConnectionId;
 use super::super::breaker::RelayFault;
@@ -14,12 +15,13 @@ use super::super::refusals::{Refusal, Ruling};
 use super::super::roster::Standing;
 use super::super::throttle::Deferral;
 use super::{AtRelay, Effect, LogLine};
+use crate::envelope::ReversePath;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Subject, Trouble};
 
 impl AtRelay<'_> {
-    /// Takes in that the relay has taken a message, from `<>` or not.
-    pub(super) fn taken(&mut self, connection: ConnectionId, is_from_null: bool) {
+    /// Takes in that the relay has taken a message from `from`.
+    pub(super) fn taken(&mut self, connection: ConnectionId, from: &ReversePath) {
         if self.relay.is_outdated(connection) {
             return;
         }
@@ -27,7 +29,9 @@ impl AtRelay<'_> {
             connection.has_delivered = true;
         }
         self.relay.throttle.taken(self.shared.now.steady, self.relay.max_connections);
-        if self.relay.refusals.taken(is_from_null) {
+        self.relay.guesses.taken();
+        self.sender_taken(from);
+        if self.relay.refusals.taken(*from == ReversePath::Null) {
             self.shared.effects.push(Effect::RememberRelay(self.relay.name.clone()));
         }
         self.relay.want_of_login.taken(connection).into_iter().for_each(|id| self.ask_once_more(id));
@@ -47,6 +51,9 @@ impl AtRelay<'_> {
 
     /// Returns what a refusal means for its message, given what the relay said to others.
     pub(super) fn judge(&mut self, connection: ConnectionId, refusal: &Refusal) -> Ruling {
+        if let Some(reason) = refusal.waits {
+            return self.judge_wait(connection, refusal, reason);
+        }
         if refusal.is_deferral {
             return self.judge_deferral(connection, refusal);
         }

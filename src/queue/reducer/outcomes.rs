@@ -19,6 +19,8 @@ impl AtRelay<'_> {
         match disposition {
             Disposition::Removed => self.relay.roster.remove(id),
             Disposition::Dead => self.relay.roster.give_up(id),
+            // Since it was refused, the relay has taken another message of its sender.
+            Disposition::Held if !self.relay.refusals.is_held(id) => self.relay.roster.put_back(id, now),
             Disposition::Held => {
                 self.relay.roster.hold(id);
                 self.try_due();
@@ -41,6 +43,8 @@ impl AtRelay<'_> {
         let relay = &mut *self.relay;
         if matches!(disposition, Disposition::Removed | Disposition::Dead) {
             relay.refusals.release(id);
+            relay.held_senders.forget(id);
+            relay.guesses.forget(id);
             relay.throttle.forget(id);
         }
         if disposition != Disposition::Untried {

@@ -20,6 +20,7 @@ mod rates;
 mod refusals;
 mod retries;
 mod throttle;
+mod waits;
 mod world;
 
 use super::{Effect, Event, Reducer};

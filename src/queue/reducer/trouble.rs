@@ -55,7 +55,12 @@ impl AtRelay<'_> {
         let Some(connection) = self.relay.connections.ended(connection) else { return };
         let Some(trouble) = trouble.filter(|_| !self.relay.is_outdated(connection.id)) else { return };
         let (trouble, lacks_login) = self.relay.refusals.explain(trouble);
-        match (RelayFault::of(&trouble), connection.blame) {
+        let fault = RelayFault::of(&trouble);
+        if fault.is_wait() {
+            self.replace_connections();
+            return self.troubled(fault, trouble);
+        }
+        match (fault, connection.blame) {
             (_, Some(Blame::Message)) if lacks_login => self.lost_for_login(connection.lost, trouble),
             // It was logged with the message.
             (_, Some(Blame::Message)) => {}

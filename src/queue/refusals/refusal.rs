@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::envelope::{Envelope, ReversePath};
 use crate::queue_id::QueueId;
-use crate::relay::{Peer, Phase, RecipientReport, Report, Subject, Verdict};
+use crate::relay::{Peer, Phase, RecipientReport, Report, Subject, Verdict, WaitReason};
 
 /// A refusal that may say something about more than its own message. Its flags come from three sources, and occur in every
 /// combination: the reply, the envelope, and the replies to the other recipients.
@@ -16,11 +16,13 @@ pub(in crate::queue) struct Refusal {
     pub peer: Peer,
     pub phase: Phase,
     pub about: Subject,
+    /// The reason for which mail waits, if a rule says one.
+    pub waits: Option<WaitReason>,
     /// True if it is a 4xx.
     pub is_deferral: bool,
     pub said: String,
-    /// True if the message is from `<>`.
-    pub is_from_null: bool,
+    /// The reverse-path of the message.
+    pub from: ReversePath,
     /// True if the relay took another recipient in the same transaction.
     pub in_company: bool,
     /// The domains of the recipients that were refused.
@@ -57,11 +59,18 @@ pub(super) fn is_about_set_up(subject: Subject) -> bool {
 }
 
 impl Refusal {
-    /// Returns the refusal in `report` that says most about a message with this `envelope`: one that asks for a login,
-    /// or else the first.
+    /// Returns whether the message is from `<>`.
+    pub(super) fn is_from_null(&self) -> bool {
+        self.from == ReversePath::Null
+    }
+
+    /// Returns the refusal in `report` that says most about a message with this `envelope`: one for which mail
+    /// waits, or that asks for a login, or else the first.
     pub(in crate::queue) fn of(report: &Report, envelope: &Envelope) -> Option<Refusal> {
         let telling = || report.recipients.iter().filter(|recipient| is_telling(recipient));
-        let told = telling().find(|told| told.about == Subject::Login).or_else(|| telling().next())?;
+        let waits = |told: &&RecipientReport| matches!(told.verdict, Verdict::Waits(_));
+        let asks = |told: &&RecipientReport| told.about == Subject::Login;
+        let told = telling().find(waits).or_else(|| telling().find(asks)).or_else(|| telling().next())?;
         let refused = telling().filter_map(|refused| envelope.recipients.get(refused.index));
         let domains =
             refused.filter_map(|recipient| recipient.address.domain()).map(str::to_lowercase).collect();
@@ -70,9 +79,13 @@ impl Refusal {
             peer: report.peer.clone(),
             phase: told.phase,
             about: told.about,
+            waits: match told.verdict {
+                Verdict::Waits(reason) => Some(reason),
+                _ => None,
+            },
             is_deferral: told.verdict == Verdict::Deferred,
             said: told.said.clone(),
-            is_from_null: envelope.reverse_path == ReversePath::Null,
+            from: envelope.reverse_path.clone(),
             in_company: report.recipients.iter().any(|other| is_taken_beside(other, told)),
             domains,
         })

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::refusal::is_taken_beside;
 use super::*;
-use crate::envelope::{Envelope, ReversePath};
+use crate::envelope::{Address, Envelope, ReversePath};
 use crate::relay::{Peer, Phase, RecipientReport, Report, Verdict};
 
 const DENIED: &str = "550 5.7.1 <ann@example.net>: sender not allowed";
@@ -29,6 +29,10 @@ fn report(recipients: Vec<RecipientReport>) -> Report {
     }
 }
 
+fn from(is_null: bool) -> ReversePath {
+    if is_null { ReversePath::Null } else { ReversePath::Mailbox(Address::parse("app@example.org").unwrap()) }
+}
+
 fn refusal(raw: u64, about: Subject, said: &str) -> Refusal {
     Refusal {
         id: QueueId::from_raw(raw),
@@ -37,7 +41,8 @@ fn refusal(raw: u64, about: Subject, said: &str) -> Refusal {
         about,
         is_deferral: false,
         said: said.into(),
-        is_from_null: false,
+        from: from(false),
+        waits: None,
         in_company: false,
         domains: [format!("host{}.example", raw % 3)].into(),
     }
@@ -131,7 +136,7 @@ fn promise_3_words_about_a_login_that_is_not_configured_never_bounce() {
                 refusals.waiting.insert(id, 0);
             }
             for _ in 0..100 {
-                let refusal = Refusal { is_from_null, ..refusal(1, Subject::Login, said) };
+                let refusal = Refusal { from: from(is_from_null), ..refusal(1, Subject::Login, said) };
                 let ruling = refusals.judge(&refusal);
                 assert!(matches!(ruling, Ruling::Defer | Ruling::Hold), "{ruling:?}");
                 assert!(!refusals.refuses_everything());
@@ -282,7 +287,7 @@ fn an_unclear_refusal_is_held_on_the_first_day_and_counts_in_a_row() {
 }
 
 fn judge_bounce(refusals: &mut Refusals, raw: u64) -> Ruling {
-    refusals.judge(&Refusal { is_from_null: true, ..refusal(raw, Subject::Permission, DENIED) })
+    refusals.judge(&Refusal { from: from(true), ..refusal(raw, Subject::Permission, DENIED) })
 }
 
 /// A wrong setting made ten messages bounce; the ten bounces were refused for the same, filled the row and were

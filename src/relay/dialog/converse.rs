@@ -19,7 +19,7 @@ use super::super::Work;
 use super::super::content::{self, Streamed};
 use super::super::open_transaction::OpenTransaction;
 use super::super::trouble::{Cause, Phase, Trouble};
-use super::super::verdict::{Judgement, Scope, Verdict, is_about_parameters, is_too_many, judge};
+use super::super::verdict::{Judgement, Scope, Verdict, is_about_parameters, is_too_many, judge_by};
 use super::step::is_misfit;
 use super::{Connection, End, takes_leave};
 use crate::config::Pipelining;
@@ -120,6 +120,9 @@ impl Connection {
                 }
                 (Some(_), reply) if takes_this && transaction.has_too_many_domains(&reply) => {
                     transaction.rule(position, Verdict::TooManyDomains, Phase::Rcpt, &reply);
+                }
+                (Some(verdict @ Verdict::Waits(_)), reply) => {
+                    transaction.rule(position, verdict, Phase::Rcpt, &reply);
                 }
                 (Some(verdict), reply) if has_taken && is_too_many(&reply) => {
                     too_many.push((position, verdict, reply));
@@ -257,7 +260,9 @@ impl Connection {
         line: &ClientCommand,
     ) -> Result<(Option<Verdict>, Reply), Trouble> {
         match self.ask(phase, &line.text).await? {
-            (Some(_), reply) if line.has_dsn && is_about_parameters(&reply) => {
+            (Some(verdict), reply)
+                if line.has_dsn && is_about_parameters(&reply) && !matches!(verdict, Verdict::Waits(_)) =>
+            {
                 Ok((Some(Verdict::WithoutDsn), reply))
             }
             asked => Ok(asked),
@@ -288,7 +293,7 @@ impl Connection {
         if is_misfit(phase, &reply) {
             return Err(self.out_of_step(phase, reply));
         }
-        match judge(phase, Some(&reply)) {
+        match judge_by(self.rules.meaning(phase, &reply), phase, &reply) {
             Judgement::GoOn => Ok((None, reply)),
             Judgement::Ruled(_, Scope::Relay) => Err(self.channel.trouble(phase, Cause::Reply(reply))),
             Judgement::Ruled(verdict, _) => Ok((Some(verdict), reply)),

@@ -46,12 +46,13 @@ pub(super) async fn authenticate_by_token(
             .await
             .map_err(|denial| channel.trouble(Phase::Auth, cause_of(denial)))?;
         match authenticate(channel, mechanism, &auth.username, &handed.token).await {
-            Err(Trouble { cause: Cause::LoginRefused { said, for_good: true }, .. }) => {
+            Err(Trouble { cause: Cause::LoginRefused { said, for_good: true, reply }, .. }) => {
                 tokens.refused(&handed.token).await;
                 if handed.is_fresh {
                     let remedy =
                         remedy_at_relay(&said).map(|remedy| format!("; {remedy}")).unwrap_or_default();
-                    let cause = Cause::LoginRefused { said: format!("{said}{remedy}"), for_good: true };
+                    let cause =
+                        Cause::LoginRefused { said: format!("{said}{remedy}"), for_good: true, reply };
                     return Err(channel.trouble(Phase::Auth, cause));
                 }
             }
@@ -63,7 +64,7 @@ pub(super) async fn authenticate_by_token(
 /// Returns the cause for a token that is not to be had: a refused login, if an operator must act, else trouble that may pass.
 fn cause_of(denial: Denial) -> Cause {
     match denial {
-        Denial::Configuration(said) => Cause::LoginRefused { said, for_good: true },
+        Denial::Configuration(said) => Cause::LoginRefused { said, for_good: true, reply: None },
         Denial::Trouble(words) => Cause::Other(words),
         Denial::Pending | Denial::SlowDown => {
             Cause::Other("the token endpoint answers another question".into())
@@ -79,10 +80,11 @@ async fn authenticate(
     token: &AccessToken,
 ) -> Result<(), Trouble> {
     let response = response(mechanism, user, token);
-    let refused = |said: String, for_good| {
+    let refused = |said: String, for_good, reply: Option<Reply>| {
         // A relay that repeats what it was told would put the token into the log.
         let said = format!("{}: {said}", mechanism.name()).replace(token.expose(), "***");
-        Cause::LoginRefused { said, for_good }
+        let reply = reply.filter(|reply| !reply.to_string().contains(token.expose())).map(Box::new);
+        Cause::LoginRefused { said, for_good, reply }
     };
     let mut reply = begin(channel, mechanism, &response).await?;
     let mut reason = None;
@@ -97,13 +99,14 @@ async fn authenticate(
         Severity::Intermediate => {
             cancel(channel).await;
             let words = "the relay asks for more than the mechanism has".into();
-            Err(channel.trouble(Phase::Auth, refused(words, true)))
+            Err(channel.trouble(Phase::Auth, refused(words, true, None)))
         }
         _ if reply.code() == 421 => Err(channel.trouble(Phase::Auth, Cause::Reply(reply))),
         severity => {
             let because = reason.map(|reason| format!(" (its reason: {reason})"));
-            let said = format!("{}{}", Cause::Reply(reply), because.unwrap_or_default());
-            Err(channel.trouble(Phase::Auth, refused(said, severity == Severity::Permanent)))
+            let said = format!("{}{}", Cause::Reply(reply.clone()), because.unwrap_or_default());
+            let for_good = severity == Severity::Permanent;
+            Err(channel.trouble(Phase::Auth, refused(said, for_good, Some(reply))))
         }
     }
 }

@@ -156,7 +156,7 @@ class Nullmta:
             lambda: f"{pattern!r} in the daemon's log, which ends\n{self.log()[-3000:]}",
         )
 
-    def _command(self, *arguments):
+    def command(self, *arguments):
         done = subprocess.run(
             [str(binary()), *arguments, "-c", str(self.config)],
             capture_output=True, stdin=subprocess.DEVNULL, timeout=60,
@@ -165,10 +165,10 @@ class Nullmta:
         return done.stdout.decode()
 
     def queue(self) -> list:
-        return [json.loads(line) for line in self._command("queue", "list", "--json").splitlines()]
+        return [json.loads(line) for line in self.command("queue", "list", "--json").splitlines()]
 
     def status(self) -> dict:
-        return json.loads(self._command("status", "--json"))
+        return json.loads(self.command("status", "--json"))
 
     def wait_until_empty(self, seconds=60):
         wait_until(

@@ -10,12 +10,14 @@ use jiff::SignedDuration;
 use super::super::{Disposition, Effect, Event, QueueAnswer, QueuePolicy, Reducer};
 use super::effects_of;
 use super::world::{MINUTE, entry, policy, start};
+use crate::config::RuleScope;
+use crate::envelope::{Address, ReversePath};
 use crate::queue::clock::Moment;
 use crate::queue::refusals::{Refusal, Ruling};
 use crate::queue::testing::{refused_login, trouble};
 use crate::queue::{ConnectionId, QueueStatus, RelayPlace};
 use crate::queue_id::QueueId;
-use crate::relay::{Peer, Phase, Subject, Trouble};
+use crate::relay::{Peer, Phase, RuleName, Subject, Trouble, WaitClass, WaitReason};
 use crate::spool::CommitError;
 
 const MAX_CONNECTIONS: usize = 4;
@@ -258,8 +260,8 @@ impl Model {
     }
 
     fn is_taken(&mut self, connection: ConnectionId, id: QueueId) {
-        let is_from_null = self.random.u32(..5) == 0;
-        self.on(Event::TakenByRelay { connection, is_from_null });
+        let from = self.any_sender();
+        self.on(Event::TakenByRelay { connection, from });
         self.on(Event::Answered(connection));
         self.settles(id, Disposition::Removed);
     }
@@ -275,11 +277,13 @@ impl Model {
             about,
             is_deferral,
             said: "told to".into(),
-            is_from_null: self.random.u32(..5) == 0,
+            from: self.any_sender(),
+            waits: self.any_reason(),
             in_company: self.random.u32(..4) == 0,
             domains: ["example.net".to_owned()].into(),
         };
         let refused = Event::Refused { connection, refusal: Box::new(refusal) };
+        // A wait is never as said.
         let disposition = match self.ask(refused) {
             QueueAnswer::Ruling(Ruling::Untold) => Disposition::Untried,
             QueueAnswer::Ruling(Ruling::Hold) => Disposition::Held,
@@ -292,6 +296,26 @@ impl Model {
             self.on(Event::Answered(connection));
         }
         self.settles(id, disposition);
+    }
+
+    fn any_sender(&mut self) -> ReversePath {
+        match self.random.u32(..5) {
+            0 => ReversePath::Null,
+            number => ReversePath::Mailbox(Address::parse(&format!("app{number}@example.org")).unwrap()),
+        }
+    }
+
+    fn any_reason(&mut self) -> Option<WaitReason> {
+        let class = match self.random.u32(..12) {
+            0 => WaitClass::Throttle,
+            1 => WaitClass::Quota,
+            2 => WaitClass::Configuration(RuleScope::Route),
+            3 => WaitClass::Configuration(RuleScope::Sender),
+            _ => return None,
+        };
+        let rule = if self.random.bool() { RuleName::Own(1) } else { RuleName::General("any") };
+        let pause = self.random.bool().then(|| Duration::from_secs(self.random.u64(1..100)));
+        Some(WaitReason { rule, class, pause, hint: None })
     }
 
     fn settlement_ends(&mut self) {

@@ -6,11 +6,13 @@ use std::time::Duration;
 use fastrand::Rng;
 use jiff::Timestamp;
 
+use crate::config::ReplyPhase;
 use crate::envelope::{Recipient, ReversePath};
 use crate::queue::attempt::Attempt;
 use crate::queue::testing::{refused_login, report_at, trouble, untold};
 use crate::queue_id::QueueId;
-use crate::relay::{Cause, Phase, Report, Trouble};
+use crate::relay::{Cause, Phase, ReplyConsequence, ReplyRules, Report, Trouble, Verdict};
+use crate::smtp;
 
 /// The relay's way with a connection or a message.
 #[derive(Clone, Debug)]
@@ -28,6 +30,11 @@ pub(in crate::queue::reducer::tests) enum Does {
     RefusesAt(Phase, &'static str),
     /// Gives this reply to each recipient of mail from `<>`, and takes all other mail.
     RefusesNull(&'static str),
+    /// Refuses messages at the final dot, only those from `from` if there is one, with this reply, and the rules for the
+    /// relay `host` read it.
+    RefusesByRule { host: &'static str, from: Option<&'static str>, said: &'static str },
+    /// Refuses the login with this reply, and the rules for the relay `host` read it.
+    RefusesLoginByRule { host: &'static str, said: &'static str },
     /// Gives this reply to each recipient whose address begins with "odd", at RCPT if there is no other recipient, and
     /// takes all others.
     RefusesOdd(&'static str),
@@ -175,6 +182,7 @@ impl WorldRelay {
         match does {
             Does::IsAway => Some(trouble(Phase::Connect)),
             Does::RefusesLogin => Some(refused_login()),
+            Does::RefusesLoginByRule { host, said } => Some(refused_login_by(host, said)),
             Does::Flickers if number.is_multiple_of(2) => Some(trouble(Phase::Greeting)),
             _ => None,
         }
@@ -218,6 +226,10 @@ impl Does {
             Does::Says(replies) => said(Phase::Dot, &replies),
             Does::SaysAtRcpt(replies) => said(Phase::Rcpt, &replies),
             Does::RefusesAt(phase, reply) => said(phase, &[reply]),
+            Does::RefusesByRule { from: Some(from), .. } if attempt.told.to_string() != from => {
+                said(Phase::Dot, &[OK])
+            }
+            Does::RefusesByRule { host, said, .. } => Some(refused_by(host, id, recipients, said)),
             Does::RefusesNull(reply) if attempt.told == ReversePath::Null => said(Phase::Dot, &[reply]),
             Does::RefusesNull(_) => said(Phase::Dot, &[OK]),
             Does::RefusesOdd(reply) => {
@@ -248,7 +260,7 @@ impl Does {
                 Some(Reply { after: TAKING, ..goes_on(Phase::Dot, id, recipients, &[OK]) })
             }
             Does::HasRate(_) => unreachable!("by_rate says what it does"),
-            Does::IsAway | Does::RefusesLogin => {
+            Does::IsAway | Does::RefusesLogin | Does::RefusesLoginByRule { .. } => {
                 let then = Then::Ends(Some(trouble(Phase::Connect)));
                 Some(Reply { then, ..Reply::ends(untold(id, recipients)) })
             }
@@ -271,6 +283,21 @@ impl Reply {
 fn goes_on(phase: Phase, id: QueueId, recipients: &[(usize, Recipient)], said: &[&str]) -> Reply {
     let has_dot = phase == Phase::Dot;
     Reply { has_dot, ..Reply::goes_on(report_at(phase, id, recipients, said)) }
+}
+
+fn refused_login_by(host: &str, said: &str) -> Trouble {
+    let (reply, _) = smtp::reply::Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
+    let for_good = said.starts_with('5');
+    let cause = Cause::LoginRefused { said: said.into(), for_good, reply: Some(Box::new(reply)) };
+    ReplyRules::new(&[], host).read(Trouble { phase: Phase::Auth, peer: None, cause })
+}
+
+fn refused_by(host: &str, id: QueueId, recipients: &[(usize, Recipient)], said: &str) -> Reply {
+    let mut reply = goes_on(Phase::Dot, id, recipients, &[said]);
+    let explained = ReplyRules::new(&[], host).explain(ReplyPhase::Dot, said).unwrap();
+    let ReplyConsequence::Waits(reason) = explained.becomes else { panic!("{said}: {explained:?}") };
+    reply.report.recipients.iter_mut().for_each(|told| told.verdict = Verdict::Waits(reason));
+    reply
 }
 
 fn breaks_off(id: QueueId, recipients: &[(usize, Recipient)], phase: Phase, cause: Cause) -> Reply {

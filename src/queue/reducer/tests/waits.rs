@@ -1,0 +1,215 @@
+//! Refusals that are about more than their message, by the rules for replies: a rate, a quota, the configuration.
+
+use super::super::{Event, LogLine};
+use super::world::{DAY, Does, HOUR, MINUTE, SECOND, World};
+use crate::queue::Standing;
+
+const GMAIL: &str = "smtp.gmail.com";
+const SES: &str = "email-smtp.eu-west-1.amazonaws.com";
+const ANY: &str = "mail.hoster.example";
+const USED_UP: &str = "550 5.4.5 Daily user sending limit exceeded.";
+const NOT_VERIFIED: &str = "554 Message rejected: Email address is not verified.";
+
+fn refuses(host: &'static str, said: &'static str) -> Does {
+    Does::RefusesByRule { host, from: None, said }
+}
+
+/// Returns the text of the relay's trouble.
+fn trouble(world: &mut World) -> String {
+    world.status().foremost().trouble.clone().unwrap()
+}
+
+/// A daily quota that was used up bounced the whole queue: 550.
+#[test]
+fn a_used_up_quota_bounces_nothing_and_is_probed_each_hour() {
+    let mut world = World::new(20);
+    world.relay_always(refuses(GMAIL, USED_UP));
+    world.arrive(300);
+    assert!(world.is_paused());
+    let text = trouble(&mut world);
+    assert!(
+        text.starts_with("quota: relay.example[192.0.2.1]:587: end of data: the relay said: 550 5.4.5"),
+        "{text}"
+    );
+    let (first, clock) = (world.seen.len(), world.relay_clock);
+    assert!(first <= 20, "{first}: no more than one for each connection");
+    world.pass(DAY * 7);
+    let probes = world.seen.len() - first;
+    assert!((167..=168).contains(&probes), "{probes}: one each hour");
+    assert_eq!((world.log.len(), world.relay_clock), (0, clock), "no patience runs: {:?}", world.log);
+    assert_eq!(world.pauses_logged(), 1, "{:?}", world.lines);
+
+    world.relay_always(Does::Takes);
+    world.pass(HOUR);
+    assert_eq!((world.status().live, world.logged("status=sent")), (0, 300));
+}
+
+/// Each message waited by its age for a rate that was exceeded for a moment.
+#[test]
+fn a_rate_that_is_exceeded_costs_no_message_anything() {
+    let mut world = World::new(20);
+    for _ in 0..2 {
+        world.relay.once(refuses(SES, "454 Throttling failure: Maximum sending rate exceeded."));
+    }
+    world.arrive(200);
+    world.pass(HOUR);
+    assert_eq!((world.status().live, world.logged("status=sent"), world.log.len()), (0, 200, 200));
+    let slowed = world.lines.iter().filter(|line| matches!(line, LogLine::RelaySlowed { .. })).count();
+    assert_eq!((slowed, world.pauses_logged()), (2, 0), "{:?}", world.lines);
+}
+
+/// A relay that is always too slow was asked again without a pause.
+#[test]
+fn a_relay_that_always_says_that_it_is_too_fast_is_asked_ever_more_seldom() {
+    let mut world = World::new(20);
+    world.relay_always(refuses(SES, "454 Throttling failure: Maximum sending rate exceeded."));
+    world.arrive(100);
+    world.pass(HOUR);
+    assert!(world.seen.len() < 90, "{}: one a minute in the end", world.seen.len());
+    assert!(world.log.is_empty(), "{:?}", world.log);
+}
+
+#[test]
+fn the_pause_is_the_one_that_the_relay_names() {
+    let mut world = World::new(20);
+    world.relay_always(Does::RefusesLoginByRule {
+        host: ANY,
+        said: "550 Too many messages. Try again in 92 seconds",
+    });
+    world.arrive(10);
+    world.pass(MINUTE * 10);
+    let begun: Vec<i64> = (0..=6).map(|number| 92 * number).collect();
+    assert_eq!(world.begun, begun);
+    let text = trouble(&mut world);
+    assert!(text.starts_with("throttle: AUTH: the relay said: 550 Too many"), "{text}");
+
+    let mut world = World::new(20);
+    world.relay_always(refuses(GMAIL, "550 5.4.5 Daily user sending limit exceeded, try again in 3 hours"));
+    world.arrive(1);
+    world.relay_always(Does::Takes);
+    world.pass(HOUR * 3 - SECOND);
+    assert_eq!(world.status().live, 1);
+    world.pass(SECOND * 2);
+    assert_eq!(world.status().live, 0);
+}
+
+#[test]
+fn a_login_that_an_operator_must_correct_says_how_and_is_tried_as_seldom_as_a_wrong_password() {
+    let mut world = World::new(20);
+    let said =
+        "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.";
+    world.relay_always(Does::RefusesLoginByRule { host: "smtp.office365.com", said });
+    world.arrive(100);
+    let text = trouble(&mut world);
+    assert!(text.starts_with("configuration: AUTH: ") && text.contains("Set-CASMailbox"), "{text}");
+    assert!(world.watches_secret);
+    world.pass(HOUR);
+    // After 1, 3, 7, 15 and 31 minutes.
+    assert_eq!(world.begun.len(), 6, "{:?}", world.begun);
+    world.relay_always(Does::Takes);
+    world.reload();
+    assert_eq!((world.status().live, world.log.len()), (0, 100));
+}
+
+#[test]
+fn credits_that_are_used_up_at_the_login_are_a_quota() {
+    let mut world = World::new(20);
+    let said = "451 Authentication failed: Maximum credits exceeded";
+    world.relay_always(Does::RefusesLoginByRule { host: "smtp.sendgrid.net", said });
+    world.arrive(100);
+    world.pass(HOUR * 5 + MINUTE);
+    assert_eq!(world.begun, [0, 3600, 7200, 10_800, 14_400, 18_000]);
+    assert!(world.log.is_empty(), "{:?}", world.log);
+}
+
+/// An account that may not send bounced the queue, one message after the other.
+#[test]
+fn an_account_that_may_not_send_pauses_the_relay() {
+    let mut world = World::new(20);
+    world.relay_always(refuses(
+        SES,
+        "554 Access denied: User `x' is not authorized to perform `ses:SendRawEmail'",
+    ));
+    world.arrive(100);
+    let text = trouble(&mut world);
+    assert!(text.starts_with("configuration: ") && text.contains("ses:SendRawEmail"), "{text}");
+    world.pass(DAY * 7);
+    assert!(world.seen.len() < 400, "{}", world.seen.len());
+    assert_eq!((world.log.len(), world.pauses_logged()), (0, 1));
+    world.relay_always(Does::Takes);
+    world.tell(Event::ProbeNow);
+    assert_eq!(world.status().live, 0);
+}
+
+/// Returns a world whose relay does not take one sender's mail, and that has twenty of its messages, and twenty others.
+fn one_sender_refused() -> World {
+    let mut world = World::new(4);
+    world.relay_always(Does::RefusesByRule { host: SES, from: Some("shop@example.org"), said: NOT_VERIFIED });
+    for _ in 0..20 {
+        world.submit("shop@example.org", &["ann@example.net"]);
+        world.submit("app@example.org", &["ann@example.net"]);
+    }
+    world
+}
+
+fn holds_logged(world: &World) -> usize {
+    world.lines.iter().filter(|line| matches!(line, LogLine::SenderHeld { .. })).count()
+}
+
+#[test]
+fn mail_of_a_sender_that_the_relay_does_not_know_waits_and_other_mail_goes_on() {
+    let mut world = one_sender_refused();
+    let status = world.status();
+    assert_eq!((status.held, status.live, world.is_paused()), (20, 20, false));
+    assert_eq!((world.logged("status=sent"), world.logged("status=held")), (20, 20));
+    assert_eq!(holds_logged(&world), 1, "{:?}", world.lines);
+    let before = world.seen.len();
+    world.pass(DAY * 10);
+    let probes = world.seen.len() - before;
+    assert!((239..=240).contains(&probes), "{probes}: one each hour");
+    assert_eq!((world.status().held, world.logged("status=bounced"), holds_logged(&world)), (20, 0, 1));
+
+    world.relay_always(Does::Takes);
+    world.pass(HOUR);
+    assert_eq!((world.status().live, world.logged("status=sent")), (0, 40));
+    assert!(world.lines.iter().any(|line| matches!(line, LogLine::SenderTaken { held: 20, .. })));
+}
+
+#[test]
+fn what_is_held_of_a_sender_is_tried_when_a_new_message_of_it_is_taken_and_at_a_start() {
+    let mut world = one_sender_refused();
+    world.restart();
+    assert_eq!((world.status().held, holds_logged(&world)), (20, 2), "said again after a restart");
+    world.relay_always(Does::Takes);
+    world.submit("app@example.org", &["ann@example.net"]);
+    assert_eq!(world.status().held, 20, "another sender's mail shows nothing");
+    world.submit("shop@example.org", &["ann@example.net"]);
+    assert_eq!(world.status().live, 0);
+}
+
+/// A text of any relay may be read wrongly: one message would have kept all others waiting.
+#[test]
+fn a_message_that_is_refused_while_others_are_taken_waits_alone_and_bounces_in_the_end() {
+    let mut world = World::new(2);
+    world.bad = refuses(ANY, "554 5.7.1 your content goes beyond a limit");
+    world.arrive_poison();
+    world.arrive(50);
+    world.pass(MINUTE * 5);
+    assert_eq!((world.status().live, world.logged("status=sent")), (1, 50), "{:?}", world.lines);
+    let passed = world.pass_until_live(0, HOUR);
+    assert!((DAY * 5..DAY * 6).contains(&passed), "{passed:?}");
+    assert_eq!((world.logged("status=expired"), world.logged("status=sent")), (1, 51), "with its bounce");
+}
+
+#[test]
+fn a_guess_that_nothing_disproves_bounces_after_the_lifetime_and_not_before() {
+    let mut world = World::new(2);
+    world.relay_always(refuses(ANY, "550 5.7.1 rate limit exceeded"));
+    world.arrive(1);
+    world.pass(DAY * 5 - HOUR);
+    assert_eq!((world.standing(), world.log.len()), (Standing::Ready, 0));
+    world.relay.once(refuses(ANY, "550 5.7.1 rate limit exceeded"));
+    world.relay.once(refuses(ANY, "550 5.7.1 rate limit exceeded"));
+    world.pass(HOUR * 3);
+    assert_eq!(world.logged("status=expired"), 1, "{:?}", world.log);
+}

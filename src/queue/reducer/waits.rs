@@ -1,0 +1,104 @@
+//! Refusals that are about more than their message, by a rule: what waits, and until when.
+//!
+//! Promises: such a refusal bounces nothing and leaves its message uncharged, unless the rule is a guess that the relay
+//! itself disproves (`refusals/guesses.rs`).
+//!
+//! | reason | consequence |
+//! |---|---|
+//! | throttle | the rate is halved (`learned_rate.rs`), the relay gets one connection less, and this one no more messages; it is paused if a time is named |
+//! | quota | the relay is paused for an hour, or as the rule or the reply says, and probed with one message |
+//! | configuration of the route | the relay is paused as after a refused login, and probed with one message |
+//! | configuration of a sender | the message is held, and one of this sender is tried each hour (`refusals/senders.rs`) |
+//!
+//! Not here: which replies these are (`relay/reply_rules.rs`), the pauses (`breaker.rs`).
+
+use super::super::ConnectionId;
+use super::super::breaker::RelayFault;
+use super::super::connections::ConnectionStage;
+use super::super::refusals::guesses::Guess;
+use super::super::refusals::{Refusal, Ruling};
+use super::super::roster::Standing;
+use super::{AtRelay, LogLine};
+use crate::config::RuleScope;
+use crate::envelope::ReversePath;
+use crate::relay::{Cause, Trouble, WaitClass, WaitReason};
+
+impl AtRelay<'_> {
+    /// Returns what a refusal for this reason means for its message.
+    pub(super) fn judge_wait(
+        &mut self,
+        connection: ConnectionId,
+        refusal: &Refusal,
+        mut reason: WaitReason,
+    ) -> Ruling {
+        if let WaitClass::Configuration(RuleScope::Sender) = reason.class {
+            return self.hold_for_sender(refusal, reason);
+        }
+        if self.relay.is_outdated(connection) {
+            return Ruling::Untold;
+        }
+        if reason.rule.is_guess() {
+            match self.relay.guesses.told(refusal.id) {
+                Guess::Own => return Ruling::Defer,
+                Guess::OfRelay(soon) => reason.pause = reason.pause.or(soon),
+            }
+        }
+        let said = refusal.said.clone();
+        let (phase, peer) = (refusal.phase, Some(refusal.peer.clone()));
+        self.waits_for(
+            connection,
+            reason,
+            Trouble { phase, peer, cause: Cause::Waits { said, reason: Box::new(reason) } },
+        );
+        Ruling::Untold
+    }
+
+    /// Slows the relay down, or pauses it.
+    fn waits_for(&mut self, connection: ConnectionId, reason: WaitReason, trouble: Trouble) {
+        self.relay.connections.reaches(connection, ConnectionStage::Leaving);
+        let (now, current) = (self.shared.now.steady, self.relay.connections.current());
+        if reason.class == WaitClass::Throttle {
+            self.relay.throttle.told_to_slow(now, None);
+        }
+        if reason.class == WaitClass::Throttle && reason.pause.is_none() {
+            self.relay.throttle.lower(now, current);
+            let connections = self.relay.throttle.connections_allowed(self.relay.max_connections);
+            return self.shared.log(LogLine::RelaySlowed { trouble, connections });
+        }
+        self.replace_connections();
+        self.troubled(RelayFault::of(&trouble), trouble);
+    }
+
+    fn hold_for_sender(&mut self, refusal: &Refusal, reason: WaitReason) -> Ruling {
+        let (now, from) = (self.shared.now.steady, &refusal.from);
+        if let Some(probe_in) = self.relay.held_senders.held(refusal.id, from, now, reason.pause) {
+            let (said, from, hint) = (refusal.said.clone(), from.clone(), reason.hint);
+            self.shared.log(LogLine::SenderHeld { from, said, hint, probe_in });
+        }
+        self.relay.refusals.hold(refusal)
+    }
+
+    /// Makes a message ready of each sender whose mail is held, where it is time for that.
+    pub(super) fn try_senders(&mut self) {
+        for id in self.relay.held_senders.due(self.shared.now.steady) {
+            if self.relay.roster.member(id).is_some_and(|member| member.standing == Standing::Held) {
+                self.relay.roster.put_back(id, self.shared.now.steady);
+            }
+        }
+    }
+
+    /// Takes in that the relay has taken a message from `from`: what is held of this sender is tried.
+    pub(super) fn sender_taken(&mut self, from: &ReversePath) {
+        let held = self.relay.held_senders.taken(from);
+        if held.is_empty() {
+            return;
+        }
+        for id in &held {
+            self.relay.refusals.release(*id);
+            if self.relay.roster.member(*id).is_some_and(|member| member.standing == Standing::Held) {
+                self.relay.roster.put_back(*id, self.shared.now.steady);
+            }
+        }
+        self.shared.log(LogLine::SenderTaken { from: from.clone(), held: held.len() });
+    }
+}

@@ -1,0 +1,117 @@
+"""What a relay says of quotas, rates and senders, and what becomes of the mail.
+
+A daily quota that was used up (550) bounced the whole queue, and a sender that the provider does not know bounced its mail.
+"""
+
+import json
+import re
+
+from daemon import submit
+from scripted_relay import ScriptedRelay
+from waiting import wait_until
+
+QUOTA = "550 5.4.5 Daily user sending limit exceeded."
+SENDER = "554 Message rejected: Email address is not verified."
+RULES = """
+[[relay.reply]]
+match = 'daily user sending limit'
+means = "quota"
+pause = "2s"
+
+[[relay.reply]]
+match = 'address is not verified'
+phase = "dot"
+means = "configuration"
+scope = "sender"
+pause = "2s"
+"""
+
+
+class LimitedRelay(ScriptedRelay):
+    """Takes `quota` messages and refuses all others; with `unknown` it refuses that sender's mail."""
+
+    def __init__(self, quota=1_000_000, unknown=None):
+        self.quota, self.unknown = quota, unknown
+        super().__init__(self._answer_to)
+
+    def _answer_to(self, session, place):
+        if place != "DOT":
+            return None
+        if session.reverse_path == self.unknown:
+            return SENDER
+        return QUOTA if len(self.messages) >= self.quota else None
+
+
+def start(make_nullmta, relay):
+    nullmta = make_nullmta(relay.port, relay=RULES)
+    nullmta.relay_in_the_clear()
+    nullmta.start()
+    return nullmta
+
+
+def test_a_used_up_quota_bounces_nothing_and_all_is_delivered_when_it_ends(make_nullmta):
+    relay = LimitedRelay(quota=20)
+    nullmta = start(make_nullmta, relay)
+    try:
+        names = [f"m{number}" for number in range(60)]
+        with nullmta.client() as client:
+            for name in names:
+                submit(client, f"Subject: {name}\r\n\r\nx\r\n".encode())
+        wait_until(lambda: "relay paused: quota: " in nullmta.log(), 30, "the relay is paused")
+        tried = relay.said["DOT"]
+        wait_until(lambda: relay.said["DOT"] > tried + 1, 30, "it is probed")
+        assert "quota: " in json.dumps(nullmta.status())
+        log = nullmta.log()
+        assert "status=bounced" not in log and "status=deferred" not in log and "status=held" not in log
+        assert log.count("relay paused: ") == 1, "said once"
+        relay.quota = 1_000_000
+        wait_until(lambda: relay.subjects() == sorted(names), 30, "all leave")
+        wait_until(lambda: nullmta.queue() == [], 30, "what the relay took is recorded")
+    finally:
+        relay.close()
+
+
+def test_a_sender_that_is_not_verified_delays_only_its_own_mail(make_nullmta):
+    relay = LimitedRelay(unknown="shop@example.org")
+    nullmta = start(make_nullmta, relay)
+    try:
+        with nullmta.client() as client:
+            for number in range(10):
+                submit(client, f"Subject: shop{number}\r\n\r\nx\r\n".encode(), reverse_path="shop@example.org")
+                submit(client, f"Subject: app{number}\r\n\r\nx\r\n".encode(), reverse_path="app@example.org")
+        others = [f"app{number}" for number in range(10)]
+        wait_until(lambda: relay.subjects() == others, 30, "the others leave")
+        wait_until(lambda: nullmta.log().count("status=held") >= 10, 30, "the sender's mail is held")
+        log = nullmta.log()
+        assert len(re.findall("mail from <shop@example.org> is held, other mail goes on: 554", log)) == 1
+        assert "status=bounced" not in log and "relay paused" not in log
+        assert {message["state"] for message in nullmta.queue()} == {"held"}
+        relay.unknown = None
+        wait_until(lambda: nullmta.queue() == [], 30, "it leaves when the sender is verified")
+        assert "mail from <shop@example.org> is taken again" in nullmta.log()
+    finally:
+        relay.close()
+
+
+def test_the_commands_show_the_rules_and_what_is_made_of_a_reply(make_nullmta):
+    nullmta = make_nullmta(1, relay=RULES)
+    nullmta.relay_in_the_clear()
+    listed = nullmta.command("check", "--relay-rules", "--json").splitlines()
+    rules = [json.loads(line) for line in listed]
+    assert [rule["rule"] for rule in rules[:2]] == ["[[relay.reply]] 1", "[[relay.reply]] 2"]
+    assert rules[0] == {
+        "relayhost": rules[0]["relayhost"],
+        "rule": "[[relay.reply]] 1",
+        "match": "daily user sending limit",
+        "phase": [],
+        "means": "quota",
+        "scope": None,
+        "pause_seconds": 2,
+    }
+    assert any(rule["rule"].startswith("any relay: ") for rule in rules)
+    shown = nullmta.command("relay-reply", "550 5.4.5 Daily limit exceeded", "--relayhost", "smtp.gmail.com")
+    assert "class: quota\nrule: Gmail: daily limit\n" in shown and "nothing bounces" in shown
+    shown = nullmta.command("relay-reply", SENDER, "--json")
+    assert json.loads(shown)["class"] == "configuration" and json.loads(shown)["scope"] == "sender"
+    shown = nullmta.command("relay-reply", "550 5.1.1 no such user", "--phase", "rcpt")
+    assert "class: permanent\nrule: none fits" in shown
