@@ -78,7 +78,7 @@ fn every_type_keeps_its_rule() {
         &["[]", "['x']", "'/bin/x y'", "['/bin/x', 5]", r#"["/bin/x", "\u0000"]"#],
     );
     check::<Address>(&["'root'", "'ann@example.org'"], &["''", "'a b'", "'<a@b>'"]);
-    check::<Mechanism>(&["'PLAIN'", "'SCRAM-SHA-256'"], &["'plain'", "'XOAUTH2'", "''"]);
+    check::<Mechanism>(&["'PLAIN'", "'SCRAM-SHA-256'", "'XOAUTH2'"], &["'plain'", "'XOAUTH'", "''"]);
     check::<OrOff<PositiveCount>>(&["'off'", "5"], &["'on'", "false", "0"]);
 }
 
