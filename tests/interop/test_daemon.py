@@ -158,18 +158,28 @@ def test_the_json_log_has_the_same_story(make_nullmta, postfix):
     assert any(queue_id in json.dumps(line) and "sent" in json.dumps(line) for line in lines)
 
 
-def test_the_example_configuration(scratch, postfix, authority):
-    """The main job on real input: swaks into a daemon started from config/nullmta.toml, read in the mailbox."""
-    values = {
-        "relayhost": f"127.0.0.1:{postfix.port}", "spool": f"{scratch}/spool", "username": USER,
-        "password-file": f"{scratch}/secret", "ca-file": str(authority.ca_file), "server-name": NAME,
-        "socket": f"{scratch}/submit.sock", "control": f"{scratch}/control.sock", "hostname": "web1.example.com",
-    }
-    port = free_port()
-    text = (TREE / "config" / "nullmta.toml").read_text()
+def with_values(text, values):
+    """Sets keys of the example configuration where they first stand in `text`."""
     for key, value in values.items():
         text, changed = re.subn(rf"(?m)^#?{key} = .*$", f'{key} = "{value}"', text, count=1)
         assert changed, f"the example has no {key}"
+    return text
+
+
+def test_the_example_configuration(scratch, postfix, authority):
+    """The main job on real input: swaks into a daemon started from config/nullmta.toml, read in the mailbox."""
+    of_relay = {
+        "relayhost": f"127.0.0.1:{postfix.port}", "spool": f"{scratch}/spool", "username": USER,
+        "password-file": f"{scratch}/secret",
+    }
+    of_tls_and_below = {
+        "ca-file": str(authority.ca_file), "server-name": NAME, "socket": f"{scratch}/submit.sock",
+        "control": f"{scratch}/control.sock", "hostname": "web1.example.com",
+    }
+    port = free_port()
+    text = (TREE / "config" / "nullmta.toml").read_text()
+    before, tls, behind = text.partition("\n[tls]\n")
+    text = with_values(before, of_relay) + tls + with_values(behind, of_tls_and_below)
     text, changed = re.subn(r"(?m)^#?addresses = .*$", f'addresses = ["127.0.0.1:{port}"]', text, count=1)
     assert changed
     config = scratch / "nullmta.toml"
