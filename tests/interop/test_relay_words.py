@@ -200,7 +200,6 @@ def test_one_node_of_two_that_asks_for_a_login_bounces_nothing(relay_and_nullmta
     [
         ("MAIL", "550 5.7.1 HELO name is not acceptable"),
         ("MAIL", "553 5.7.1 sender address not owned by user"),
-        ("RCPT", "550 5.4.5 daily sending quota exceeded"),
         ("DOT", "554 Message rejected: Email address is not verified."),
     ],
 )
@@ -219,6 +218,24 @@ def test_one_refusal_for_everything_bounces_fewer_than_twenty(relay_and_nullmta,
     refuses.clear()
     nullmta.probe()
     nullmta.wait_until_empty()
+
+
+def test_a_quota_that_is_used_up_bounces_nothing(relay_and_nullmta):
+    """Up to nineteen messages bounced before the relay was paused for it."""
+    refuses = threading.Event()
+    words = "550 5.4.5 daily sending quota exceeded"
+    relay, nullmta = relay_and_nullmta(
+        lambda session, at: words if at == "RCPT" and refuses.is_set() else None
+    )
+    send(nullmta, 1, name="first")
+    nullmta.wait_until_empty()
+    refuses.set()
+    subjects = send(nullmta, 30)
+    nullmta.wait_for_log(r"WARN.*relay paused: .*quota")
+    refuses.clear()
+    nullmta.probe()
+    nullmta.wait_until_empty()
+    assert set(subjects) <= set(relay.subjects()) and not ends(nullmta, "bounced"), nullmta.log()
 
 
 def test_on_the_first_day_such_a_refusal_holds(relay_and_nullmta):
