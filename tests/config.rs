@@ -1,5 +1,8 @@
 //! The configuration from outside: a directory of bad files, each with the error it must give, a
-//! directory of good ones with what they must mean, and the example that is shipped.
+//! directory of good ones with what they must mean, and the examples that are shipped.
+
+#[path = "config/providers.rs"]
+mod providers;
 
 use std::collections::BTreeSet;
 use std::fs;
