@@ -46,6 +46,8 @@ mod relay;
 mod relayhost;
 mod reply_rule;
 mod rewrite;
+mod route;
+mod route_setting;
 mod secret_file;
 mod secret_source;
 mod setting;
@@ -77,6 +79,7 @@ pub use rate::{Rate, RatePeriod};
 pub use relay::{EhloName, RelayConfig, Timeouts};
 pub use relayhost::{HostOrIp, RelayHost};
 pub use reply_rule::{Means, ReplyPattern, ReplyPhase, ReplyRule, RuleScope};
+pub use route::RouteConfig;
 pub use secret_file::{SecretError, SecretFile};
 pub use secret_source::{SecretSource, TokenSource};
 pub use setting_error::SettingError;
@@ -94,6 +97,7 @@ use setting::{HostName, Setting, SocketPath};
 use table::{Key, given};
 
 use crate::message::rewrite::Rules;
+use crate::routing::Routes;
 
 /// The usual path of the configuration file, which the shipped unit names.
 pub const FILE: &str = "/etc/nullmta.toml";
@@ -111,6 +115,8 @@ pub struct Config {
     pub spool: PathBuf,
     /// `relayhost`, `[auth]`, `[tls]` and `[relay]`: where the mail goes.
     pub relay: RelayConfig,
+    /// `[[route]]`: the mail that goes to other relays, and these relays.
+    pub routes: Vec<RouteConfig>,
     /// `[listen]`: where the mail comes from.
     pub listen: ListenConfig,
     /// `[queue]`: how long and how often delivery is tried.
@@ -153,7 +159,13 @@ impl Config {
         let helo_name = given(&file.relay.helo_name).map(|name| name.0.as_str());
         let hello = EhloName::of(helo_name, &hostname, own_origin);
         let mut config = Config {
-            relay: RelayConfig::of(file, hello, &listen.addresses)?,
+            relay: RelayConfig::of(file.tables(), hello, &listen.addresses)?,
+            routes: route::routes(
+                &file.route,
+                &EhloName::of(None, &hostname, own_origin),
+                file.rewrite.long_lines(),
+                &listen.addresses,
+            )?,
             spool: given(&file.spool).map_or_else(|| SPOOL.into(), |path| path.0.clone()),
             queue: QueueConfig::of(&file.queue, origin)?,
             log: LogConfig::of(&file.log),
@@ -216,6 +228,21 @@ impl Config {
         despite_errors::spool_in(&String::from_utf8_lossy(&content::read_all(path).ok()?))
     }
 
+    /// Returns the text of `error` about the relay of a route, the first one being 0, with the position of its setting.
+    pub fn located_in_route(&self, route: usize, error: &SettingError) -> String {
+        check::located_in_route(&self.text.path, &self.text.text, route, error)
+    }
+
+    /// Returns all relays: that of the top-level `relayhost`, and then those of the routes in their order.
+    pub fn relays(&self) -> impl Iterator<Item = &RelayConfig> {
+        std::iter::once(&self.relay).chain(self.routes.iter().map(|route| &route.relay))
+    }
+
+    /// Returns the rules by which a message finds its relay.
+    pub fn routing(&self) -> Routes {
+        Routes(self.routes.iter().map(|route| route.rule.clone()).collect())
+    }
+
     /// Returns the keys, such as `queue.lifetime`, whose values differ in `newer`. The file may have changed since both
     /// were read: their own texts are compared.
     pub fn changed_keys(&self, newer: &Config) -> Vec<String> {
@@ -228,10 +255,15 @@ impl Config {
         check::warning(path).into_iter().chain(exposures).chain(self.advice.iter().cloned()).collect()
     }
 
-    /// Returns the warning about a relayhost that is a name, after it was looked up: `found` are its addresses, or the
+    /// Returns the warning about a relayhost of `relay` that is a name, after it was looked up: `found` are its addresses, or the
     /// reason why there are none.
-    pub fn lookup_warning(&self, host: &RelayHost, found: Result<Vec<SocketAddr>, String>) -> Option<String> {
-        advice::lookup_warning(self, host, found)
+    pub fn lookup_warning(
+        &self,
+        relay: &RelayConfig,
+        host: &RelayHost,
+        found: Result<Vec<SocketAddr>, String>,
+    ) -> Option<String> {
+        advice::lookup_warning(self, relay, host, found)
     }
 }
 

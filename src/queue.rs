@@ -15,9 +15,10 @@
 //!                         └── disposition ─────┘
 //! ```
 //! Invariants:
-//! 1. A message is with at most one connection or settlement. When that ends, even by a panic, the owner hears of the
+//! 1. A message is with at most one connection or settlement, even if several relays get recipients of it. When that ends, even by a panic, the owner hears of the
 //!    message again.
-//! 2. A message leaves the roster only when the spool has recorded its removal.
+//! 2. A message leaves the queue only when the spool has recorded its removal, and a relay's roster only then or when no
+//!    recipient of that relay is open, or when it is routed anew.
 //! 3. Nothing in memory is needed after a restart: the queue starts from what the spool has recovered.
 //!
 //! Fails: a spool that cannot record what a delivery needs is asked again until it can; meanwhile nothing is sent
@@ -45,6 +46,7 @@ mod relay_clock;
 mod relay_state;
 mod relays;
 mod roster;
+mod routes;
 mod schedule;
 mod settlement;
 mod soundings;
@@ -55,6 +57,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod unrouted;
 
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -71,6 +74,7 @@ use crate::envelope::Address;
 use crate::message::dsn::Overseers;
 use crate::queue_id::QueueId;
 use crate::relay::{Relay, Trouble};
+use crate::routing::Routes;
 use crate::spool::{Entry, Recovery, Spool};
 use clock::Clock;
 use desk::DeliveryDesk;
@@ -145,11 +149,15 @@ pub struct Settings {
     pub postmaster_sender: Option<Address>,
     /// The settings of each relay, in the order of [`RelayPlace`]; at least one.
     pub relays: Vec<RelaySettings>,
+    /// The rules by which a message finds its relay.
+    pub routes: Routes,
 }
 
 /// The settings of one relay.
 #[derive(Clone)]
 pub struct RelaySettings {
+    /// The name of the route that leads to the relay; `None` for the relay that gets what no route takes.
+    pub route: Option<String>,
     /// The number of connections to the relay that may exist at once.
     pub max_connections: NonZeroUsize,
     /// The number of recipients that one transaction may have.
@@ -167,11 +175,13 @@ pub struct RelaySettings {
 impl RelaySettings {
     /// Returns the queue's part of `relay`, which `connector` connects to; `queue` is the part that all relays share.
     pub fn new(
+        route: Option<String>,
         relay: &config::RelayConfig,
         queue: &config::QueueConfig,
         connector: Arc<dyn Connector>,
     ) -> Self {
         RelaySettings {
+            route,
             max_connections: relay.max_connections,
             recipients_per_message: relay.recipients_per_message,
             domains_per_message: relay.domains_per_message,
@@ -185,6 +195,7 @@ impl RelaySettings {
     /// message before, and how much of its rates is used.
     fn policy(&self, spool: &Spool) -> RelayPolicy {
         RelayPolicy {
+            route: self.route.clone(),
             max_connections: self.max_connections.get(),
             parts: PartLimits {
                 recipients: self.recipients_per_message.get(),
@@ -215,6 +226,7 @@ impl Settings {
             bounce_sender: config.queue.bounce_sender.clone(),
             postmaster_sender: config.queue.postmaster.as_ref().map(|to| config.rewrite.sender_for(to)),
             relays,
+            routes: config.routing(),
         }
     }
 }
@@ -236,6 +248,7 @@ impl Settings {
             retry: self.retry,
             has_null_sender: self.null_sender.is_some() || self.bounce_sender.is_some(),
             relays: self.relays.iter().map(|relay| relay.policy(spool)).collect(),
+            routes: self.routes.clone(),
         }
     }
 }
@@ -326,7 +339,8 @@ impl Queue {
 /// The name of a connection. A connection that was begun later has a larger one.
 type ConnectionId = u64;
 
-/// The place of a relay in the settings in force. The first one gets the mail that arrives.
+/// The place of a relay in the settings in force. The first one gets what no route takes; the others are those of the
+/// routes, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct RelayPlace(usize);
 

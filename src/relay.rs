@@ -230,6 +230,16 @@ impl Relay {
         Ok(Relay { settings, rules, protection, pace, offer, dsn_offer, farewells, warnings, login })
     }
 
+    /// Returns the relays of `config`, in the order of [`config::Config::relays`]. An error has the position of the setting
+    /// that cannot be used. Blocks on the disk.
+    pub fn of_config(config: &config::Config) -> Result<Vec<Relay>, String> {
+        let first = Relay::new(config.relay.clone()).map_err(|error| config.located(&error))?;
+        let others = config.routes.iter().enumerate().map(|(place, route)| {
+            Relay::new(route.relay.clone()).map_err(|error| config.located_in_route(place, &error))
+        });
+        std::iter::once(Ok(first)).chain(others).collect()
+    }
+
     /// Returns warnings for the operator: no trust bundle of the system was found, a certificate in `tls.ca-file` was
     /// skipped, or our own certificate is about to expire.
     pub fn warnings(&self) -> &[String] {

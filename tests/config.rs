@@ -14,6 +14,7 @@ use nullmta::config::{
     Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayHost, ReplyPhase, RuleScope, SecretSource,
     ServerCertificate, Tls, TlsVersion, TokenSource, Trust,
 };
+use nullmta::routing::SendersIn;
 
 fn under_tests(directory: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(directory)
@@ -138,7 +139,7 @@ fn a_host_without_a_usable_name_has_to_be_named() {
 #[test]
 fn good_files_mean_what_they_say() {
     type Meaning = fn(&Config);
-    let checks: [(&str, Meaning); 14] = [
+    let checks: [(&str, Meaning); 15] = [
         ("minimal", minimal),
         ("provider", provider),
         ("failover", failover),
@@ -146,6 +147,7 @@ fn good_files_mean_what_they_say() {
         ("private-ca", private_ca),
         ("pinned", pinned),
         ("rewriting", rewriting),
+        ("routes", routes),
         ("self-made", self_made),
         ("oauth-certificate", oauth_certificate),
         ("oauth-device", oauth_device),
@@ -222,6 +224,21 @@ fn rewriting(config: &Config) {
 
 fn self_made(config: &Config) {
     assert_eq!(config.listen.certificate, Some(ServerCertificate::SelfMade));
+}
+
+/// A secret that is meant for one relay never goes to another one, nor do the limits of one hold for another.
+fn routes(config: &Config) {
+    let [shop, partner] = &config.routes[..] else { panic!("{:?}", config.routes) };
+    assert_eq!((shop.rule.name.as_str(), partner.rule.name.as_str()), ("shop", "smtp.partner.example:587"));
+    assert_eq!((shop.rule.senders_in, shop.rule.senders.len()), (SendersIn::HeaderFrom, 2));
+    assert_eq!(shop.relay.hosts, [named("mx1.shop.example", 587), named("mx2.shop.example", 26)]);
+    assert_eq!(shop.relay.auth.as_ref().unwrap().secret, SecretSource::Credential("shop".into()));
+    assert_eq!(shop.relay.tls.settings().unwrap().minimum, TlsVersion::V1_3);
+    assert_eq!(shop.relay.hello, EhloName::Name("two.example.com".into()));
+    assert_eq!((partner.rule.uids.as_slice(), &partner.relay.auth), (&[33, 34][..], &None));
+    assert_eq!(partner.relay.hello, EhloName::Name("host.example.org".into()));
+    let connections = [&config.relay, &shop.relay, &partner.relay].map(|relay| relay.max_connections.get());
+    assert_eq!(connections, [3, 1, 20]);
 }
 
 fn everything(config: &Config) {

@@ -42,8 +42,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("message", &["envelope", "queue_id", "status"]),
     ("smtp", &["envelope", "message", "status"]),
     ("oauth", &["secret"]),
+    ("routing", &["envelope"]),
     // The configuration; pure, except for reading files.
-    ("config", &["envelope", "message", "secret", "tls_faults"]),
+    ("config", &["envelope", "message", "routing", "secret", "tls_faults"]),
     ("import", &["config", "envelope", "message", "secret"]),
     // Shells: the users of this host, the disk, connections to the relay, connections from clients.
     ("users", &["log", "message"]),
@@ -79,7 +80,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // The one owner of live messages.
-    ("queue", &["config", "envelope", "log", "message", "outcome", "queue_id", "relay", "spool", "status"]),
+    (
+        "queue",
+        &[
+            "config", "envelope", "log", "message", "outcome", "queue_id", "relay", "routing", "spool",
+            "status",
+        ],
+    ),
     // The control socket, and start, reload, stop.
     ("admin", &["envelope", "listener", "log", "queue", "queue_id", "spool", "users"]),
     ("journal", &["config", "log"]),
@@ -94,7 +101,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "config", "daemon", "envelope", "import", "journal", "listener", "log", "message",
-            "oauth", "relay", "secret", "sink", "smtp", "spool", "status", "systemd", "users",
+            "oauth", "relay", "routing", "secret", "sink", "smtp", "spool", "status", "systemd", "users",
         ],
     ),
 ];
@@ -110,6 +117,7 @@ const PURE: &[&str] = &[
     "message",
     "smtp",
     "oauth",
+    "routing",
     "log",
     "config",
     "import",

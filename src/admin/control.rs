@@ -286,7 +286,9 @@ fn unreadable(listed: MessageStanding, error: &ReadError) -> QueuedMessage {
 fn next_attempt(standing: Standing) -> Option<String> {
     match standing {
         Standing::Waiting(due) => Timestamp::from_second(due.into()).ok().map(|due| due.to_string()),
-        Standing::Ready | Standing::UnderWay | Standing::Held | Standing::Dead => None,
+        Standing::Ready | Standing::UnderWay | Standing::Elsewhere(_) | Standing::Held | Standing::Dead => {
+            None
+        }
     }
 }
 

@@ -237,7 +237,7 @@ impl From<Standing> for MessageState {
     fn from(standing: Standing) -> Self {
         match standing {
             Standing::Ready => MessageState::Ready,
-            Standing::UnderWay => MessageState::Active,
+            Standing::UnderWay | Standing::Elsewhere(_) => MessageState::Active,
             Standing::Waiting(_) => MessageState::Deferred,
             Standing::Held => MessageState::Held,
             Standing::Dead => MessageState::Dead,

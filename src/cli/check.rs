@@ -19,10 +19,12 @@ use super::relay_reply::print_rules;
 use super::service_user::{NAME, ServiceUser};
 use super::unit::{CredentialFinding, Unit};
 use super::{ConfigFile, config_failure};
-use crate::config::{Config, SecretSource, SettingError};
+use crate::config::{Config, RelayConfig, SecretSource, SettingError};
+use crate::envelope::{Address, ReversePath, Submitter};
 use crate::listener::certificate::Certificate;
 use crate::relay::Relay;
 use crate::relay::lookup::lookup_warnings;
+use crate::routing::RoutedMail;
 
 /// Check the configuration and the files that it names, without starting
 #[derive(Args)]
@@ -38,6 +40,12 @@ pub(super) struct CheckCommand {
     /// With --relay-rules: one JSON object a line
     #[arg(long, requires = "relay_rules")]
     json: bool,
+    /// Say which route mail of this sender ("" is <>) takes to this recipient
+    #[arg(long, num_args = 2, value_names = ["SENDER", "RECIPIENT"])]
+    route: Option<Vec<String>>,
+    /// With --route: the number of the user who submits the mail
+    #[arg(long, requires = "route")]
+    uid: Option<u32>,
 }
 
 impl CheckCommand {
@@ -58,7 +66,28 @@ impl CheckCommand {
         if self.relay_rules {
             return print_rules(&config, self.json);
         }
+        if let Some([from, to]) = self.route.as_deref() {
+            return self.say_route(&config, from, to);
+        }
         say!("{}: ok, {}", self.file.config.display(), summary(&config))
+    }
+
+    /// Prints which relay gets mail from `from` to `to`, addresses as the relay gets them.
+    fn say_route(&self, config: &Config, from: &str, to: &str) -> Result<(), Failure> {
+        let parse = |text: &str| {
+            Address::parse(text).map_err(|bad| Failure::new(Exit::Usage, format!("{text:?}: {bad}")))
+        };
+        let author = if matches!(from, "" | "<>") { None } else { Some(parse(from)?) };
+        let reverse_path = author.clone().map_or(ReversePath::Null, ReversePath::Mailbox);
+        let submitter = self.uid.map_or(Submitter::Loopback, Submitter::Uid);
+        let authors: Vec<Address> = author.into_iter().collect();
+        let mail = RoutedMail { reverse_path: &reverse_path, authors: &authors, submitter };
+        let place = config.routing().place_of(&mail, &parse(to)?);
+        let by = match place.checked_sub(1).and_then(|route| config.routes.get(route)) {
+            Some(route) => format!("by route {} to {}", route.rule.name, goal(&route.relay)),
+            None => format!("by no route, so to {}", goal(&config.relay)),
+        };
+        say!("mail from <{reverse_path}> to <{to}> goes {by}")
     }
 
     /// Returns the configuration, all warnings, and a note if a credential could not be looked at.
@@ -89,14 +118,13 @@ impl CheckCommand {
             }
         };
         warnings.extend(unit.warnings(&config));
-        let note = match unit.credential(&config) {
-            Some(CredentialFinding::Missing(warning)) => {
-                warnings.push(warning);
-                None
+        let mut note = None;
+        for finding in unit.credentials(&config) {
+            match finding {
+                CredentialFinding::Missing(warning) => warnings.push(warning),
+                CredentialFinding::NotSeen(unseen) => note = Some(unseen),
             }
-            Some(CredentialFinding::NotSeen(note)) => Some(note),
-            None => None,
-        };
+        }
         Ok((config, warnings, note))
     }
 }
@@ -104,10 +132,12 @@ impl CheckCommand {
 /// Returns a note that a credential was not looked at; `None` if `config` names no credential, or if systemd gave it to
 /// this process.
 fn unseen_credential(config: &Config) -> Option<String> {
-    let name = match &config.relay.auth.as_ref()?.secret {
-        SecretSource::Credential(name) if std::env::var_os("CREDENTIALS_DIRECTORY").is_none() => name,
-        _ => return None,
-    };
+    let secrets = config.relays().filter_map(|relay| Some(&relay.auth.as_ref()?.secret));
+    let unseen = secrets.filter_map(|secret| match secret {
+        SecretSource::Credential(name) if std::env::var_os("CREDENTIALS_DIRECTORY").is_none() => Some(name),
+        _ => None,
+    });
+    let name = unseen.into_iter().next()?;
     Some(format!(
         "auth.credential: {name} was not looked at: only root, on a host with the user {NAME}, can see what the unit loads"
     ))
@@ -168,17 +198,25 @@ fn is_ours(path: &Path, access: Access) -> bool {
 fn looked_at(file: &Path) -> Result<(Config, Vec<String>), Failure> {
     let config = Config::load(file).map_err(config_failure)?;
     let refused = |error: SettingError| Failure::new(Exit::Config, config.located(&error));
-    let relay = Relay::new(config.relay.clone()).map_err(refused)?;
+    let relays = Relay::of_config(&config).map_err(|words| Failure::new(Exit::Config, words))?;
     Certificate::of(&config.listen).map_err(refused)?;
     let mut warnings = config.warnings(file);
-    warnings.extend(relay.warnings().iter().cloned());
+    warnings.extend(relays.iter().flat_map(Relay::warnings).cloned());
     Ok((config, warnings))
 }
 
 fn summary(config: &Config) -> String {
-    let hosts: Vec<String> = config.relay.hosts.iter().map(ToString::to_string).collect();
-    let auth = config.relay.auth.as_ref().map_or(String::new(), |auth| format!(" as {}", auth.username));
-    format!("mail goes to {}{auth}, spool in {}", hosts.join(", then "), config.spool.display())
+    let routes =
+        config.routes.iter().map(|route| format!("; by route {} to {}", route.rule.name, goal(&route.relay)));
+    let routes: String = routes.collect();
+    format!("mail goes to {}{routes}, spool in {}", goal(&config.relay), config.spool.display())
+}
+
+/// Returns the hosts of a relay, and our name there.
+pub(super) fn goal(relay: &RelayConfig) -> String {
+    let hosts: Vec<String> = relay.hosts.iter().map(ToString::to_string).collect();
+    let auth = relay.auth.as_ref().map_or(String::new(), |auth| format!(" as {}", auth.username));
+    hosts.join(", then ") + &auth
 }
 
 #[cfg(test)]

@@ -90,13 +90,15 @@ impl Unit {
         &self.state
     }
 
-    /// Looks for the credential that holds the password in `config`. Returns `None` if the service would have it, or if the
-    /// password is not in a credential.
-    pub(super) fn credential(&self, config: &Config) -> Option<CredentialFinding> {
-        match &config.relay.auth.as_ref()?.secret {
+    /// Looks for the credentials that hold passwords in `config`. Returns what was found about those that the service would
+    /// not have, or may not.
+    pub(super) fn credentials(&self, config: &Config) -> Vec<CredentialFinding> {
+        let secrets = config.relays().filter_map(|relay| Some(&relay.auth.as_ref()?.secret));
+        let found = secrets.filter_map(|secret| match secret {
             SecretSource::Credential(name) => credential::look(name, self.text.as_deref()),
             SecretSource::File(_) | SecretSource::Command(_) | SecretSource::Token(_) => None,
-        }
+        });
+        found.collect()
     }
 
     /// Returns a warning for each file in `config` that is hidden, and each directory that is read-only.
@@ -164,9 +166,9 @@ fn named(path: &Path, place: &Path) -> String {
 
 /// Returns the files that the daemon reads, and the program that it runs.
 fn files(config: &Config) -> Vec<&Path> {
-    let command = config.relay.auth.as_ref().and_then(|auth| auth.secret.command());
-    let program = command.and_then(|words| words.first()).map(Path::new);
-    program.into_iter().chain(config.named_files().into_iter().map(|file| file.path)).collect()
+    let secrets = config.relays().filter_map(|relay| Some(&relay.auth.as_ref()?.secret));
+    let programs = secrets.filter_map(|secret| Some(Path::new(secret.command()?.first()?)));
+    programs.chain(config.named_files().into_iter().map(|file| file.path)).collect()
 }
 
 /// Returns the directories that the daemon writes to: the spool, and that of the control socket. The socket of `sendmail`

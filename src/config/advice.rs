@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::environment::is_full_name;
 use super::file::ConfigFile;
-use super::{Config, EhloName, HostOrIp, RelayHost, Tls};
+use super::{Config, EhloName, HostOrIp, RelayConfig, RelayHost, Tls};
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 
 /// Providers that accept mail only from senders they know. Each entry is the end of their host names; one that ends in a
@@ -61,18 +61,14 @@ const PASSWORDS: [(&str, &str); 2] = [
 
 /// Returns the warnings for `config`, which was read from `file`.
 pub(super) fn advice(file: &ConfigFile, config: &Config) -> Vec<String> {
-    [
-        bare_hostname(config),
-        bare_sender(file, config),
-        unknown_sender(config),
-        root_at_home(config),
-        no_login(config),
-        unwelcome_password(config),
-    ]
-    .into_iter()
-    .flatten()
-    .chain(bare_targets(file, config))
-    .collect()
+    [bare_hostname(config), bare_sender(file, config), unknown_sender(config), root_at_home(config)]
+        .into_iter()
+        .flatten()
+        .chain(config.relays().filter_map(no_login))
+        .chain(config.relays().filter_map(unwelcome_password))
+        .chain(bare_targets(file, config))
+        .chain(shadowed_routes(config))
+        .collect()
 }
 
 fn bare_hostname(config: &Config) -> Option<String> {
@@ -144,20 +140,34 @@ fn bare_targets(file: &ConfigFile, config: &Config) -> Vec<String> {
     said.collect()
 }
 
-fn no_login(config: &Config) -> Option<String> {
+/// Returns a warning for each route that can never take a message.
+fn shadowed_routes(config: &Config) -> Vec<String> {
+    let routes = config.routing();
+    let said = routes.shadowed().into_iter().map(|(route, earlier)| {
+        format!(
+            "no mail ever takes the route {}: the route {}, which stands before it, takes all of its mail; put the more \
+             special one first",
+            route.name, earlier.name
+        )
+    });
+    said.collect()
+}
+
+fn no_login(relay: &RelayConfig) -> Option<String> {
     let known_by_name = |host: &HostOrIp| matches!(host, HostOrIp::Name(name) if !name.eq_ignore_ascii_case(KNOWS_BY_ADDRESS));
     let is_public = |host: &HostOrIp| match host {
         HostOrIp::Address(address) => is_public(*address),
         name => is_provider(name) && known_by_name(name),
     };
-    let host = config.relay.hosts.iter().find(|host| is_public(&host.host))?;
-    no_login_at(config, &host.host)
+    let host = relay.hosts.iter().find(|host| is_public(&host.host))?;
+    no_login_at(relay, &host.host)
 }
 
 /// Returns the warning about a relayhost that is a name, after it was looked up: `found` are its addresses, or the reason
 /// why there are none.
 pub(super) fn lookup_warning(
     config: &Config,
+    relay: &RelayConfig,
     host: &RelayHost,
     found: Result<Vec<SocketAddr>, String>,
 ) -> Option<String> {
@@ -170,19 +180,19 @@ pub(super) fn lookup_warning(
             Some(format!("{host} is nullmta's own listener: mail would go round in circles; set relayhost"))
         }
         Ok(found) if found.iter().any(|address| is_public(address.ip())) => {
-            no_login_at(config, &host.host).filter(|said| !config.advice.contains(said))
+            no_login_at(relay, &host.host).filter(|said| !config.advice.contains(said))
         }
         Ok(_) => None,
     }
 }
 
 /// Returns a warning if the configuration has no login for `host`, a relay on the Internet.
-fn no_login_at(config: &Config, host: &HostOrIp) -> Option<String> {
-    let has_certificate = match &config.relay.tls {
+fn no_login_at(relay: &RelayConfig, host: &HostOrIp) -> Option<String> {
+    let has_certificate = match &relay.tls {
         Tls::StartTls(settings) | Tls::Implicit(settings) => settings.client.is_some(),
         Tls::None => false,
     };
-    (config.relay.auth.is_none() && !has_certificate).then(|| {
+    (relay.auth.is_none() && !has_certificate).then(|| {
         format!(
             "{host} is a relay on the Internet and there is no [auth]: unless it knows this host by its address, it \
              refuses the mail; set username and password-file"
@@ -192,9 +202,9 @@ fn no_login_at(config: &Config, host: &HostOrIp) -> Option<String> {
 
 /// Returns a warning if a password is configured for a relay that soon takes none, or takes only one that is made for
 /// programs.
-fn unwelcome_password(config: &Config) -> Option<String> {
-    let auth = config.relay.auth.as_ref().filter(|auth| !auth.secret.is_token())?;
-    let found = config.relay.hosts.iter().find_map(|host| {
+fn unwelcome_password(relay: &RelayConfig) -> Option<String> {
+    let auth = relay.auth.as_ref().filter(|auth| !auth.secret.is_token())?;
+    let found = relay.hosts.iter().find_map(|host| {
         let HostOrIp::Name(name) = &host.host else { return None };
         let name = name.trim_end_matches('.').to_lowercase();
         PASSWORDS.iter().find(|(known, _)| name == *known).map(|(_, words)| (name, *words))

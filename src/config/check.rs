@@ -18,12 +18,14 @@ use super::file::{self, ConfigFile};
 use super::named_file::NamedFile;
 use super::table::location_of;
 use super::tls_file::TlsFileError;
-use super::{Config, ConfigError, Environment, SettingError};
+use super::{Config, ConfigError, Environment, RelayConfig, SettingError};
 
 /// Reads and parses the file at `path`, and checks the secret that it names.
 pub(super) fn load(path: &Path) -> Result<Config, ConfigFault> {
     let (file, config) = parse(path)?;
-    check_secret(&file.auth, &config)?;
+    check_secret(&file.auth, &config.relay)?;
+    let routes = file.route.iter().zip(&config.routes);
+    routes.into_iter().try_for_each(|(table, route)| check_secret(&table.value.auth, &route.relay))?;
     Ok(config)
 }
 
@@ -72,31 +74,55 @@ fn parse(path: &Path) -> Result<(ConfigFile, Config), ConfigFault> {
 /// Returns the text of `error`, with the position of its setting in `text`, the content of the file at `path`.
 pub(super) fn located(path: &Path, text: &str, error: &SettingError) -> String {
     let fault = match (error, ConfigFile::parse(text)) {
-        (SettingError::TlsFile(error), Ok(file)) => at_its_setting(&file, error),
+        (SettingError::TlsFile(error), Ok(file)) => {
+            let listen = [location_of(&file.listen.certificate), location_of(&file.listen.key)];
+            let locations = files_of(&file.tls, &file.auth).into_iter().chain(listen).flatten();
+            at_its_setting(locations, error)
+        }
         // Only the text of a configuration without errors comes here.
         (SettingError::TlsFile(_), Err(_)) | (SettingError::Other(_), _) => return error.to_string(),
     };
     ConfigError::new(path, fault).to_string()
 }
 
-/// Returns the same error with the position of its setting in `file`.
-fn at_its_setting(file: &ConfigFile, error: &TlsFileError) -> ConfigFault {
-    let locations = [
-        location_of(&file.tls.ca_file),
-        location_of(&file.auth.oauth.ca_file),
-        location_of(&file.tls.client_certificate),
-        location_of(&file.tls.client_key),
-        location_of(&file.listen.certificate),
-        location_of(&file.listen.key),
-    ];
-    match locations.into_iter().flatten().find(|location| location.key == error.setting) {
+/// Does the same for an error about the relay of a route, the first one being 0.
+pub(super) fn located_in_route(path: &Path, text: &str, route: usize, error: &SettingError) -> String {
+    let file = ConfigFile::parse(text).ok();
+    let table = file.as_ref().and_then(|file| file.route.get(route));
+    let fault = match (error, table) {
+        (SettingError::TlsFile(error), Some(table)) => {
+            at_its_setting(files_of(&table.value.tls, &table.value.auth).into_iter().flatten(), error)
+        }
+        (_, Some(table)) => table.location.fault(error.to_string()),
+        // Only the text of a configuration without errors comes here.
+        (_, None) => return error.to_string(),
+    };
+    ConfigError::new(path, fault).to_string()
+}
+
+/// Returns the positions of the files that are read for a relay.
+fn files_of<'a>(tls: &'a file::TlsTable, auth: &'a file::AuthTable) -> [Option<&'a KeyLocation>; 4] {
+    [
+        location_of(&tls.ca_file),
+        location_of(&auth.oauth.ca_file),
+        location_of(&tls.client_certificate),
+        location_of(&tls.client_key),
+    ]
+}
+
+/// Returns the same error with the position of its setting, which is one of these.
+fn at_its_setting<'a>(locations: impl Iterator<Item = &'a KeyLocation>, error: &TlsFileError) -> ConfigFault {
+    let is_it = |location: &&KeyLocation| {
+        location.key.strip_prefix("route.").unwrap_or(&location.key) == error.setting
+    };
+    match locations.into_iter().find(is_it) {
         Some(location) => location.fault(error.words()),
         None => ConfigFault::of_file(error.to_string()),
     }
 }
 
-fn check_secret(auth: &file::AuthTable, config: &Config) -> Result<(), ConfigFault> {
-    let Some(configured) = &config.relay.auth else { return Ok(()) };
+fn check_secret(auth: &file::AuthTable, relay: &RelayConfig) -> Result<(), ConfigFault> {
+    let Some(configured) = &relay.auth else { return Ok(()) };
     let sources = sources_of(auth)?;
     let location = sources.first().map(|(location, _)| *location);
     match (configured.secret.check(), location) {

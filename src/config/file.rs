@@ -10,11 +10,12 @@ use super::rate::Rate;
 use super::relayhost::WrittenHost;
 use super::reply_rule::ReplyRule;
 use super::rewrite::RewriteTable;
+use super::route_setting::{RouteName, Uid};
 use super::setting::{
     AbsolutePath, CertificateName, CommandLine, CredentialName, HeloName, HostName, LoopbackAddress, OrOff,
     PlainText, SecretPath, ShownCertificate, SocketPath, SourceAddress, Username,
 };
-use super::table::{Key, Keys, TomlTable, table};
+use super::table::{Key, Keys, Located, TablePart, TomlTable, table};
 use super::units::{PositiveCount, PositiveDuration, PositiveSize};
 use super::web_address::WebAddress;
 use super::words::{
@@ -22,12 +23,14 @@ use super::words::{
     Pipelining, TlsMode, TlsVersion,
 };
 use crate::envelope::Address;
+use crate::routing::{AddressPattern, SenderPattern, SendersIn};
 
 table! {
     /// The whole file.
     ConfigFile {
         relayhost: Keys<WrittenHost>,
         spool: Key<AbsolutePath>,
+        route: Vec<Located<RouteTable>>,
         auth: AuthTable,
         tls: TlsTable,
         listen: ListenTable,
@@ -36,6 +39,21 @@ table! {
         relay: RelayTable,
         log: LogTable,
         admin: AdminTable,
+    }
+}
+
+table! {
+    /// The keys of `[[route]]`.
+    RouteTable {
+        name: Key<RouteName>,
+        senders: Keys<SenderPattern>,
+        senders_in: Key<SendersIn>,
+        recipients: Keys<AddressPattern>,
+        uid: Keys<Uid>,
+        relayhost: Keys<WrittenHost>,
+        auth: AuthTable,
+        tls: TlsTable,
+        relay: RelayTable,
     }
 }
 
@@ -166,6 +184,13 @@ table! {
     /// The keys of `[admin]`.
     AdminTable {
         control: Key<SocketPath>,
+    }
+}
+
+impl TablePart for Vec<Located<RouteTable>> {
+    fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault> {
+        let route = |(location, table)| Ok(Located { location, value: RouteTable::read(table)? });
+        table.tables(key)?.into_iter().map(route).collect()
     }
 }
 

@@ -4,43 +4,48 @@
 
 use std::path::Path;
 
-use super::{ClientCertificate, Config, SecretSource, ServerCertificate, TokenSource, Trust};
+use super::{ClientCertificate, Config, RelayConfig, SecretSource, ServerCertificate, TokenSource, Trust};
 
 /// A file that the configuration names.
 pub struct NamedFile<'a> {
-    /// The key, such as `tls.ca-file`.
-    pub setting: &'static str,
+    /// The key, such as `tls.ca-file` or `route.tls.ca-file`.
+    pub setting: String,
     /// The path of the file.
     pub path: &'a Path,
     /// True if only few may read the file, because it holds a password or a private key.
     pub is_secret: bool,
 }
 
+/// Returns the files of one relay; `table` comes before each key, such as `route.`.
+fn of_relay<'a>(relay: &'a RelayConfig, table: &str) -> Vec<NamedFile<'a>> {
+    let named = |(key, path, is_secret)| NamedFile { setting: format!("{table}{key}"), path, is_secret };
+    let mut files: Vec<(&str, &Path, bool)> = Vec::new();
+    match relay.auth.as_ref().map(|auth| &auth.secret) {
+        Some(SecretSource::File(path)) => files.push(("auth.password-file", path, true)),
+        Some(SecretSource::Token(TokenSource::File(path))) => files.push(("auth.token-file", path, true)),
+        Some(SecretSource::Token(TokenSource::OAuth(oauth))) => files.extend(oauth.files()),
+        _ => {}
+    }
+    if let Some(tls) = relay.tls.settings() {
+        if let Trust::CaFile(path) = &tls.trust {
+            files.push(("tls.ca-file", path, false));
+        }
+        if let Some(ClientCertificate { certificate, key }) = &tls.client {
+            files.push(("tls.client-certificate", certificate, false));
+            files.push(("tls.client-key", key, true));
+        }
+    }
+    files.into_iter().map(named).collect()
+}
+
 impl Config {
-    /// Returns every file that the configuration names, in the order `[auth]`, `[tls]`, `[listen]`.
+    /// Returns every file that the configuration names, in the order `[auth]`, `[tls]`, those of the routes, `[listen]`.
     pub fn named_files(&self) -> Vec<NamedFile<'_>> {
-        let public = |setting, path| NamedFile { setting, path, is_secret: false };
-        let secret = |setting, path| NamedFile { setting, path, is_secret: true };
-        let mut files = Vec::new();
-        match self.relay.auth.as_ref().map(|auth| &auth.secret) {
-            Some(SecretSource::File(path)) => files.push(secret("auth.password-file", path)),
-            Some(SecretSource::Token(TokenSource::File(path))) => files.push(secret("auth.token-file", path)),
-            Some(SecretSource::Token(TokenSource::OAuth(oauth))) => {
-                let named = |(setting, path, is_secret)| NamedFile { setting, path, is_secret };
-                files.extend(oauth.files().into_iter().map(named));
-            }
-            _ => {}
-        }
-        if let Some(tls) = self.relay.tls.settings() {
-            if let Trust::CaFile(path) = &tls.trust {
-                files.push(public("tls.ca-file", path));
-            }
-            if let Some(ClientCertificate { certificate, key }) = &tls.client {
-                files.extend([public("tls.client-certificate", certificate), secret("tls.client-key", key)]);
-            }
-        }
+        let mut files = of_relay(&self.relay, "");
+        files.extend(self.routes.iter().flat_map(|route| of_relay(&route.relay, "route.")));
         if let Some(ServerCertificate::Files { chain, key }) = &self.listen.certificate {
-            files.extend([public("listen.certificate", chain), secret("listen.key", key)]);
+            let listen = |key: &str, path, is_secret| NamedFile { setting: key.to_owned(), path, is_secret };
+            files.extend([listen("listen.certificate", chain, false), listen("listen.key", key, true)]);
         }
         files
     }

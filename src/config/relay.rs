@@ -76,6 +76,34 @@ pub struct RelayConfig {
     pub replies: Vec<ReplyRule>,
 }
 
+/// The tables of the file that describe one relay: those at the top, or those of a route.
+pub(super) struct RelayTables<'a> {
+    /// The position at which `relayhost` is missing, if it is.
+    pub(super) location: KeyLocation,
+    pub(super) relayhost: Option<&'a LocatedList<WrittenHost>>,
+    pub(super) auth: &'a file::AuthTable,
+    pub(super) tls: &'a file::TlsTable,
+    pub(super) relay: &'a file::RelayTable,
+    /// The treatment of bodies with lines that are too long, which is the same for every relay.
+    pub(super) long_lines: LongLines,
+}
+
+impl ConfigFile {
+    /// Returns the tables about the relay that gets the mail of no route.
+    pub(super) fn tables(&self) -> RelayTables<'_> {
+        let ConfigFile { relayhost, auth, tls, relay, rewrite, .. } = self;
+        let location = KeyLocation::of_missing("relayhost");
+        RelayTables {
+            location,
+            relayhost: relayhost.as_ref(),
+            auth,
+            tls,
+            relay,
+            long_lines: rewrite.long_lines(),
+        }
+    }
+}
+
 /// The name that we give in EHLO (RFC 5321 4.1.4). Relays refuse `localhost` and names without a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EhloName {
@@ -169,21 +197,21 @@ impl RelayConfig {
     /// Returns the settings in `file`, with defaults filled in. `hello` is the name for EHLO; a relayhost that is one of
     /// the `listened` addresses is an error.
     pub(super) fn of(
-        file: &ConfigFile,
+        file: RelayTables<'_>,
         hello: EhloName,
         listened: &[SocketAddr],
     ) -> Result<RelayConfig, ConfigFault> {
-        let Some(relayhost) = &file.relayhost else {
-            return Err(KeyLocation::of_missing("relayhost").expected(WrittenHost::expected(), "no such key"));
+        let Some(relayhost) = file.relayhost else {
+            return Err(file.location.expected(WrittenHost::expected(), "no such key"));
         };
-        let tls = Tls::of(&file.tls, relayhost)?;
+        let tls = Tls::of(file.tls, relayhost)?;
         let hosts = hosts_of(relayhost, &tls, file.tls.mode.is_some())?;
         refuse_ourselves(relayhost, &hosts, listened)?;
-        let relay = &file.relay;
+        let relay = file.relay;
         Ok(RelayConfig {
             hosts,
             tls,
-            auth: AuthConfig::of(&file.auth)?,
+            auth: AuthConfig::of(file.auth)?,
             max_connections: PositiveCount::or(&relay.max_connections, MAX_CONNECTIONS),
             messages_per_connection: PositiveCount::or(
                 &relay.messages_per_connection,
@@ -198,7 +226,7 @@ impl RelayConfig {
             },
             pipelining: given(&relay.pipelining).copied().unwrap_or(PIPELINING),
             eight_bit: given(&relay.eight_bit).copied().unwrap_or(EightBit::Keep),
-            long_lines: file.rewrite.long_lines(),
+            long_lines: file.long_lines,
             idle: match given(&relay.idle) {
                 None => IDLE,
                 Some(OrOff(None)) => Duration::ZERO,

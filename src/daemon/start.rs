@@ -212,15 +212,19 @@ pub(super) fn session_desk(
 
 /// Returns the relays of the configuration, ready to be connected to.
 pub(super) fn relays(config: &Config) -> Result<Vec<RelaySettings>, String> {
-    let relay = Relay::new(config.relay.clone()).map_err(|error| config.located(&error))?;
-    relay.warnings().iter().for_each(|warning| log::relay_warning(warning));
-    Ok(vec![RelaySettings::new(&config.relay, &config.queue, Arc::new(relay))])
+    let built = Relay::of_config(config)?;
+    let names = std::iter::once(None).chain(config.routes.iter().map(|route| Some(route.rule.name.clone())));
+    let relays = built.into_iter().zip(config.relays()).zip(names).map(|((relay, settings), name)| {
+        relay.warnings().iter().for_each(|warning| log::relay_warning(warning));
+        RelaySettings::new(name, settings, &config.queue, Arc::new(relay))
+    });
+    Ok(relays.collect())
 }
 
 /// Returns an error if the relay is this daemon: its mail would go in circles. The parser knows only of
 /// `listen.addresses`, and systemd may have passed other sockets.
 pub(super) fn refuse_ourselves(config: &Config, listened: &[SocketAddr]) -> Result<(), String> {
-    match config.relay.hosts.iter().find(|host| host.is_one_of(listened)) {
+    match config.relays().flat_map(|relay| &relay.hosts).find(|host| host.is_one_of(listened)) {
         Some(host) => Err(format!(
             "{host} is where nullmta listens itself: mail would go round in circles; set relayhost to the relay that \
              takes this host's mail, or change nullmta.socket"

@@ -43,12 +43,16 @@ pub(super) struct Attempt {
     pub(super) rest: VecDeque<usize>,
     /// What the next transaction may hold.
     pub(super) limits: PartLimits,
+    /// The open recipients that another relay gets.
+    pub(super) elsewhere: BTreeSet<usize>,
     /// The result of the transactions of this attempt so far.
     pub(super) earlier: Option<AttemptResult>,
 }
 
 /// The part of a message that an attempt needs, as the spool has it; its content is not in it.
 pub(super) struct OnSpool {
+    /// The open recipients that another relay gets.
+    pub(super) elsewhere: BTreeSet<usize>,
     pub(super) envelope: Envelope,
     pub(super) arrived: Timestamp,
     pub(super) ledger: Ledger,
@@ -68,9 +72,11 @@ impl Attempt {
     /// Begins an attempt for a message that is taken at this time; the relay gets the reverse-path `told`.
     pub(super) fn new(taken: Taken, message: OnSpool, told: ReversePath, now: Moment) -> Self {
         let Taken { id, member, limits } = taken;
-        let OnSpool { envelope, arrived, ledger, replies } = message;
-        let (asked, unasked): (Vec<usize>, Vec<usize>) =
-            ledger.open().partition(|index| replies.of(*index).is_some());
+        let OnSpool { elsewhere, envelope, arrived, ledger, replies } = message;
+        let (asked, unasked): (Vec<usize>, Vec<usize>) = ledger
+            .open()
+            .filter(|index| !elsewhere.contains(index))
+            .partition(|index| replies.of(*index).is_some());
         Attempt {
             id,
             member,
@@ -83,6 +89,7 @@ impl Attempt {
             progress: Progress::BeforeDot,
             ledger,
             replies,
+            elsewhere,
             rest: unasked.into_iter().chain(asked).collect(),
             limits,
             earlier: None,

@@ -13,7 +13,7 @@
 //! Invariant (1 of `queue.rs`): a link that is dropped, for whatever reason, gives back the messages that it still
 //! holds.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +27,9 @@ use super::desk::DeliveryDesk;
 use super::hearing::{Hearing, Hears, breaks_off};
 use super::reducer::{Disposition, Event, QueueAnswer};
 use super::refusals::Ruling;
+use super::routes::elsewhere;
 use super::settlement::{Settlement, Settling, record_part};
-use super::{ConnectionId, OwnerInput, Taken};
+use super::{ConnectionId, OwnerInput, RelayPlace, Taken};
 use crate::envelope::{Envelope, ReversePath};
 use crate::log;
 use crate::queue_id::QueueId;
@@ -39,6 +40,7 @@ use crate::spool::{ReadError, Stored, StoredContent};
 pub struct QueueLink {
     desk: Arc<DeliveryDesk>,
     connection: ConnectionId,
+    relay: RelayPlace,
     /// The messages that were given out and are not reported yet: the transaction at hand, and the one whose commands
     /// were sent behind it.
     attempts: HashMap<QueueId, Attempt>,
@@ -47,8 +49,8 @@ pub struct QueueLink {
 }
 
 impl QueueLink {
-    pub(super) fn new(desk: Arc<DeliveryDesk>, connection: ConnectionId) -> Self {
-        QueueLink { desk, connection, attempts: HashMap::new(), unfinished: VecDeque::new() }
+    pub(super) fn new(desk: Arc<DeliveryDesk>, connection: ConnectionId, relay: RelayPlace) -> Self {
+        QueueLink { desk, connection, relay, attempts: HashMap::new(), unfinished: VecDeque::new() }
     }
 
     /// Asks for the next message, and waits up to `patience` for it; with no patience, returns one only if it is ready
@@ -72,13 +74,15 @@ impl QueueLink {
     async fn open(&mut self, taken: Taken) -> Option<Transaction> {
         let Taken { id, .. } = taken;
         let spool = self.desk.spool.clone();
+        let (desk, relay) = (self.desk.clone(), self.relay);
+        let elsewhere = move |stored: Stored| (elsewhere(&desk.settings.routes, relay, &stored), stored);
         let stored = match spool.read_at_once(id) {
-            Some(stored) => Ok(Ok(stored)),
+            Some(stored) => Ok(Ok(elsewhere(stored))),
             // A slow disk must not hold up other connections.
-            None => spawn_blocking(move || spool.read(id)).await,
+            None => spawn_blocking(move || spool.read(id).map(elsewhere)).await,
         };
         match stored {
-            Ok(Ok(stored)) => Some(self.begin(taken, stored)),
+            Ok(Ok((elsewhere, stored))) => Some(self.begin(taken, elsewhere, stored)),
             Ok(Err(error)) => {
                 self.pass_over(id, &error);
                 None
@@ -90,11 +94,11 @@ impl QueueLink {
         }
     }
 
-    fn begin(&mut self, taken: Taken, stored: Stored) -> Transaction {
+    fn begin(&mut self, taken: Taken, elsewhere: BTreeSet<usize>, stored: Stored) -> Transaction {
         let id = taken.id;
         let Stored { envelope, arrived, ledger, content, content_len, replies, .. } = stored;
         let told = self.desk.null_sender.told(id, &envelope);
-        let message = OnSpool { envelope, arrived, ledger, replies };
+        let message = OnSpool { elsewhere, envelope, arrived, ledger, replies };
         let attempt = Attempt::new(taken, message, told, self.desk.clock.moment());
         let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();
         transaction(attempt, content, content_len)

@@ -33,11 +33,10 @@ use super::recording::Recording;
 use super::relay_clock::RelayClock;
 use super::relay_state::{Passage, RelayState};
 use super::relays::Relays;
-use super::roster::Standing;
 use super::schedule::{RetryPolicy, Spread};
 use super::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
-use crate::spool::{Entry, EntryState, Flight};
+use crate::spool::{Entry, Flight};
 pub(super) use event::{Disposition, Effect, Event, LogLine, QueueAnswer, QueuePolicy, RelayPolicy};
 
 /// The longest time between two ticks. A message that arrives gets the relay clock as the spool was told it last; the
@@ -59,6 +58,11 @@ struct SharedState {
     random: Rng,
     /// The name of the connection that is begun next, to whatever relay.
     next_connection: ConnectionId,
+    /// The clock that is stamped on what arrives. It counts the time in which all relays with mail were usable, so that
+    /// after a restart no message has used more patience than its relay's clock had counted.
+    spool_clock: RelayClock,
+    /// The messages that the event at hand has given out so far.
+    given: Vec<QueueId>,
     last_client_probe: Option<Timestamp>,
     /// Set once: no more messages are given out, and those under way are cut off at this time.
     stop_by: Option<Timestamp>,
@@ -79,20 +83,19 @@ impl Reducer {
         random: Rng,
         now: Moment,
     ) -> Self {
-        let is_held = |entry: &&Entry| entry.marks.state() == EntryState::Held;
         let clock = || RelayClock::starting_at(relay_clock, now.steady);
         let relay_of = |(place, policy)| RelayState::new(RelayPlace(place), policy, clock(), now);
-        let mut relays = Relays::new(policy.relays.into_iter().enumerate().map(relay_of).collect());
-        let relay = relays.first_mut();
-        entries.iter().for_each(|entry| relay.roster.admit(entry, now.steady));
-        relay.refusals.held_before(entries.iter().filter(is_held).map(|entry| entry.id));
-        relay.refusals.held().for_each(|id| relay.roster.put_back(id, now.steady));
+        let states = policy.relays.into_iter().enumerate().map(relay_of).collect();
+        let mut relays = Relays::new(states, policy.routes);
+        entries.iter().for_each(|entry| relays.admit(entry, now.steady));
         let shared = SharedState {
             retry: policy.retry,
             has_null_sender: policy.has_null_sender,
             recording: Recording::default(),
             random,
             next_connection: 0,
+            spool_clock: clock(),
+            given: Vec::new(),
             last_client_probe: None,
             stop_by: None,
             told_clock: None,
@@ -107,13 +110,14 @@ impl Reducer {
         self.shared.now = now;
         std::mem::swap(&mut self.shared.effects, effects);
         self.meet(event);
+        self.relays.set_aside(self.shared.given.drain(..));
         std::mem::swap(&mut self.shared.effects, effects);
     }
 
     fn meet(&mut self, event: Event) {
         let now = self.shared.now.steady;
         match event {
-            Event::Arrived(entry) => self.relays.first_mut().roster.admit(&entry, now),
+            Event::Arrived(entry) => self.relays.admit(&entry, now),
             Event::Wanted { connection, wait } => self.at_connection(connection).wanted(connection, wait),
             Event::ShownLimits { connection, limits } => {
                 let relay = self.relays.of_connection(connection);
@@ -144,6 +148,7 @@ impl Reducer {
             Event::Missed(id) => {
                 self.relays.of_message(id).rates.give_back();
                 self.relays.of_message(id).roster.put_back(id, now);
+                self.relays.settled(id, Disposition::Untried, self.spool_clock(), now);
                 self.tick();
             }
             Event::DuplicateTold(id) => {
@@ -153,7 +158,9 @@ impl Reducer {
             Event::Became { id, disposition } => {
                 self.takes_more(|recording| recording.took_outcome(id));
                 self.at_message(id).became(id, disposition);
+                self.relays.settled(id, disposition, self.spool_clock(), now);
             }
+            Event::Routed { lookup, found } => self.relays.routed(lookup, found, self.spool_clock(), now),
             Event::Unrecorded { id, why } => self.unrecorded(id, why),
             Event::Unmarked { id, why } => self.unmarked(id, why),
             Event::Recordable => self.takes_more(Recording::takes_marks),
@@ -211,8 +218,19 @@ impl Reducer {
     fn tick(&mut self) {
         self.tell_clock();
         self.for_each_relay(|at| at.tell_flickers());
+        self.relays.forget_retired();
+        if self.shared.stop_by.is_none()
+            && let Some((lookup, messages)) = self.relays.next_lookup()
+        {
+            self.shared.effects.push(Effect::Route { lookup, messages });
+        }
         if self.shared.is_sending() {
-            self.for_each_relay(|at| at.dispatch());
+            for place in 0..self.relays.in_force().len() {
+                let relay = self.relays.at(RelayPlace(place));
+                AtRelay { relay, shared: &mut self.shared }.dispatch();
+                // The next relay must not be given what this one has.
+                self.relays.set_aside(self.shared.given.drain(..));
+            }
         } else if self.shared.stop_by.is_some_and(|deadline| self.shared.now.steady >= deadline) {
             self.for_each_relay(|at| {
                 at.shared.effects.extend(at.relay.connections.cut_off().map(Effect::CutOff));
@@ -222,17 +240,50 @@ impl Reducer {
 
     /// Tells the spool the relay clock, which it stamps on what arrives from now on.
     fn tell_clock(&mut self) {
-        let clock = self.relays.first().clock.at(self.shared.now.steady);
+        let now = self.shared.now.steady;
+        let holds_up = |relay: &RelayState| relay.is_standing() && relay.roster.len() > 0;
+        let relays = self.relays.in_force();
+        let runs = self.shared.recording.works()
+            && !relays.iter().any(holds_up)
+            && !relays.iter().all(RelayState::is_standing);
+        let clock = &mut self.shared.spool_clock;
+        if runs {
+            clock.resume(now)
+        } else {
+            clock.pause(now)
+        }
+        let clock = clock.at(now);
         if self.shared.told_clock.replace(clock) != Some(clock) {
             self.shared.effects.push(Effect::SetRelayClock(clock));
         }
     }
 
     fn reconfigure(&mut self, policy: QueuePolicy) {
-        let QueuePolicy { retry, has_null_sender, relays } = policy;
+        let QueuePolicy { retry, has_null_sender, relays: policies, routes } = policy;
         (self.shared.retry, self.shared.has_null_sender) = (retry, has_null_sender);
-        let mut policies = relays.into_iter();
-        self.for_each_relay(|at| policies.next().into_iter().for_each(|policy| at.reconfigure(policy)));
+        let (moment, now, spool_clock) = (self.shared.now, self.shared.now.steady, self.spool_clock());
+        let shared = &mut self.shared;
+        let change = |old: &mut Vec<RelayState>| -> Vec<RelayState> {
+            let new = policies.into_iter().enumerate().map(|(place, policy)| {
+                let place = RelayPlace(place);
+                let same = old.iter().position(|relay| relay.route == policy.route);
+                let Some(mut relay) = same.map(|same| old.swap_remove(same)) else {
+                    return RelayState::new(place, policy, RelayClock::starting_at(spool_clock, now), moment);
+                };
+                relay.place = place;
+                AtRelay { relay: &mut relay, shared: &mut *shared }.reconfigure(policy);
+                relay
+            });
+            let new = new.collect();
+            old.iter_mut().for_each(|relay| AtRelay { relay, shared: &mut *shared }.retire());
+            new
+        };
+        self.relays.reconfigure(change, routes, spool_clock, now);
+    }
+
+    /// Returns the spool's clock, in seconds.
+    fn spool_clock(&self) -> u32 {
+        self.shared.spool_clock.at(self.shared.now.steady)
     }
 
     fn stop(&mut self, patience: Duration) {
@@ -323,6 +374,12 @@ impl AtRelay<'_> {
         waited.into_iter().for_each(|id| self.ask_once_more(id));
     }
 
+    /// Lets the connections to a relay go that the configuration does not name any more.
+    fn retire(&mut self) {
+        self.relay.is_paused = false;
+        self.replace_connections();
+    }
+
     fn run_relay_clock(&mut self) {
         self.relay.run_clock(self.shared.now.steady, self.shared.recording.works());
     }
@@ -336,8 +393,7 @@ impl AtRelay<'_> {
     /// Makes every held message ready: somebody may have corrected what it was refused for.
     fn try_held(&mut self) {
         let RelayState { roster, refusals, .. } = &mut *self.relay;
-        let is_held = |id: &QueueId| roster.member(*id).is_some_and(|m| m.standing == Standing::Held);
-        let held: Vec<QueueId> = refusals.held().filter(is_held).collect();
+        let held: Vec<QueueId> = refusals.held().filter(|id| roster.is_held(*id)).collect();
         held.into_iter().for_each(|id| roster.put_back(id, self.shared.now.steady));
     }
 }

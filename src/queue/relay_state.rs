@@ -29,7 +29,7 @@ use super::refusals::guesses::Guesses;
 use super::refusals::senders::HeldSenders;
 use super::refusals::want_of_login::WantOfLogin;
 use super::relay_clock::RelayClock;
-use super::roster::Roster;
+use super::roster::{Member, Roster};
 use super::soundings::Soundings;
 use super::suspects::Suspects;
 use super::throttle::Throttle;
@@ -39,8 +39,11 @@ use crate::relay::Trouble;
 
 /// The queue's knowledge of one relay.
 pub(super) struct RelayState {
-    /// The place of the relay in the settings in force.
+    /// The place of the relay in the settings in force. That of a relay which they do not name any more is not used: all
+    /// of its connections are outdated.
     pub(super) place: RelayPlace,
+    /// The name of the route that leads to the relay; `None` for the relay that gets what no route takes.
+    pub(super) route: Option<String>,
     /// The name of the relay: its hosts, and our user name there. The spool files what it remembers of the relay under
     /// this name.
     pub(super) name: String,
@@ -84,9 +87,10 @@ pub(super) enum Passage {
 impl RelayState {
     /// Returns a relay that is not tried yet.
     pub(super) fn new(place: RelayPlace, policy: RelayPolicy, clock: RelayClock, now: Moment) -> Self {
-        let RelayPolicy { max_connections, parts, rates, rates_record, refusals, has_taken } = policy;
+        let RelayPolicy { route, max_connections, parts, rates, rates_record, refusals, has_taken } = policy;
         RelayState {
             place,
+            route,
             name: refusals.relay.clone(),
             max_connections,
             roster: Roster::default(),
@@ -114,7 +118,8 @@ impl RelayState {
     /// Follows a changed configuration, by which this may be another relay: nothing is known of it yet. Returns the
     /// messages that waited for a login.
     pub(super) fn reconfigure(&mut self, policy: RelayPolicy, now: Moment) -> Vec<QueueId> {
-        let RelayPolicy { max_connections, parts, rates, rates_record, refusals, has_taken } = policy;
+        let RelayPolicy { route, max_connections, parts, rates, rates_record, refusals, has_taken } = policy;
+        self.route = route;
         if self.name == refusals.relay {
             self.rates.reconfigure(&rates, now);
         } else {
@@ -132,6 +137,14 @@ impl RelayState {
         self.want_of_login.reset()
     }
 
+    /// Forgets a message that this relay does not get any more, and returns what was remembered of it.
+    pub(super) fn forget(&mut self, id: QueueId) -> Option<(QueueId, Member)> {
+        self.refusals.release(id);
+        self.throttle.forget(id);
+        self.want_of_login.forget(id);
+        self.roster.expel(id)
+    }
+
     /// Notes whether the breaker lets anything through now, and starts or stops the clock by that.
     pub(super) fn follow_breaker(&mut self, now: Timestamp, is_recording: bool) -> Passage {
         let is_paused = self.breaker.retry_at().is_some();
@@ -146,8 +159,13 @@ impl RelayState {
 
     /// Starts the clock if mail can get through and the spool records it; stops it if not.
     pub(super) fn run_clock(&mut self, now: Timestamp, is_recording: bool) {
-        let runs = (!self.is_paused || self.breaker.is_guess()) && is_recording;
+        let runs = !self.is_standing() && is_recording;
         if runs { self.clock.resume(now) } else { self.clock.pause(now) }
+    }
+
+    /// Returns whether mail cannot get through, so that its patience does not run.
+    pub(super) fn is_standing(&self) -> bool {
+        self.is_paused && !self.breaker.is_guess()
     }
 
     /// Takes in that the relay has answered a transaction, whatever it said of the message.

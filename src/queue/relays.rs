@@ -1,38 +1,67 @@
-//! The relays of the configuration, and the one to which a message or a connection belongs.
+//! The relays of the configuration, and those to which a message or a connection belongs.
 //!
-//! Promises: a message and a connection belong to one relay each, for as long as they exist; an event about one of them
-//! finds that relay. What is known of no relay any more is about the first one.
+//! Promises: a connection belongs to one relay for as long as it exists. A message belongs to each relay that gets an
+//! open recipient of it, and is in the roster of each, or it waits for a look-up of its relays (`unrouted.rs`). While one
+//! relay has it, it is set aside at the others, so that it is under way once at most; what happens to it is recorded for
+//! each recipient, so that nobody gets it twice. A relay that is paused so holds up no recipient of another one.
 //!
-//! Today the configuration names one relay, which gets all mail.
+//! A message with recipients at several relays is not split on the spool: its ledger knows the end of each recipient
+//! already, a reload can route each of them anew, and no crash can come between its parts.
 //!
-//! Pure. Not here: what is known of one relay (`relay_state.rs`).
+//! After a reload with other routes every message is looked up again. One that is under way goes to its end first. A relay
+//! that the configuration does not name any more is *retired*: it has nothing but what is under way.
+//!
+//! What is known of no relay any more is about the first one. Pure. Not here: what is known of one relay
+//! (`relay_state.rs`), the rules (`routing.rs`).
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::reducer::Disposition;
 use super::relay_state::RelayState;
+use super::roster::{Member, Roster, Standing};
+use super::unrouted::{Found, Unrouted};
 use super::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
+use crate::routing::Routes;
+use crate::spool::{Entry, EntryState};
 
-/// Every relay of the configuration, each at its [`RelayPlace`]; at least one.
-pub(super) struct Relays(Vec<RelayState>);
+/// Every relay, and every message.
+pub(super) struct Relays {
+    /// The relays of the configuration, each at its [`RelayPlace`]; at least one.
+    in_force: Vec<RelayState>,
+    retired: Vec<RelayState>,
+    routes: Routes,
+    unrouted: Unrouted,
+    /// The messages that several relays get.
+    shared: BTreeMap<QueueId, Vec<RelayPlace>>,
+    /// The messages that were under way when the routes changed.
+    stale: BTreeSet<QueueId>,
+}
 
 impl Relays {
-    /// Returns a set of these relays, of which the first one gets the mail that arrives.
-    pub(super) fn new(relays: Vec<RelayState>) -> Self {
-        Relays(relays)
+    /// Returns a set of these relays, to which these routes lead.
+    pub(super) fn new(in_force: Vec<RelayState>, routes: Routes) -> Self {
+        Relays {
+            in_force,
+            retired: Vec::new(),
+            routes,
+            unrouted: Unrouted::default(),
+            shared: BTreeMap::new(),
+            stale: BTreeSet::new(),
+        }
     }
 
-    /// Returns the relay that gets the mail that arrives.
+    /// Returns the relay that gets what no route takes.
     pub(super) fn first(&self) -> &RelayState {
-        &self.0[0]
-    }
-
-    /// Returns the relay that gets the mail that arrives, to be changed.
-    pub(super) fn first_mut(&mut self) -> &mut RelayState {
-        &mut self.0[0]
+        &self.in_force[0]
     }
 
     /// Returns the relay at this place.
     pub(super) fn at(&mut self, place: RelayPlace) -> &mut RelayState {
-        self.found(|relay| relay.place == place)
+        let place = if place.0 < self.in_force.len() { place.0 } else { 0 };
+        &mut self.in_force[place]
     }
 
     /// Returns the relay that this connection leads to.
@@ -40,30 +69,245 @@ impl Relays {
         self.found(|relay| relay.connections.has(connection))
     }
 
-    /// Returns the relay that gets this message.
+    /// Returns the relay that has this message, or else one that gets it.
     pub(super) fn of_message(&mut self, id: QueueId) -> &mut RelayState {
-        self.found(|relay| relay.roster.member(id).is_some())
+        let standing = |relay: &RelayState| relay.roster.member(id).map(|member| member.standing);
+        let is_under_way = self.all().any(|relay| standing(relay) == Some(Standing::UnderWay));
+        self.found(|relay| match standing(relay) {
+            Some(standing) => standing == Standing::UnderWay || !is_under_way,
+            None => false,
+        })
     }
 
-    /// Returns all relays.
+    /// Returns the relays of the configuration.
+    pub(super) fn in_force(&self) -> &[RelayState] {
+        &self.in_force
+    }
+
+    /// Returns all relays, with those that are retired.
     pub(super) fn all(&self) -> impl Iterator<Item = &RelayState> {
-        self.0.iter()
+        self.in_force.iter().chain(&self.retired)
     }
 
-    /// Returns all relays, to be changed.
+    /// Returns all relays, with those that are retired, to be changed.
     pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut RelayState> {
-        self.0.iter_mut()
+        self.in_force.iter_mut().chain(&mut self.retired)
     }
 
     /// Returns the number of live messages.
     pub(super) fn live(&self) -> usize {
-        self.all().map(|relay| relay.roster.len()).sum()
+        let places: usize = self.shared.values().map(|places| places.len() - 1).sum();
+        self.sum(Roster::len) + self.unrouted.asked() - places
+    }
+
+    /// Returns the number of messages whose relays are being looked up.
+    pub(super) fn asked(&self) -> usize {
+        self.unrouted.asked()
+    }
+
+    /// Returns the sum of such a number over all rosters. A message that several relays get is in as many rosters.
+    pub(super) fn sum(&self, count: fn(&Roster) -> usize) -> usize {
+        let rosters = self.all().map(|relay| &relay.roster).chain(self.unrouted.rosters());
+        rosters.map(count).sum()
+    }
+
+    /// Returns what is remembered of this message; of the relays that get it, the one that has it counts first.
+    pub(super) fn member(&self, id: QueueId) -> Option<&Member> {
+        let members = self.all().filter_map(|relay| relay.roster.member(id));
+        let is_elsewhere = |member: &&Member| matches!(member.standing, Standing::Elsewhere(_));
+        members.min_by_key(is_elsewhere).or_else(|| self.unrouted.member(id))
+    }
+
+    /// Returns the newest dead message.
+    pub(super) fn newest_dead(&self) -> Option<QueueId> {
+        let rosters = self.all().map(|relay| &relay.roster).chain(self.unrouted.rosters());
+        rosters.filter_map(Roster::newest_dead).max()
+    }
+
+    /// Returns the number of connections to relays that are retired.
+    pub(super) fn retired_connections(&self) -> usize {
+        self.retired.iter().map(|relay| relay.connections.len()).sum()
+    }
+
+    /// Takes in a message that was committed or recovered.
+    pub(super) fn admit(&mut self, entry: &Entry, now: Timestamp) {
+        if !self.routes.0.is_empty() {
+            return self.unrouted.admit(entry, now);
+        }
+        let RelayState { roster, refusals, .. } = &mut self.in_force[0];
+        roster.admit(entry, now);
+        if entry.marks.state() == EntryState::Held {
+            refusals.held_before([entry.id]);
+            roster.put_back(entry.id, now);
+        }
+    }
+
+    /// Returns the next messages whose relays are to be looked up, with the number of the look-up.
+    pub(super) fn next_lookup(&mut self) -> Option<(u64, Vec<QueueId>)> {
+        self.unrouted.next_lookup()
+    }
+
+    /// Takes in which relays get these messages.
+    pub(super) fn routed(
+        &mut self,
+        lookup: u64,
+        found: Vec<(QueueId, Vec<RelayPlace>)>,
+        spool_clock: u32,
+        now: Timestamp,
+    ) {
+        for (id, mut places) in found {
+            let Some(Found { member, was_held }) = self.unrouted.found(lookup, id) else { continue };
+            if member.standing == Standing::Dead {
+                places.truncate(1);
+            }
+            for place in &places {
+                let RelayState { roster, refusals, clock, .. } = self.at(*place);
+                roster.adopt(id, member.at_clock(spool_clock, clock.at(now)), now);
+                if was_held && member.standing != Standing::Dead {
+                    refusals.held_before([id]);
+                    roster.put_back(id, now);
+                }
+            }
+            if places.len() > 1 {
+                self.shared.insert(id, places);
+            }
+        }
+    }
+
+    /// Sets these messages, which a relay has been given, aside at the others.
+    pub(super) fn set_aside(&mut self, given: impl Iterator<Item = QueueId>) {
+        for id in given {
+            for place in self.shared.get(&id).into_iter().flatten() {
+                self.in_force[place.0].roster.set_aside(id);
+            }
+        }
+    }
+
+    /// Takes in the end of an attempt, after the relay that had the message has taken it in.
+    pub(super) fn settled(
+        &mut self,
+        id: QueueId,
+        disposition: Disposition,
+        spool_clock: u32,
+        now: Timestamp,
+    ) {
+        let is_stale = self.stale.remove(&id);
+        match disposition {
+            Disposition::Removed | Disposition::Dead => self.leaves_others(id, disposition),
+            Disposition::Served if self.shared.contains_key(&id) => self.leaves_one(id),
+            // Nobody else gets it by what is known: so the routes are other ones than when it was looked up.
+            Disposition::Served => self.route_anew(id, spool_clock, now),
+            _ if is_stale => self.route_anew(id, spool_clock, now),
+            _ => {}
+        }
+        self.comes_back(id, now);
+    }
+
+    /// Removes a message that is settled from the rosters of the other relays.
+    fn leaves_others(&mut self, id: QueueId, disposition: Disposition) {
+        for place in self.shared.remove(&id).into_iter().flatten() {
+            let relay = &mut self.in_force[place.0];
+            let is_kept = disposition == Disposition::Dead
+                && relay.roster.member(id).is_some_and(|member| member.standing == Standing::Dead);
+            if !is_kept {
+                relay.forget(id);
+            }
+        }
+    }
+
+    /// Removes a message from the relay that had it, and that gets none of its recipients any more.
+    fn leaves_one(&mut self, id: QueueId) {
+        let Some(places) = self.shared.get_mut(&id) else { return };
+        let has_it = |place: &RelayPlace| {
+            let member = self.in_force[place.0].roster.member(id);
+            member.is_some_and(|member| !matches!(member.standing, Standing::Elsewhere(_)))
+        };
+        if let Some(position) = places.iter().position(has_it) {
+            let place = places.remove(position);
+            self.in_force[place.0].forget(id);
+        }
+    }
+
+    /// Makes a message that no relay has any more one that any of its relays may take. What was recorded of it is the same
+    /// for all.
+    fn comes_back(&mut self, id: QueueId, now: Timestamp) {
+        let Some(places) = self.shared.get(&id) else { return };
+        for place in places {
+            self.in_force[place.0].roster.take_back(id, now);
+        }
+        if places.len() == 1 {
+            self.shared.remove(&id);
+        }
+    }
+
+    /// Has the relays of a message looked up that is not under way.
+    fn route_anew(&mut self, id: QueueId, spool_clock: u32, now: Timestamp) {
+        let relay = self.of_message(id);
+        let was_held = relay.refusals.held().any(|held| held == id);
+        let clock = relay.clock.at(now);
+        if let Some((_, member)) = relay.forget(id) {
+            self.unrouted.add(id, member.at_clock(clock, spool_clock), was_held, now);
+        }
+    }
+
+    /// Replaces the relays of the configuration by those that `change` makes of them, or of nothing; those that are left
+    /// over are retired. If the routes are other ones, every message is routed anew.
+    pub(super) fn reconfigure(
+        &mut self,
+        change: impl FnOnce(&mut Vec<RelayState>) -> Vec<RelayState>,
+        routes: Routes,
+        spool_clock: u32,
+        now: Timestamp,
+    ) {
+        self.in_force = {
+            let mut old = std::mem::take(&mut self.in_force);
+            let new = change(&mut old);
+            self.retired.extend(old);
+            new
+        };
+        if routes == self.routes {
+            return;
+        }
+        self.routes = routes;
+        self.unrouted.route_anew(now);
+        self.leave_shared();
+        let Relays { in_force, retired, unrouted, stale, .. } = self;
+        for relay in in_force.iter_mut().chain(retired) {
+            let clock = relay.clock.at(now);
+            let rest = relay.roster.split_off_idle();
+            stale.extend(relay.roster.ids());
+            let held: Vec<QueueId> =
+                relay.refusals.held().filter(|id| relay.roster.member(*id).is_none()).collect();
+            held.iter().for_each(|id| relay.refusals.release(*id));
+            unrouted.add_all(rest, held, clock, spool_clock);
+        }
+    }
+
+    /// Leaves each message that several relays get in one roster: that of the relay that has it, if one has.
+    fn leave_shared(&mut self) {
+        for id in std::mem::take(&mut self.shared).into_keys() {
+            let has_it = |relay: &RelayState| relay.roster.member(id).is_some();
+            let is_under_way = |relay: &RelayState| relay.roster.is_under_way(id);
+            let keeper = self.all().position(is_under_way).or_else(|| self.all().position(has_it));
+            let others = self.all_mut().enumerate().filter(|(place, _)| Some(*place) != keeper);
+            others.for_each(|(_, relay)| {
+                relay.forget(id);
+            });
+        }
+    }
+
+    /// Forgets the retired relays that have nothing any more.
+    pub(super) fn forget_retired(&mut self) {
+        self.retired.retain(|relay| relay.roster.len() + relay.connections.len() > 0);
     }
 
     /// Returns the relay of which this is so; if it is so of none, the first one.
     fn found(&mut self, is_so: impl Fn(&RelayState) -> bool) -> &mut RelayState {
-        let place = self.0.iter().position(is_so).unwrap_or_default();
-        &mut self.0[place]
+        let place = self.all().position(is_so).unwrap_or_default();
+        match place.checked_sub(self.in_force.len()) {
+            Some(place) => &mut self.retired[place],
+            None => &mut self.in_force[place],
+        }
     }
 }
 
@@ -83,6 +327,7 @@ mod tests {
     fn policy(name: &str) -> RelayPolicy {
         let refusals = RefusalRule { relay: name.into(), has_login: true, on_refusal: None };
         RelayPolicy {
+            route: None,
             max_connections: 2,
             parts: PartLimits { recipients: 50, domains: None },
             rates: Vec::new(),
@@ -112,7 +357,7 @@ mod tests {
     }
 
     fn two() -> Relays {
-        Relays::new(vec![relay(0, "one.example", 1), relay(1, "two.example", 2)])
+        Relays::new(vec![relay(0, "one.example", 1), relay(1, "two.example", 2)], Routes::default())
     }
 
     #[test]

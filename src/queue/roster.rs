@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use super::lanes::Lanes;
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState};
-pub use member::{Member, Standing};
+pub use member::{Aside, Member, Standing};
 use member::{to_hundredths, to_seconds};
 
 /// The number of messages that are looked at to find one that may be given out of its turn.
@@ -107,7 +107,7 @@ impl Roster {
             standing,
             lane: entry.lane,
             arrived: to_seconds(entry.arrived),
-            patience_mark: entry.patience_mark,
+            patience_mark: i32::try_from(entry.patience_mark).unwrap_or(i32::MAX),
             ready_since: to_hundredths(now),
             marks: entry.marks,
             losses: 0,
@@ -121,7 +121,91 @@ impl Roster {
             Standing::Ready => self.lanes.push(entry.lane, entry.id),
             Standing::Held => self.held += 1,
             Standing::Dead => drop(self.dead.insert(entry.id)),
-            Standing::UnderWay | Standing::Waiting(_) => {}
+            Standing::UnderWay | Standing::Waiting(_) | Standing::Elsewhere(_) => {}
+        }
+    }
+
+    /// Takes in a message that another roster has had, and that is not under way.
+    pub fn adopt(&mut self, id: QueueId, member: Member, now: Timestamp) {
+        self.members.insert(id, Member { standing: Standing::Ready, ..member });
+        match member.standing {
+            Standing::Ready | Standing::UnderWay | Standing::Elsewhere(Aside::Ready) => {
+                self.make_ready(id, now)
+            }
+            Standing::Waiting(due) | Standing::Elsewhere(Aside::Waiting(due)) => self.wait(id, due),
+            Standing::Held | Standing::Elsewhere(Aside::Held) => self.hold(id),
+            Standing::Dead => self.give_up(id),
+        }
+    }
+
+    /// Removes a message that is not under way, and returns it: one of those that are ready, by their turn, or else the
+    /// oldest one.
+    pub fn take_out(&mut self) -> Option<(QueueId, Member)> {
+        while let Some(id) = self.lanes.pop() {
+            if self.is_ready(id) {
+                return self.expel(id);
+            }
+        }
+        let rest = self.members.iter().find(|(_, member)| member.standing != Standing::UnderWay);
+        let id = rest.map(|(id, _)| *id)?;
+        self.expel(id)
+    }
+
+    /// Removes this message, and returns it.
+    pub fn expel(&mut self, id: QueueId) -> Option<(QueueId, Member)> {
+        self.leave(id);
+        self.members.remove(&id).map(|member| (id, member))
+    }
+
+    /// Returns whether the message is under way.
+    pub fn is_under_way(&self, id: QueueId) -> bool {
+        self.member(id).is_some_and(|member| member.standing == Standing::UnderWay)
+    }
+
+    /// Returns the names of all messages.
+    pub fn ids(&self) -> impl Iterator<Item = QueueId> {
+        self.members.keys().copied()
+    }
+
+    /// Splits off all messages that are not under way, and keeps the others.
+    pub fn split_off_idle(&mut self) -> Roster {
+        let under_way = self.members.iter().filter(|(_, member)| member.standing == Standing::UnderWay);
+        let under_way: Vec<(QueueId, Member)> = under_way.map(|(id, member)| (*id, *member)).collect();
+        under_way.iter().for_each(|(id, _)| self.remove(*id));
+        let kept = Roster {
+            under_way: under_way.len(),
+            members: under_way.into_iter().collect(),
+            ..Roster::default()
+        };
+        std::mem::replace(self, kept)
+    }
+
+    /// Notes that another relay has the message now.
+    pub fn set_aside(&mut self, id: QueueId) {
+        let aside = match self.members.get(&id).map(|member| member.standing) {
+            Some(Standing::Ready) => Aside::Ready,
+            Some(Standing::Waiting(due)) => Aside::Waiting(due),
+            Some(Standing::Held) => Aside::Held,
+            _ => return,
+        };
+        self.leave(id);
+        self.members.entry(id).and_modify(|member| member.standing = Standing::Elsewhere(aside));
+    }
+
+    /// Notes that no other relay has the message any more.
+    pub fn take_back(&mut self, id: QueueId, now: Timestamp) {
+        match self.members.get(&id).map(|member| member.standing) {
+            Some(Standing::Elsewhere(Aside::Ready)) => self.make_ready(id, now),
+            Some(Standing::Elsewhere(Aside::Waiting(due))) => self.wait(id, due),
+            Some(Standing::Elsewhere(Aside::Held)) => self.hold(id),
+            _ => {}
+        }
+    }
+
+    fn wait(&mut self, id: QueueId, due: u32) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.standing = Standing::Waiting(due);
+            self.waiting.insert((due, id));
         }
     }
 
@@ -206,17 +290,23 @@ impl Roster {
     /// Defers the message until `until`.
     pub fn defer(&mut self, id: QueueId, until: Timestamp) {
         self.leave(id);
-        let until = to_seconds(until);
-        if let Some(member) = self.members.get_mut(&id) {
-            member.standing = Standing::Waiting(until);
-            self.waiting.insert((until, id));
+        self.wait(id, to_seconds(until));
+    }
+
+    /// Makes the message ready again, since nothing was said about it; one that another relay has is ready when that gives it
+    /// back.
+    pub fn put_back(&mut self, id: QueueId, now: Timestamp) {
+        self.leave(id);
+        match self.members.get_mut(&id) {
+            Some(Member { standing: Standing::Elsewhere(aside), .. }) => *aside = Aside::Ready,
+            _ => self.make_ready(id, now),
         }
     }
 
-    /// Makes the message ready again, since nothing was said about it.
-    pub fn put_back(&mut self, id: QueueId, now: Timestamp) {
-        self.leave(id);
-        self.make_ready(id, now);
+    /// Returns whether the message is held, or will be when another relay gives it back.
+    pub fn is_held(&self, id: QueueId) -> bool {
+        let standing = self.member(id).map(|member| member.standing);
+        matches!(standing, Some(Standing::Held | Standing::Elsewhere(Aside::Held)))
     }
 
     /// Holds the message: it stays, and is not tried again by itself.
@@ -289,7 +379,7 @@ impl Roster {
             }
             Some(Standing::Held) => self.held -= 1,
             Some(Standing::Dead) => drop(self.dead.remove(&id)),
-            Some(Standing::Ready) | None => {}
+            Some(Standing::Ready | Standing::Elsewhere(_)) | None => {}
         }
     }
 }

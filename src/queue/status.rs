@@ -38,11 +38,17 @@ pub struct QueueStatus {
     pub newest_dead: Option<QueueId>,
     /// The figures of each relay, in the order of the configuration; at least one.
     pub relays: Vec<RelayStatus>,
+    /// The number of connections to relays that the configuration does not name any more.
+    pub retired_connections: usize,
 }
 
 /// The figures of one relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayStatus {
+    /// The name of the route that leads to the relay; `None` for the relay that gets what no route takes.
+    pub route: Option<String>,
+    /// The name of the relay: its hosts, and our user name there.
+    pub name: String,
     /// The number of live messages that this relay gets.
     pub live: usize,
     /// The number of connections to the relay.
@@ -113,7 +119,7 @@ impl fmt::Display for TooSoon {
 impl QueueStatus {
     /// Returns the number of connections to all relays.
     pub fn connections(&self) -> usize {
-        self.relays.iter().map(|relay| relay.connections).sum()
+        self.relays.iter().map(|relay| relay.connections).sum::<usize>() + self.retired_connections
     }
 
     /// Returns the number of connections since the start that were found to work.

@@ -16,8 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Returns warnings about the relayhosts of `config` that are names. Blocks on the network.
 pub fn lookup_warnings(config: &Config) -> Vec<String> {
     let deadline = Instant::now() + PATIENCE;
-    let named = config.relay.hosts.iter().filter(|host| matches!(host.host, HostOrIp::Name(_)));
-    named.filter_map(|host| config.lookup_warning(host, addresses(host, deadline))).collect()
+    let hosts = config.relays().flat_map(|relay| relay.hosts.iter().map(move |host| (relay, host)));
+    let named = hosts.filter(|(_, host)| matches!(host.host, HostOrIp::Name(_)));
+    named.filter_map(|(relay, host)| config.lookup_warning(relay, host, addresses(host, deadline))).collect()
 }
 
 fn addresses(host: &RelayHost, deadline: Instant) -> Result<Vec<SocketAddr>, String> {

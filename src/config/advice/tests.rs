@@ -196,7 +196,7 @@ fn an_answer_about_a_relayhost_is_explained() {
         (&login, at(&["192.0.2.1:587"]), None),
         (&plain, at(&["10.0.0.1:587"]), None),
     ] {
-        let said = config.lookup_warning(&config.relay.hosts[0], found);
+        let said = config.lookup_warning(&config.relay, &config.relay.hosts[0], found);
         assert!(
             expected
                 .map_or(said.is_none(), |begin| said.as_deref().is_some_and(|said| said.starts_with(begin))),

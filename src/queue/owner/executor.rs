@@ -70,6 +70,7 @@ impl Executor {
                 self.secret_watches.insert(relay, watch);
             }
             Effect::ForgetSecret(relay) => drop(self.secret_watches.remove(&relay)),
+            Effect::Route { lookup, messages } => self.route(lookup, messages),
             Effect::RememberRelay(name) => self.tasks.remember_relay(&self.desk.spool, name),
             Effect::NoteRates { relay, record } => {
                 self.desk.spool.note_rates(&relay, &record);
@@ -116,6 +117,8 @@ impl Executor {
 
     /// Follows changed settings from the next connection on. Returns the event by which the queue's state follows them.
     pub(super) fn reconfigure(&mut self, settings: Settings) -> Event {
+        // A place in the settings may be that of another relay from now on.
+        self.secret_watches.clear();
         let DeliveryDesk { queue, spool, clock, .. } = &*self.desk;
         let policy = Box::new(settings.policy(spool));
         self.desk = Arc::new(DeliveryDesk::new(queue.clone(), spool.clone(), settings, clock.clone()));
@@ -163,11 +166,16 @@ impl Executor {
     }
 
     fn connect(&mut self, connection: ConnectionId, relay: RelayPlace) {
-        let link = QueueLink::new(self.desk.clone(), connection);
+        let link = QueueLink::new(self.desk.clone(), connection, relay);
         let dialogue = self.desk.relay(relay).connector.clone().run_connection(link);
         self.tasks.spawn(Duty::Connection(connection), async move {
             Some(Event::Ended { connection, trouble: dialogue.await.err() })
         });
+    }
+
+    /// Begins a task that looks up which relays get these messages.
+    fn route(&mut self, lookup: u64, messages: Vec<QueueId>) {
+        self.tasks.look_up_routes(&self.desk, lookup, messages);
     }
 
     /// Gives a message to the connection that asked for one, or notes that the connection is gone.

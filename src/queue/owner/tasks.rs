@@ -7,14 +7,16 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use super::super::ConnectionId;
 use super::super::desk::DeliveryDesk;
 use super::super::recording::Pauses;
 use super::super::reducer::{Disposition, Event};
+use super::super::routes;
+use super::super::{ConnectionId, RelayPlace};
 use crate::log;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Trouble};
@@ -95,6 +97,20 @@ impl Tasks {
                 log::done_without("remembering how much of the relay's rates is used", &error);
             }
             None
+        });
+        self.duties.insert(task.id(), (Duty::Other, task));
+    }
+
+    /// Begins a task that looks up which relays get these messages.
+    pub(super) fn look_up_routes(&mut self, desk: &Arc<DeliveryDesk>, lookup: u64, messages: Vec<QueueId>) {
+        let desk = desk.clone();
+        let task = self.set.spawn_blocking(move || {
+            let DeliveryDesk { spool, settings, .. } = &*desk;
+            let relays = |id| (id, routes::relays_of_message(&settings.routes, spool, id));
+            // After a panic in one of them, the first relay looks at it again, and then knows which message it is.
+            let relays =
+                |id| catch_unwind(AssertUnwindSafe(|| relays(id))).unwrap_or((id, vec![RelayPlace(0)]));
+            Some(Event::Routed { lookup, found: messages.into_iter().map(relays).collect() })
         });
         self.duties.insert(task.id(), (Duty::Other, task));
     }

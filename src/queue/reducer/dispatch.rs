@@ -163,6 +163,13 @@ impl AtRelay<'_> {
         if taken.is_some() {
             self.begins();
         }
+        let taken = taken.map(|Taken { id, member, limits }| {
+            self.shared.given.push(id);
+            // Its patience is measured by the spool's clock in a settlement.
+            let now = self.shared.now.steady;
+            let member = member.at_clock(self.relay.clock.at(now), self.shared.spool_clock.at(now));
+            Taken { id, member, limits }
+        });
         self.shared.effects.push(Effect::Give { connection, taken });
     }
 

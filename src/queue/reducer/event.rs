@@ -15,6 +15,7 @@ use crate::envelope::ReversePath;
 use crate::outcome::HeldUntil;
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
+use crate::routing::Routes;
 use crate::spool::{CommitError, Entry};
 
 /// The part of the configuration that the reducer follows.
@@ -26,11 +27,15 @@ pub(in crate::queue) struct QueuePolicy {
     pub has_null_sender: bool,
     /// The part about each relay, in the order of [`RelayPlace`]; at least one.
     pub relays: Vec<RelayPolicy>,
+    /// The rules by which a message finds its relay. They are only compared here.
+    pub routes: Routes,
 }
 
 /// The part of the configuration that the reducer follows for one relay, and what is remembered of that relay.
 #[derive(Clone, Debug)]
 pub(in crate::queue) struct RelayPolicy {
+    /// The name of the route that leads to the relay; `None` for the relay that gets what no route takes.
+    pub route: Option<String>,
     /// The number of connections to the relay that may exist.
     pub max_connections: usize,
     /// What one transaction may hold.
@@ -62,6 +67,8 @@ pub(in crate::queue) enum Disposition {
         /// True if a DSN about the delay has been put on the spool just now.
         warned: bool,
     },
+    /// No recipient of this relay is open any more, and one of another relay is.
+    Served,
     /// Something failed on our side: it is tried again by its age, and nothing else is forgotten.
     Postponed,
     /// It is held, since it was refused in a way that only an operator can correct: it is not tried again by itself.
@@ -116,6 +123,8 @@ pub(in crate::queue) enum Event {
     ProbeNow,
     /// A client wants everything to be tried: [`QueueAnswer::Probe`].
     ProbeForClient,
+    /// The relays were found that get these messages, in answer to [`Effect::Route`] of this number.
+    Routed { lookup: u64, found: Vec<(QueueId, Vec<RelayPlace>)> },
     /// The configuration was read again.
     Reconfigured(Box<QueuePolicy>),
     /// Somebody asks what these messages are doing: [`QueueAnswer::Standings`].
@@ -164,6 +173,8 @@ pub(in crate::queue) enum Effect {
     WatchSecret(RelayPlace),
     /// Stop watching for another secret for this relay.
     ForgetSecret(RelayPlace),
+    /// Find the relays that get these messages. [`Event::Routed`] follows.
+    Route { lookup: u64, messages: Vec<QueueId> },
     /// Note on the spool that the relay of this name takes mail.
     RememberRelay(String),
     /// Remember on the spool how much of the rates of the relay of this name is used.

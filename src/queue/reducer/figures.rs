@@ -42,8 +42,7 @@ impl Reducer {
             Standing::Waiting(due) => Standing::Waiting(self.second_of_day(due)),
             other => other,
         };
-        let member = |id| self.relays.all().find_map(|relay| relay.roster.member(id));
-        let known = |id| Some(MessageStanding { id, standing: shown(member(id)?.standing) });
+        let known = |id| Some(MessageStanding { id, standing: shown(self.relays.member(id)?.standing) });
         ids.into_iter().filter_map(known).collect()
     }
 
@@ -54,21 +53,24 @@ impl Reducer {
     }
 
     pub(super) fn status(&self) -> QueueStatus {
-        let sum = |count: fn(&Roster) -> usize| self.relays.all().map(|relay| count(&relay.roster)).sum();
+        let sum = |count| self.relays.sum(count);
         QueueStatus {
             live: self.relays.live(),
-            ready: sum(Roster::ready),
+            ready: sum(Roster::ready) + self.relays.asked(),
             under_way: sum(Roster::under_way),
             deferred: sum(Roster::waiting),
             held: sum(Roster::held),
             dead: sum(Roster::dead),
-            newest_dead: self.relays.all().filter_map(|relay| relay.roster.newest_dead()).max(),
-            relays: self.relays.all().map(|relay| self.relay_status(relay)).collect(),
+            newest_dead: self.relays.newest_dead(),
+            relays: self.relays.in_force().iter().map(|relay| self.relay_status(relay)).collect(),
+            retired_connections: self.relays.retired_connections(),
         }
     }
 
     fn relay_status(&self, relay: &RelayState) -> RelayStatus {
         RelayStatus {
+            route: relay.route.clone(),
+            name: relay.name.clone(),
             live: relay.roster.len(),
             connections: relay.connections.len(),
             reached: relay.reached,

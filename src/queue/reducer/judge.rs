@@ -42,7 +42,7 @@ impl AtRelay<'_> {
     /// here again when it is held.
     pub(super) fn try_due(&mut self) {
         for id in self.relay.refusals.due() {
-            if self.relay.roster.member(id).is_some_and(|member| member.standing == Standing::Held) {
+            if self.relay.roster.is_held(id) {
                 self.relay.refusals.release(id);
                 self.relay.roster.put_back(id, self.shared.now.steady);
             }
@@ -191,7 +191,7 @@ impl AtRelay<'_> {
         match self.relay.roster.member(id).map(|member| member.standing) {
             Some(Standing::Waiting(_)) => self.relay.roster.put_back(id, self.shared.now.steady),
             Some(Standing::UnderWay) => self.relay.throttle.await_settling(id),
-            Some(Standing::Ready | Standing::Held | Standing::Dead) | None => {}
+            Some(Standing::Ready | Standing::Held | Standing::Dead | Standing::Elsewhere(_)) | None => {}
         }
     }
 }

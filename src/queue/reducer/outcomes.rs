@@ -33,6 +33,7 @@ impl AtRelay<'_> {
                 self.relay.roster.update(id, |member| member.marks = member.marks.and(Mark::Warned, warned));
                 self.try_lost_again(id);
             }
+            Disposition::Served => self.relay.roster.put_back(id, now),
             Disposition::Postponed => self.defer(id),
             Disposition::Deferred { warned } => self.deferred(id, warned),
         }
@@ -53,7 +54,10 @@ impl AtRelay<'_> {
         match disposition {
             Disposition::Removed | Disposition::Dead | Disposition::Held => relay.want_of_login.forget(id),
             Disposition::Deferred { .. } => relay.want_of_login.deferred(id),
-            Disposition::Untried | Disposition::Lost { .. } | Disposition::Postponed => {}
+            Disposition::Untried
+            | Disposition::Lost { .. }
+            | Disposition::Served
+            | Disposition::Postponed => {}
         }
     }
 

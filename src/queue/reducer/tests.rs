@@ -19,6 +19,7 @@ mod poison_in_numbers;
 mod rates;
 mod refusals;
 mod retries;
+mod routes;
 mod throttle;
 mod waits;
 mod world;

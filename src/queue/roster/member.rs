@@ -18,10 +18,23 @@ pub enum Standing {
     UnderWay,
     /// It is deferred until this second since 1970.
     Waiting(u32),
+    /// Another relay has it, which gets other recipients of it.
+    Elsewhere(Aside),
     /// It is held after a refusal that only an operator can correct.
     Held,
     /// It has failed and nobody can be told, or it is damaged. It is kept for the operator.
     Dead,
+}
+
+/// The state of a message at one relay when another relay, which has it now, gives it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// It is ready.
+    Ready,
+    /// It is deferred until this second since 1970.
+    Waiting(u32),
+    /// It is held.
+    Held,
 }
 
 /// The queue's memory of one message.
@@ -32,7 +45,9 @@ pub struct Member {
     /// The lane in which it waits.
     pub lane: Lane,
     pub(super) arrived: u32,
-    pub(super) patience_mark: u32,
+    /// The clock at which its patience began, by the clock of its relay. It may be below zero: a relay may have been usable
+    /// for longer than its clock has counted.
+    pub(super) patience_mark: i32,
     /// The time since which it has been ready, in hundredths of a second: see [`to_hundredths`].
     pub(super) ready_since: u32,
     /// The marks that the spool has recorded of the message; `standing` says whether it is held or dead.
@@ -55,9 +70,18 @@ impl Member {
         Duration::from_millis(10 * u64::from(to_hundredths(now).wrapping_sub(self.ready_since)))
     }
 
+    /// Returns the same message for a relay whose clock is at `there`, where that of the relay it comes from is at `here`:
+    /// the patience that it has used stays the same.
+    pub fn at_clock(self, here: u32, there: u32) -> Member {
+        let mark = i64::from(self.patience_mark) + i64::from(there) - i64::from(here);
+        let patience_mark = i32::try_from(mark).unwrap_or(if mark < 0 { i32::MIN } else { i32::MAX });
+        Member { patience_mark, ..self }
+    }
+
     /// Returns how much patience it has used when the relay clock is at `relay_clock` seconds.
     pub fn patience_used(&self, relay_clock: u32) -> Duration {
-        Duration::from_secs(relay_clock.saturating_sub(self.patience_mark).into())
+        let used = i64::from(relay_clock) - i64::from(self.patience_mark);
+        Duration::from_secs(u64::try_from(used).unwrap_or_default())
     }
 }
 

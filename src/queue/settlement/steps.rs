@@ -7,7 +7,7 @@
 //! ```text
 //!  RecordSent ──▶ ReportSuccess ──▶ ReportFailure ──▶ Close ──▶ removed
 //!                       ▲                               ▼
-//!                  (nothing sent                    KeepReplies ──▶ untried
+//!                  (nothing sent                    KeepReplies ──▶ untried, or served
 //!                   beside a failure)                   ├─▶ Bury ──▶ dead
 //!                                                       ├─▶ Warn ──▶ deferred
 //!                                                       └─▶ Hold ──▶ held
@@ -163,6 +163,9 @@ impl Settling {
     fn what_keeps_it(&self) -> Advance {
         if self.attempt.ledger.open().next().is_none() {
             return Advance::To(SettlementStep::Bury);
+        }
+        if self.attempt.ledger.open().all(|index| self.attempt.elsewhere.contains(&index)) {
+            return Advance::Settled(Disposition::Served);
         }
         if self.has(Outcome::Deferred) && !self.has_unasked() {
             return Advance::To(SettlementStep::Warn);

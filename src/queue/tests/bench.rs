@@ -19,6 +19,7 @@ use crate::queue::schedule::RetryPolicy;
 use crate::queue::testing::envelope;
 use crate::queue::{Queue, QueueStatus, RelaySettings, Settings, queue};
 use crate::queue_id::QueueId;
+use crate::routing::Routes;
 use crate::spool::fs::sim::SimFs;
 use crate::spool::fs::{Fs, RealFs};
 use crate::spool::{CommitError, Options, Spool};
@@ -80,7 +81,9 @@ impl Bench {
             null_sender: None,
             bounce_sender: None,
             postmaster_sender: None,
+            routes: Routes::default(),
             relays: vec![RelaySettings {
+                route: None,
                 max_connections: NonZeroUsize::new(2).unwrap(),
                 recipients_per_message: NonZeroUsize::new(50).unwrap(),
                 domains_per_message: None,

@@ -7,9 +7,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use jiff::SignedDuration;
 
-use super::super::{Disposition, Effect, Event, QueueAnswer, QueuePolicy, Reducer};
+use super::super::{Disposition, Effect, Event, QueueAnswer, QueuePolicy, Reducer, RelayPolicy};
 use super::effects_of;
-use super::world::{MINUTE, entry, policy, start};
+use super::world::{MINUTE, entry, policy, relay_policy, start};
 use crate::config::RuleScope;
 use crate::envelope::{Address, ReversePath};
 use crate::queue::clock::Moment;
@@ -18,6 +18,7 @@ use crate::queue::testing::{refused_login, trouble};
 use crate::queue::{ConnectionId, QueueStatus, RelayPlace};
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, Phase, RuleName, Subject, Trouble, WaitClass, WaitReason};
+use crate::routing::{RouteRule, SendersIn};
 use crate::spool::CommitError;
 
 const MAX_CONNECTIONS: usize = 4;
@@ -52,8 +53,16 @@ struct Model {
     /// The messages whose result the spool has refused, and whether it has refused a mark.
     unrecorded: BTreeSet<QueueId>,
     refuses_marks: bool,
+    /// The look-ups of relays that are under way.
+    lookups: Vec<(u64, Vec<QueueId>)>,
+    /// The names of the routes to the relays, by their places.
+    relays: Vec<Option<String>>,
+    /// The route of each connection.
+    routes: BTreeMap<ConnectionId, Option<String>>,
     watches_secret: bool,
     is_stopping: bool,
+    /// From now on everything is good.
+    ends_well: bool,
     answers: Vec<QueueAnswer>,
 }
 
@@ -61,6 +70,16 @@ struct Model {
 fn policy_of(random: &mut Rng) -> QueuePolicy {
     let mut policy = policy(MAX_CONNECTIONS);
     policy.has_null_sender = random.bool();
+    for name in ["one", "two"].into_iter().filter(|_| random.u32(..3) == 0).collect::<Vec<_>>() {
+        policy.relays.push(RelayPolicy { route: Some(name.into()), ..relay_policy(name, MAX_CONNECTIONS) });
+        policy.routes.0.push(RouteRule {
+            name: name.into(),
+            senders: Vec::new(),
+            senders_in: SendersIn::Envelope,
+            recipients: Vec::new(),
+            uids: Vec::new(),
+        });
+    }
     let relay = &mut policy.relays[0];
     (relay.refusals.has_login, relay.has_taken) = (random.bool(), random.bool());
     policy
@@ -68,8 +87,9 @@ fn policy_of(random: &mut Rng) -> QueuePolicy {
 
 impl Model {
     fn new(seed: u64) -> Self {
-        let reducer =
-            Reducer::new(policy_of(&mut Rng::with_seed(seed)), &[], 0, Rng::with_seed(seed), start());
+        let policy = policy_of(&mut Rng::with_seed(seed));
+        let relays: Vec<_> = policy.relays.iter().map(|relay| relay.route.clone()).collect();
+        let reducer = Reducer::new(policy, &[], 0, Rng::with_seed(seed), start());
         Model {
             random: Rng::with_seed(seed),
             reducer,
@@ -79,8 +99,12 @@ impl Model {
             connections: BTreeMap::new(),
             unrecorded: BTreeSet::new(),
             refuses_marks: false,
+            lookups: Vec::new(),
+            relays,
+            routes: BTreeMap::new(),
             watches_secret: false,
             is_stopping: false,
+            ends_well: false,
             answers: Vec::new(),
         }
     }
@@ -93,10 +117,13 @@ impl Model {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Connect { connection, .. } => {
+            Effect::Connect { connection, relay } => {
+                let route = self.relays[relay.0].clone();
+                self.routes.insert(connection, route.clone());
                 assert!(!self.is_stopping && self.unrecorded.is_empty() && !self.refuses_marks);
                 assert!(self.connections.insert(connection, Stage::Opening).is_none(), "a new name");
-                assert!(self.connections.len() <= MAX_CONNECTIONS);
+                let to_it = self.connections.keys().filter(|other| self.routes[other] == route);
+                assert!(to_it.count() <= MAX_CONNECTIONS);
             }
             Effect::CutOff(connection) => self.connection_ends(connection, None),
             Effect::Give { connection, taken } => self.is_given(connection, taken.map(|taken| taken.id)),
@@ -104,6 +131,7 @@ impl Model {
             Effect::AwaitRecording(_) => self.refuses_marks = true,
             Effect::WatchSecret(_) => self.watches_secret = true,
             Effect::ForgetSecret(_) => self.watches_secret = false,
+            Effect::Route { lookup, messages } => self.lookups.push((lookup, messages)),
             Effect::RememberRelay(_)
             | Effect::NoteRates { .. }
             | Effect::SetRelayClock(_)
@@ -185,15 +213,31 @@ impl Model {
             }
             92 => {
                 let policy = Box::new(policy_of(&mut self.random));
+                self.relays = policy.relays.iter().map(|relay| relay.route.clone()).collect();
                 self.on(Event::Reconfigured(policy));
             }
             93 if self.watches_secret => self.on(Event::SecretChanged(RelayPlace(0))),
+            95..98 if !self.lookups.is_empty() => self.answers_lookup(),
             94 if self.refuses_marks => {
                 self.refuses_marks = false;
                 self.on(Event::Recordable);
             }
             _ => self.on(Event::Tick),
         }
+    }
+
+    /// Some look-up is answered: the last one, or one whose answer is void.
+    fn answers_lookup(&mut self) {
+        let (lookup, messages) = self.lookups.remove(self.random.usize(..self.lookups.len()));
+        let mut found = Vec::new();
+        for id in messages {
+            let mut places = (0..self.relays.len()).filter(|_| self.random.bool()).collect::<Vec<_>>();
+            if places.is_empty() {
+                places.push(self.random.usize(..self.relays.len()));
+            }
+            found.push((id, places.into_iter().map(RelayPlace).collect()));
+        }
+        self.on(Event::Routed { lookup, found });
     }
 
     fn arrives(&mut self) {
@@ -263,7 +307,9 @@ impl Model {
         let from = self.any_sender();
         self.on(Event::TakenByRelay { connection, from });
         self.on(Event::Answered(connection));
-        self.settles(id, Disposition::Removed);
+        // Other relays get other recipients, or none is known that does.
+        let is_served = !self.ends_well && self.random.u32(..4) == 0;
+        self.settles(id, if is_served { Disposition::Served } else { Disposition::Removed });
     }
 
     fn is_refused(&mut self, connection: ConnectionId, id: QueueId) {
@@ -346,7 +392,11 @@ impl Model {
 
     /// From now on the relay takes everything and the spool records everything. Nothing is left in the end.
     fn ends_well(&mut self) {
+        self.ends_well = true;
         for _ in 0..20_000 {
+            while !self.lookups.is_empty() {
+                self.answers_lookup();
+            }
             if self.messages.is_empty() {
                 return;
             }
@@ -359,6 +409,10 @@ impl Model {
                     (Some(Stage::Busy), Some(id)) => self.is_taken(connection, id),
                     (Some(Stage::Opening | Stage::Busy), None) => self.asks(connection),
                     (Some(Stage::Gone), _) => self.connection_ends(connection, None),
+                    // It waits for some seconds only, and then makes room for a fresh one.
+                    (Some(Stage::Asking), _) if self.random.u32(..10) == 0 => {
+                        self.connections.insert(connection, Stage::Gone);
+                    }
                     _ => {}
                 }
             }

@@ -16,18 +16,18 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::{Effect, Event, LogLine, QueueAnswer, Reducer};
 use super::effects_of;
 use crate::envelope::Envelope;
-use crate::queue::ConnectionId;
 use crate::queue::attempt::{Attempt, Part};
 use crate::queue::clock::Moment;
 use crate::queue::lanes::Lane;
 use crate::queue::null_sender::NullSender;
 use crate::queue::testing::envelope;
+use crate::queue::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
 use crate::relay::Phase;
 use dialogue::Dialogue;
 use relay::Reply;
 pub(super) use relay::{Does, Pace, TAKING, WorldRelay};
-pub(super) use set_up::{SetUp, entry, policy, start};
+pub(super) use set_up::{SetUp, entry, policy, relay_policy, start};
 use settling::Unrecorded;
 pub(super) use spool::MemorySpool;
 
@@ -81,6 +81,10 @@ pub(super) struct World {
     pub(super) given: Vec<(ConnectionId, QueueId)>,
     /// The transactions whose content the relay has seen.
     pub(super) seen: Vec<Seen>,
+    /// The recipients of each of them, with the name of the route by which it went.
+    pub(super) via: Vec<(Option<String>, Vec<String>)>,
+    /// The relays that cannot be reached, by the names of their routes.
+    pub(super) away: BTreeSet<Option<String>>,
     pub(super) lines: Vec<LogLine>,
     /// The lines of the log about recipients, and about possible duplicates.
     pub(super) log: Vec<String>,
@@ -139,6 +143,8 @@ impl World {
             most_open: 0,
             given: Vec::new(),
             seen: Vec::new(),
+            via: Vec::new(),
+            away: BTreeSet::new(),
             lines: Vec::new(),
             log: Vec::new(),
             watches_secret: false,
@@ -286,6 +292,13 @@ impl World {
         }
     }
 
+    /// Returns the relays that get this message.
+    fn relays_of(&self, id: QueueId) -> Vec<RelayPlace> {
+        let places = self.spool.relays_of(id, &self.set_up.policy.routes);
+        let places: BTreeSet<RelayPlace> = places.into_iter().map(|(_, place)| place).collect();
+        if places.is_empty() { vec![RelayPlace(0)] } else { places.into_iter().collect() }
+    }
+
     fn happens(&mut self, event: Event) {
         if let Event::Ended { connection, .. } = &event {
             self.dialogues.remove(connection);
@@ -301,7 +314,7 @@ impl World {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Connect { connection, .. } => self.connect(connection),
+            Effect::Connect { connection, relay } => self.connect(connection, relay),
             Effect::CutOff(connection) => self.cut_off(connection),
             Effect::Give { connection, taken } => self.is_given(connection, taken),
             Effect::QueueAnswer(answer) => {
@@ -311,6 +324,11 @@ impl World {
             Effect::ForgetSecret(_) => self.watches_secret = false,
             Effect::SetRelayClock(seconds) => self.relay_clock = seconds,
             Effect::Log(line) => self.lines.push(*line),
+            Effect::Route { lookup, messages } => {
+                assert!(messages.len() <= 256, "a bounded piece of work");
+                let found = messages.into_iter().map(|id| (id, self.relays_of(id))).collect();
+                self.happens_next(Event::Routed { lookup, found });
+            }
             Effect::AwaitRecording(_) => self.awaits_recording = true,
             Effect::RememberRelay(_) => self.set_up.relay().has_taken = true,
             Effect::NoteRates { record, .. } => self.set_up.relay().rates_record = record,

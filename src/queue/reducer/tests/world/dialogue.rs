@@ -10,12 +10,15 @@ use crate::queue::hearing::{Hearing, Hears, breaks_off};
 use crate::queue::reducer::{Event, QueueAnswer};
 use crate::queue::settlement::Settling;
 use crate::queue::testing::{report_at, trouble, untold};
-use crate::queue::{ConnectionId, Taken};
+use crate::queue::{ConnectionId, RelayPlace, Taken};
 use crate::relay::{Phase, Report, Trouble};
 use crate::spool::{CommitError, Flight};
 
 /// A connection to the relay.
 pub(super) struct Dialogue {
+    relay: RelayPlace,
+    /// The name of the route that leads to the relay.
+    route: Option<String>,
     /// The message that it carries.
     attempt: Option<Attempt>,
     /// The recipients of the transaction at hand.
@@ -31,9 +34,13 @@ pub(super) struct Dialogue {
 }
 
 impl World {
-    pub(super) fn connect(&mut self, connection: ConnectionId) {
+    pub(super) fn connect(&mut self, connection: ConnectionId, relay: RelayPlace) {
         self.begun.push(self.seconds());
+        let route = self.set_up.policy.relays[relay.0].route.clone();
+        let is_away = self.away.contains(&route);
         let dialogue = Dialogue {
+            relay,
+            route,
             attempt: None,
             part: Vec::new(),
             node: self.relay.node(),
@@ -46,6 +53,7 @@ impl World {
         self.dialogues.insert(connection, dialogue);
         self.most_open = self.most_open.max(self.dialogues.len());
         match self.relay.refuses_connection(self.begun.len()) {
+            _ if is_away => self.end(connection, Some(trouble(Phase::Connect))),
             Some(trouble) => self.end(connection, Some(trouble)),
             None => self.happens_in(connecting, Happening::Event(Event::Wanted { connection, wait: false })),
         }
@@ -65,11 +73,11 @@ impl World {
         let Some(taken) = taken else { return self.end(connection, None) };
         let id = taken.id;
         self.given.push((connection, id));
-        if !self.dialogues.contains_key(&connection) {
+        let Some(relay) = self.dialogues.get(&connection).map(|dialogue| dialogue.relay) else {
             // It has given up waiting.
             return self.happens_next(Event::Missed(id));
-        }
-        let message = self.spool.read(id);
+        };
+        let message = self.spool.read(id, relay, &self.set_up.policy.routes);
         let told = self.null_sender.told(id, &message.envelope);
         let attempt = Attempt::new(taken, message, told, self.now);
         if attempt.rest.is_empty() {
@@ -107,6 +115,8 @@ impl World {
         dialogue.is_busy = reply.as_ref().is_some_and(|reply| !reply.after.is_zero());
         if reply.as_ref().is_none_or(|reply| reply.has_content) {
             let seen = Seen::new(attempt, &part, &self.spool, at);
+            let to = seen.to.clone();
+            self.via.push((dialogue.route.clone(), to));
             self.seen.push(seen);
         }
         let has_dot = reply.as_ref().is_none_or(|reply| reply.has_dot);

@@ -13,6 +13,7 @@ use crate::queue::part_limits::PartLimits;
 use crate::queue::refusals::RefusalRule;
 use crate::queue::schedule::RetryPolicy;
 use crate::queue_id::QueueId;
+use crate::routing::{AddressPattern, RouteRule, Routes, SenderPattern, SendersIn};
 use crate::spool::{Entry, EntryState};
 
 /// The configuration, and what is remembered of the relay.
@@ -29,12 +30,14 @@ pub(in crate::queue::reducer::tests) fn policy(max_connections: usize) -> QueueP
         retry: RetryPolicy { shortest: MINUTE, longest: HOUR, lifetime: DAY * 5, delay_warning: None },
         has_null_sender: false,
         relays: vec![relay_policy("relay.example:587", max_connections)],
+        routes: Routes::default(),
     }
 }
 
 /// Returns the policy for a relay that has taken mail before.
 pub(in crate::queue::reducer::tests) fn relay_policy(name: &str, max_connections: usize) -> RelayPolicy {
     RelayPolicy {
+        route: None,
         max_connections,
         parts: PartLimits { recipients: 50, domains: None },
         rates: Vec::new(),
@@ -70,6 +73,34 @@ impl SetUp {
             bounce_sender: None,
             postmaster_sender: None,
         }
+    }
+
+    /// Adds a route to a relay of its own, for mail from these senders to these recipients; none stands for all.
+    pub(in crate::queue::reducer::tests) fn add_route(
+        &mut self,
+        name: &str,
+        senders: &[&str],
+        recipients: &[&str],
+    ) {
+        let max_connections = self.policy.relays[0].max_connections;
+        let relay = RelayPolicy {
+            route: Some(name.into()),
+            ..relay_policy(&format!("{name}.example:587"), max_connections)
+        };
+        self.policy.relays.push(relay);
+        self.policy.routes.0.push(RouteRule {
+            name: name.into(),
+            senders: senders.iter().map(|text| SenderPattern::parse(text).unwrap()).collect(),
+            senders_in: SendersIn::Envelope,
+            recipients: recipients.iter().map(|text| AddressPattern::parse(text).unwrap()).collect(),
+            uids: Vec::new(),
+        });
+    }
+
+    /// Takes all routes away.
+    pub(in crate::queue::reducer::tests) fn without_routes(&mut self) {
+        self.policy.relays.truncate(1);
+        self.policy.routes = Routes::default();
     }
 
     /// Returns the policy for the only relay.

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::envelope::{Envelope, Submitter};
+use crate::queue::RelayPlace;
 use crate::queue::attempt::OnSpool;
 use crate::queue::lanes::Lane;
+use crate::queue::routes::relays_of;
 use crate::queue_id::QueueId;
+use crate::routing::{RoutedMail, Routes};
 use crate::spool::{Entry, Fate, Flight, Ledger, Mark, Marks, Replies};
 
 /// One message, as it was recorded.
@@ -90,10 +93,22 @@ impl MemorySpool {
         self.messages.iter().map(|(id, stored)| stored.entry(*id)).collect()
     }
 
-    pub(super) fn read(&self, id: QueueId) -> OnSpool {
+    /// Returns the relay of each open recipient of a message.
+    pub(super) fn relays_of(&self, id: QueueId, routes: &Routes) -> Vec<(usize, RelayPlace)> {
+        let Stored { envelope, fates, .. } = self.message(id);
+        let open = (0..fates.len()).filter(|index| fates[*index] == Fate::Open);
+        let submitter = Submitter::Loopback;
+        let mail = RoutedMail { reverse_path: &envelope.reverse_path, authors: &[], submitter };
+        relays_of(routes, &mail, envelope, open)
+    }
+
+    /// Reads a message for this relay.
+    pub(super) fn read(&self, id: QueueId, relay: RelayPlace, routes: &Routes) -> OnSpool {
+        let others = self.relays_of(id, routes).into_iter().filter(|(_, place)| *place != relay);
         let Stored { envelope, fates, replies, arrived, .. } = self.message(id);
         let recorded: Vec<(u32, Fate)> = (0..).zip(fates.iter().copied()).collect();
         OnSpool {
+            elsewhere: others.map(|(index, _)| index).collect(),
             envelope: envelope.clone(),
             arrived: *arrived,
             ledger: Ledger::in_memory(id, fates.len(), &recorded),

@@ -1,0 +1,208 @@
+//! Several relays: each has its own pause, a message goes by the routes of now, and nobody gets anything twice.
+
+use jiff::SignedDuration;
+
+use super::world::{DAY, Does, HOUR, MINUTE, Pace, SECOND, World};
+use crate::queue::Standing;
+
+const NEWS: &str = "news";
+
+/// Returns a world with a route for mail from `@news.example`, and one for mail to `@partner.example`.
+fn routed() -> World {
+    World::with(2, |set_up| {
+        set_up.add_route(NEWS, &["@news.example"], &[]);
+        set_up.add_route("partner", &[], &["@partner.example"]);
+    })
+}
+
+fn news() -> Option<String> {
+    Some(NEWS.into())
+}
+
+fn partner() -> Option<String> {
+    Some("partner".into())
+}
+
+/// Returns the names of the routes by which this recipient was sent to.
+fn ways(world: &World, to: &str) -> Vec<Option<String>> {
+    let to_it = world.via.iter().filter(|(_, recipients)| recipients.iter().any(|one| one == to));
+    to_it.map(|(route, _)| route.clone()).collect()
+}
+
+#[test]
+fn a_paused_route_holds_up_no_other() {
+    let mut world = routed();
+    world.away.insert(news());
+    for number in 0..50 {
+        world.submit("app@news.example", &[&format!("n{number}@x.example")]);
+        world.submit("app@shop.example", &[&format!("s{number}@x.example")]);
+        world.submit("app@shop.example", &[&format!("p{number}@partner.example")]);
+    }
+    world.pass(MINUTE);
+    assert_eq!((world.status().live, world.seen.len()), (50, 100));
+    let status = world.status();
+    let [first, news_relay, third] = &status.relays[..] else { panic!("{status:?}") };
+    assert!(first.paused_until.is_none() && third.paused_until.is_none());
+    assert!(news_relay.paused_until.is_some() && news_relay.live == 50 && news_relay.troubles > 0);
+    assert_eq!(
+        (ways(&world, "s7@x.example"), ways(&world, "p7@partner.example")),
+        (vec![None], vec![partner()])
+    );
+    world.away.clear();
+    world.pass(HOUR);
+    assert_eq!((world.status().live, ways(&world, "n7@x.example")), (0, vec![news()]));
+}
+
+#[test]
+fn what_one_relay_refuses_or_defers_says_nothing_of_another() {
+    let mut world = routed();
+    let bounced = world.submit("app@news.example", &["ann@x.example"]);
+    assert!(world.standings().is_empty(), "{bounced} was sent");
+    world.relay_always(Does::RefusesLogin);
+    world.submit("app@news.example", &["ann@x.example"]);
+    assert!(world.status().relays[1].paused_until.is_some());
+    world.relay_always(Does::Takes);
+    world.submit("app@shop.example", &["ann@x.example"]);
+    assert_eq!((world.status().live, world.seen.len()), (1, 2), "the route waits, the other relay takes");
+}
+
+/// The recipients of one message at a relay that is away must not hold up the others, nor may these get it twice.
+#[test]
+fn a_message_with_recipients_at_several_relays_goes_to_each_recipient_once() {
+    for end in [|_: &mut World| {}, World::restart, World::reload] {
+        let mut world = routed();
+        world.away.insert(partner());
+        let id = world.submit("app@shop.example", &["ann@x.example", "bob@partner.example", "eve@x.example"]);
+        assert_eq!(world.times_seen(id), 1, "two recipients at once");
+        assert_eq!((ways(&world, "ann@x.example"), ways(&world, "eve@x.example")), (vec![None], vec![None]));
+        end(&mut world);
+        world.pass(MINUTE);
+        assert_eq!((world.status().live, world.times_seen(id)), (1, 1));
+        world.away.clear();
+        world.pass(HOUR);
+        assert_eq!((world.status().live, world.times_seen(id)), (0, 2));
+        assert_eq!(ways(&world, "bob@partner.example"), [partner()]);
+    }
+}
+
+#[test]
+fn a_message_is_under_way_to_one_relay_at_a_time() {
+    let mut world = routed();
+    world.relay.pace = Pace { transmitting: SECOND * 10, ..Pace::default() };
+    let id = world.submit("app@shop.example", &["ann@x.example", "bob@partner.example"]);
+    world.pass(SECOND);
+    assert_eq!((world.times_seen(id), world.standing()), (1, Standing::UnderWay));
+    world.pass(SECOND * 11);
+    assert_eq!(world.times_seen(id), 2);
+    world.pass(SECOND * 11);
+    assert_eq!(world.status().live, 0);
+}
+
+/// One part is deferred for an hour; the other relay comes back meanwhile.
+#[test]
+fn a_deferral_at_one_relay_does_not_defer_the_recipients_of_another() {
+    let mut world = routed();
+    world.away.insert(partner());
+    world.relay_always(Does::Defers);
+    world.submit("app@shop.example", &["ann@x.example", "bob@partner.example"]);
+    world.pass(MINUTE * 30);
+    let tried = ways(&world, "ann@x.example").len();
+    assert!(tried > 1 && tried < 10, "{tried}: by its age");
+    world.relay_always(Does::Takes);
+    world.away.clear();
+    world.pass(HOUR);
+    assert_eq!((world.status().live, ways(&world, "bob@partner.example")), (0, vec![partner()]));
+    assert_eq!(ways(&world, "ann@x.example").len(), tried + 1);
+}
+
+/// An operator who adds a route to get around a relay that is down cannot wait for that relay.
+#[test]
+fn queued_mail_follows_the_routes_of_now_though_its_relay_is_paused() {
+    let mut world = World::new(2);
+    world.away.insert(None);
+    for number in 0..600 {
+        world.submit("app@news.example", &[&format!("n{number}@x.example")]);
+    }
+    world.submit("app@shop.example", &["ann@x.example"]);
+    assert!(world.is_paused() && world.seen.is_empty());
+    world.reload_with(|set_up| set_up.add_route(NEWS, &["@news.example"], &[]));
+    world.pass(SECOND);
+    assert_eq!((world.status().live, world.seen.len()), (1, 600));
+    assert_eq!(ways(&world, "n7@x.example"), [news()]);
+    world.away = [news()].into();
+    world.submit("app@news.example", &["late@x.example"]);
+    world.reload_with(|set_up| set_up.without_routes());
+    world.pass(HOUR);
+    assert_eq!((world.status().live, ways(&world, "late@x.example")), (0, vec![None]));
+}
+
+#[test]
+fn what_is_under_way_at_a_reload_is_sent_once_and_its_rest_goes_by_the_new_routes() {
+    let mut world = World::with(2, |set_up| set_up.add_route("old", &[], &["@partner.example"]));
+    world.relay.pace = Pace { transmitting: SECOND * 10, ..Pace::default() };
+    let id = world.submit("app@shop.example", &["ann@x.example", "bob@partner.example"]);
+    world.pass(SECOND);
+    world.reload_with(|set_up| {
+        set_up.without_routes();
+        set_up.add_route("partner", &[], &["@partner.example"]);
+    });
+    world.pass(MINUTE);
+    assert_eq!((world.status().live, world.times_seen(id)), (0, 2));
+    assert_eq!(ways(&world, "ann@x.example"), [None]);
+    assert_eq!(ways(&world, "bob@partner.example").len(), 1);
+}
+
+/// The clock of a relay stands while it is paused, whatever the others do, and over a restart.
+#[test]
+fn a_long_pause_of_one_relay_uses_up_no_patience_of_its_mail() {
+    for ends in [|_: &mut World| {}, World::restart] {
+        let mut world = routed();
+        world.away.insert(news());
+        world.submit("app@news.example", &["ann@x.example"]);
+        world.submit("app@shop.example", &["bob@x.example"]);
+        world.pass(DAY * 8);
+        ends(&mut world);
+        world.away.clear();
+        world.relay_always(Does::Defers);
+        world.pass(DAY);
+        assert_eq!(world.status().live, 1, "it is deferred, not expired");
+        world.pass(DAY * 5);
+        assert_eq!(world.logged("expired"), 1);
+    }
+}
+
+/// Mail of a relay that works expires though another one is away.
+#[test]
+fn a_long_pause_of_one_relay_lengthens_no_patience_of_the_others_mail() {
+    let mut world = routed();
+    world.away.insert(news());
+    world.relay_always(Does::Defers);
+    world.submit("app@news.example", &["ann@x.example"]);
+    world.submit("app@shop.example", &["bob@x.example"]);
+    world.pass(DAY * 6);
+    assert_eq!(world.logged("expired"), 1);
+}
+
+#[test]
+fn held_mail_stays_held_under_other_routes_and_is_tried_once_by_them() {
+    let mut world = World::with(2, |set_up| set_up.relay().has_taken = false);
+    world.relay_always(Does::Says(vec!["550 5.7.1 Email address is not verified"]));
+    world.submit("app@news.example", &["ann@x.example"]);
+    assert_eq!(world.status().held, 1);
+    world.reload_with(|set_up| set_up.add_route(NEWS, &["@news.example"], &[]));
+    assert_eq!((world.status().held, ways(&world, "ann@x.example")), (1, vec![None, news()]));
+    world.relay_always(Does::Takes);
+    world.restart();
+    assert_eq!(world.status().live, 0);
+}
+
+#[test]
+fn a_step_of_the_clock_changes_nothing() {
+    let mut world = routed();
+    world.away.insert(news());
+    world.submit("app@news.example", &["ann@x.example"]);
+    world.step(SignedDuration::from_hours(24 * 30));
+    world.away.clear();
+    world.pass(HOUR);
+    assert_eq!(world.status().live, 0);
+}

@@ -1,0 +1,151 @@
+//! The messages whose relays are not known yet: those that have arrived, and all of them after a start or a reload with
+//! other routes.
+//!
+//! Promises: a message is here, or with one relay at least. The relays of some hundred messages are looked up at a time,
+//! in the order in which their submitters take turns; what arrives does not wait for the end of an earlier queue. A
+//! reload makes the answer to an earlier question void.
+//!
+//! A reload costs little, however many messages there are: the rosters of all relays come here as they are, and are
+//! emptied from look-up to look-up. That is why not each message is looked up when it is next sent: it would wait for a
+//! relay that may be paused, and that is not its own any more.
+//!
+//! Pure. Not here: looking up (`routes.rs`), who gets the messages (`relays.rs`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::roster::{Member, Roster};
+use crate::queue_id::QueueId;
+use crate::spool::{Entry, EntryState};
+
+/// The number of messages that are looked up at a time.
+const AT_A_TIME: usize = 256;
+/// The number of places among them that arrivals cannot take from older messages.
+const FOR_FORMER: usize = 64;
+
+/// The roster of a relay whose messages are routed anew.
+struct Former {
+    roster: Roster,
+    /// The relay's clock, and that of the spool, at the reload.
+    relay_clock: u32,
+    spool_clock: u32,
+}
+
+/// The messages whose relays are not known yet. Their patience is measured by the spool's clock.
+#[derive(Default)]
+pub(super) struct Unrouted {
+    fresh: Roster,
+    former: Vec<Former>,
+    /// The messages whose relays are being looked up.
+    asked: BTreeMap<QueueId, Member>,
+    /// The number of the last look-up.
+    lookup: u64,
+    /// The messages that some relay has held.
+    held: BTreeSet<QueueId>,
+}
+
+/// A message whose relays were found.
+pub(super) struct Found {
+    pub(super) member: Member,
+    /// True if a relay has held it.
+    pub(super) was_held: bool,
+}
+
+impl Unrouted {
+    /// Takes in a message that was committed or recovered.
+    pub(super) fn admit(&mut self, entry: &Entry, now: Timestamp) {
+        self.fresh.admit(entry, now);
+        if entry.marks.state() == EntryState::Held {
+            self.held.insert(entry.id);
+        }
+    }
+
+    /// Takes in a message that a relay had.
+    pub(super) fn add(&mut self, id: QueueId, member: Member, was_held: bool, now: Timestamp) {
+        self.fresh.adopt(id, member, now);
+        if was_held {
+            self.held.insert(id);
+        }
+    }
+
+    /// Takes in all messages of a relay, of which it has held these, at the time at which the clocks show this.
+    pub(super) fn add_all(
+        &mut self,
+        roster: Roster,
+        held: impl IntoIterator<Item = QueueId>,
+        relay_clock: u32,
+        spool_clock: u32,
+    ) {
+        self.former.push(Former { roster, relay_clock, spool_clock });
+        self.held.extend(held);
+    }
+
+    /// Forgets the look-up that is under way: its answer goes by other routes.
+    pub(super) fn route_anew(&mut self, now: Timestamp) {
+        self.lookup += 1;
+        std::mem::take(&mut self.asked)
+            .into_iter()
+            .for_each(|(id, member)| self.fresh.adopt(id, member, now));
+    }
+
+    /// Returns the next look-up, with its number; `None` if one is under way, or if there is nothing to look up.
+    pub(super) fn next_lookup(&mut self) -> Option<(u64, Vec<QueueId>)> {
+        if !self.asked.is_empty() {
+            return None;
+        }
+        self.ask_fresh(AT_A_TIME - FOR_FORMER);
+        self.ask_former();
+        self.ask_fresh(AT_A_TIME);
+        if self.asked.is_empty() {
+            return None;
+        }
+        self.lookup += 1;
+        Some((self.lookup, self.asked.keys().copied().collect()))
+    }
+
+    fn ask_fresh(&mut self, most: usize) {
+        while self.asked.len() < most
+            && let Some((id, member)) = self.fresh.take_out()
+        {
+            self.asked.insert(id, member);
+        }
+    }
+
+    fn ask_former(&mut self) {
+        while self.asked.len() < AT_A_TIME
+            && let Some(Former { roster, relay_clock, spool_clock }) = self.former.last_mut()
+        {
+            match roster.take_out() {
+                Some((id, member)) => {
+                    self.asked.insert(id, member.at_clock(*relay_clock, *spool_clock));
+                }
+                None => drop(self.former.pop()),
+            }
+        }
+    }
+
+    /// Takes out a message whose relays were found by this look-up; `None` if it is not asked for any more.
+    pub(super) fn found(&mut self, lookup: u64, id: QueueId) -> Option<Found> {
+        if lookup != self.lookup {
+            return None;
+        }
+        let member = self.asked.remove(&id)?;
+        Some(Found { member, was_held: self.held.remove(&id) })
+    }
+
+    /// Returns what is remembered of this message.
+    pub(super) fn member(&self, id: QueueId) -> Option<&Member> {
+        self.asked.get(&id).or_else(|| self.rosters().find_map(|roster| roster.member(id)))
+    }
+
+    /// Returns the rosters of the messages that are not being looked up.
+    pub(super) fn rosters(&self) -> impl Iterator<Item = &Roster> {
+        std::iter::once(&self.fresh).chain(self.former.iter().map(|former| &former.roster))
+    }
+
+    /// Returns the number of messages that are being looked up.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.len()
+    }
+}

@@ -1,0 +1,297 @@
+//! Routing: which relay gets a recipient of a message.
+//!
+//! Promises: the route is a function of the message (its reverse-path, the author in its From field where a route asks
+//! for that, its submitter), of the recipient, and of the configuration; of nothing else. The first route that takes
+//! the recipient wins. What no route takes goes to the relay of the top-level `relayhost`.
+//!
+//! A route takes a recipient if each of its conditions holds. A condition is a list, of which one entry must fit.
+//! Addresses are those that the relay would get: after rewriting. A DSN is from `<>`, and goes by the same rules: a route
+//! with `senders` takes it only if `"<>"` is among them.
+//!
+//! Pure. Not here: which messages wait for which relay (`queue/`), reading the From field (`queue/routes.rs`).
+
+use std::fmt;
+
+use crate::envelope::{Address, ReversePath, Submitter};
+
+/// All routes of the configuration, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes(pub Vec<RouteRule>);
+
+/// The conditions of one route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteRule {
+    /// The name of the route, which is unique.
+    pub name: String,
+    /// The senders whose mail it takes; empty for those of every sender.
+    pub senders: Vec<SenderPattern>,
+    /// The place in which a sender is looked for.
+    pub senders_in: SendersIn,
+    /// The recipients that it takes; empty for all.
+    pub recipients: Vec<AddressPattern>,
+    /// The users whose mail it takes; empty for those of every user, and of clients whose user is not known.
+    pub uids: Vec<u32>,
+}
+
+/// The place in which a sender is looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SendersIn {
+    /// The reverse-path.
+    #[default]
+    Envelope,
+    /// The addresses in the From field.
+    HeaderFrom,
+}
+
+/// A sender as a route names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SenderPattern {
+    /// The null reverse-path, `<>`.
+    Null,
+    /// The addresses that fit this pattern.
+    Address(AddressPattern),
+}
+
+/// An address, a domain, or everything below a domain. Letters count without case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressPattern {
+    /// This address, in lower case.
+    Whole(String),
+    /// All addresses of this domain, in lower case.
+    Domain(String),
+    /// All addresses of the domains below this one, in lower case with the dot in front.
+    Below(String),
+}
+
+/// The part of a message that decides about its routes.
+#[derive(Clone, Copy, Debug)]
+pub struct RoutedMail<'a> {
+    /// The reverse-path.
+    pub reverse_path: &'a ReversePath,
+    /// The addresses in the From field; they may be missing if no route asks for them ([`Routes::ask_for_header`]).
+    pub authors: &'a [Address],
+    /// The submitter.
+    pub submitter: Submitter,
+}
+
+impl Routes {
+    /// Returns the place of the relay that gets this recipient: 0 is that of the top-level `relayhost`, 1 the first
+    /// route.
+    pub fn place_of(&self, mail: &RoutedMail<'_>, recipient: &Address) -> usize {
+        self.0.iter().position(|route| route.takes(mail, recipient)).map_or(0, |route| route + 1)
+    }
+
+    /// Returns whether a route looks for senders in the From field.
+    pub fn ask_for_header(&self) -> bool {
+        self.0.iter().any(|route| route.senders_in == SendersIn::HeaderFrom)
+    }
+
+    /// Returns the routes that can never take anything, each with the earlier one that takes all of its mail.
+    pub fn shadowed(&self) -> Vec<(&RouteRule, &RouteRule)> {
+        let routes = self.0.iter().enumerate();
+        let earlier = |(place, route)| {
+            let taker = self.0[..place].iter().find(|earlier| earlier.covers(route));
+            taker.map(|earlier| (route, earlier))
+        };
+        routes.filter_map(earlier).collect()
+    }
+}
+
+impl RouteRule {
+    fn takes(&self, mail: &RoutedMail<'_>, recipient: &Address) -> bool {
+        let is_user = |uid: &u32| mail.submitter == Submitter::Uid(*uid);
+        (self.senders.is_empty() || self.senders.iter().any(|sender| self.is_from(sender, mail)))
+            && (self.recipients.is_empty() || self.recipients.iter().any(|pattern| pattern.fits(recipient)))
+            && (self.uids.is_empty() || self.uids.iter().any(is_user))
+    }
+
+    fn is_from(&self, sender: &SenderPattern, mail: &RoutedMail<'_>) -> bool {
+        match (sender, self.senders_in) {
+            (SenderPattern::Null, _) => *mail.reverse_path == ReversePath::Null,
+            (SenderPattern::Address(pattern), SendersIn::Envelope) => {
+                mail.reverse_path.mailbox().is_some_and(|mailbox| pattern.fits(mailbox))
+            }
+            (SenderPattern::Address(pattern), SendersIn::HeaderFrom) => {
+                mail.authors.iter().any(|author| pattern.fits(author))
+            }
+        }
+    }
+
+    /// Returns whether it takes everything that `later` takes.
+    fn covers(&self, later: &RouteRule) -> bool {
+        let each_of = |mine: &[AddressPattern], theirs: &[AddressPattern]| {
+            mine.is_empty()
+                || (!theirs.is_empty() && theirs.iter().all(|their| mine.iter().any(|my| my.covers(their))))
+        };
+        let is_sender = |their: &SenderPattern| {
+            self.senders.iter().any(|my| match (my, their) {
+                (SenderPattern::Address(my), SenderPattern::Address(their)) => my.covers(their),
+                _ => my == their,
+            })
+        };
+        let senders = self.senders.is_empty()
+            || (self.senders_in == later.senders_in
+                && !later.senders.is_empty()
+                && later.senders.iter().all(is_sender));
+        let uids = self.uids.is_empty()
+            || (!later.uids.is_empty() && later.uids.iter().all(|uid| self.uids.contains(uid)));
+        senders && uids && each_of(&self.recipients, &later.recipients)
+    }
+}
+
+impl SenderPattern {
+    /// Parses an address, `@domain`, `@.domain` or `<>`.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "<>" {
+            Some(SenderPattern::Null)
+        } else {
+            AddressPattern::parse(text).map(SenderPattern::Address)
+        }
+    }
+}
+
+impl AddressPattern {
+    /// Parses an address with its domain, `@domain`, or `@.domain` for everything below that domain.
+    pub fn parse(text: &str) -> Option<Self> {
+        let lower = text.to_lowercase();
+        // A domain is what can stand behind a local part.
+        let is_domain = |domain: &str| {
+            Address::parse(&format!("x@{domain}")).is_ok_and(|address| address.domain().is_some())
+        };
+        match lower.strip_prefix('@') {
+            Some(domain) => match domain.strip_prefix('.') {
+                Some(above) => is_domain(above).then(|| AddressPattern::Below(domain.into())),
+                None => is_domain(domain).then(|| AddressPattern::Domain(domain.into())),
+            },
+            None => {
+                let address = Address::parse(&lower).ok().filter(|address| address.domain().is_some())?;
+                Some(AddressPattern::Whole(address.as_str().into()))
+            }
+        }
+    }
+
+    fn fits(&self, address: &Address) -> bool {
+        let domain = || address.domain().map(str::to_lowercase);
+        match self {
+            AddressPattern::Whole(whole) => address.as_str().to_lowercase() == *whole,
+            AddressPattern::Domain(of) => domain().is_some_and(|domain| domain == *of),
+            AddressPattern::Below(end) => domain().is_some_and(|domain| domain.ends_with(end.as_str())),
+        }
+    }
+
+    fn covers(&self, other: &AddressPattern) -> bool {
+        let domain_of =
+            |whole: &str| whole.rsplit_once('@').map_or(String::new(), |(_, domain)| domain.into());
+        match (self, other) {
+            (AddressPattern::Domain(domain), AddressPattern::Whole(whole)) => domain_of(whole) == *domain,
+            (AddressPattern::Below(end), AddressPattern::Whole(whole)) => {
+                domain_of(whole).ends_with(end.as_str())
+            }
+            (AddressPattern::Below(end), AddressPattern::Domain(other)) => other.ends_with(end.as_str()),
+            (AddressPattern::Below(end), AddressPattern::Below(other)) => other.ends_with(end.as_str()),
+            _ => self == other,
+        }
+    }
+}
+
+impl fmt::Display for AddressPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AddressPattern::Whole(whole) => f.write_str(whole),
+            AddressPattern::Domain(rest) | AddressPattern::Below(rest) => write!(f, "@{rest}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    fn patterns(texts: &[&str]) -> Vec<AddressPattern> {
+        texts.iter().map(|text| AddressPattern::parse(text).unwrap()).collect()
+    }
+
+    fn route(name: &str, senders: &[&str], recipients: &[&str], uids: &[u32]) -> RouteRule {
+        RouteRule {
+            name: name.into(),
+            senders: senders.iter().map(|text| SenderPattern::parse(text).unwrap()).collect(),
+            senders_in: SendersIn::Envelope,
+            recipients: patterns(recipients),
+            uids: uids.into(),
+        }
+    }
+
+    fn place(routes: &Routes, from: &str, to: &str, submitter: Submitter) -> usize {
+        let reverse_path =
+            if from.is_empty() { ReversePath::Null } else { ReversePath::Mailbox(address(from)) };
+        let mail = RoutedMail { reverse_path: &reverse_path, authors: &[], submitter };
+        routes.place_of(&mail, &address(to))
+    }
+
+    #[test]
+    fn the_first_route_whose_conditions_all_hold_wins() {
+        let routes = Routes(vec![
+            route("both", &["@shop.example", "app@x.example"], &["@.partner.example"], &[]),
+            route("user", &[], &[], &[33, 34]),
+            route("sender", &["@shop.example", "<>"], &[], &[]),
+        ]);
+        let loopback = Submitter::Loopback;
+        for (from, to, submitter, expected) in [
+            ("a@shop.example", "b@eu.partner.example", loopback, 1),
+            ("APP@X.example", "b@EU.Partner.Example", loopback, 1),
+            ("a@shop.example", "b@partner.example", loopback, 3),
+            ("a@x.example", "b@eu.partner.example", loopback, 0),
+            ("a@shop.example", "b@y.example", Submitter::Uid(33), 2),
+            ("a@shop.example", "b@y.example", Submitter::Uid(35), 3),
+            ("a@sub.shop.example", "b@y.example", loopback, 0),
+            ("", "b@y.example", Submitter::Ourselves, 3),
+            ("", "b@eu.partner.example", Submitter::Ourselves, 3),
+        ] {
+            assert_eq!(place(&routes, from, to, submitter), expected, "{from} {to} {submitter:?}");
+        }
+    }
+
+    #[test]
+    fn the_author_in_the_header_counts_where_a_route_asks_for_it() {
+        let mut routes = Routes(vec![route("header", &["@shop.example"], &[], &[])]);
+        assert!(!routes.ask_for_header());
+        routes.0[0].senders_in = SendersIn::HeaderFrom;
+        assert!(routes.ask_for_header());
+        let reverse_path = ReversePath::Mailbox(address("bounce@shop.example"));
+        let submitter = Submitter::Loopback;
+        for (authors, expected) in [(vec![], 0), (vec![address("a@x"), address("b@Shop.example")], 1)] {
+            let mail = RoutedMail { reverse_path: &reverse_path, authors: &authors, submitter };
+            assert_eq!(routes.place_of(&mail, &address("b@y.example")), expected);
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_an_address_or_a_domain() {
+        for text in ["", "@", "@.", "root", "a b@x", "@x y", "x@", "<>", "@@x", "*@x y"] {
+            assert_eq!(AddressPattern::parse(text), None, "{text:?}");
+        }
+        for text in ["a@x.example", "@x.example", "@.x.example", "@[192.0.2.1]"] {
+            assert_eq!(AddressPattern::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_route_behind_one_that_takes_all_of_its_mail_is_shadowed() {
+        let shadowed =
+            |first: RouteRule, second: RouteRule| !Routes(vec![first, second]).shadowed().is_empty();
+        for (first, second, expected) in [
+            (route("1", &["@x.example"], &[], &[]), route("2", &["a@x.example"], &["@y.example"], &[]), true),
+            (route("1", &["@.example"], &[], &[]), route("2", &["@x.example"], &[], &[7]), true),
+            (route("1", &["@x.example"], &[], &[]), route("2", &["a@x.example", "<>"], &[], &[]), false),
+            (route("1", &["@x.example"], &["@y.example"], &[]), route("2", &["@x.example"], &[], &[]), false),
+            (route("1", &[], &[], &[7]), route("2", &[], &["@x.example"], &[]), false),
+            (route("1", &[], &[], &[7, 8]), route("2", &[], &[], &[8]), true),
+        ] {
+            assert_eq!(shadowed(first.clone(), second.clone()), expected, "{first:?} {second:?}");
+        }
+    }
+}
