@@ -77,7 +77,7 @@ use crate::queue_id::QueueId;
 use crate::status::Status;
 
 pub use dialog::Connection;
-pub use reply_meaning::{ReplyMeaning, RuleName, WaitClass, WaitReason};
+pub use reply_meaning::{Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
 pub use reply_rules::{ExplainedReply, ReplyConsequence, ReplyRules, ShownRule};
 pub use subject::Subject;
 pub use token::{DevicePrompt, device_login};

@@ -101,7 +101,7 @@ impl ShownReply {
         let (class, consequence) = words(becomes);
         let scope = |reason: WaitReason| match reason.class {
             WaitClass::Configuration(scope) => Some(scope_word(scope)),
-            WaitClass::Throttle | WaitClass::Quota => None,
+            WaitClass::Throttle(_) | WaitClass::Quota => None,
         };
         ShownReply {
             class,
@@ -129,7 +129,7 @@ fn words(becomes: ReplyConsequence) -> (&'static str, &'static str) {
         ReplyConsequence::RelayTrouble => {
             ("relay trouble", "The relay is probed until it works again; no message is charged for that.")
         }
-        ReplyConsequence::Waits(WaitReason { class: WaitClass::Throttle, .. }) => {
+        ReplyConsequence::Waits(WaitReason { class: WaitClass::Throttle(_), .. }) => {
             ("throttle", "The relay gets less at once; the message is sent again soon, and is not charged.")
         }
         ReplyConsequence::Waits(WaitReason { class: WaitClass::Quota, rule, .. }) if rule.is_guess() => (

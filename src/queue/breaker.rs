@@ -132,7 +132,7 @@ impl RelayFault {
     fn of_wait(reason: &WaitReason, phase: Phase) -> RelayFault {
         let pause = reason.pause;
         match reason.class {
-            WaitClass::Throttle => RelayFault::Throttled { pause },
+            WaitClass::Throttle(_) => RelayFault::Throttled { pause },
             WaitClass::Quota => RelayFault::Quota { pause, is_guess: reason.rule.is_guess() },
             WaitClass::Configuration(_) => {
                 RelayFault::Configuration { pause, is_login: phase == Phase::Auth }

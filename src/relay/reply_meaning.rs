@@ -32,13 +32,13 @@ impl ReplyMeaning {
     }
 
     pub(super) fn of(rule: RuleName, means: Option<Means>, scope: RuleScope, advice: Advice) -> Self {
-        let Advice { pause, hint } = advice;
+        let Advice { pause, hint, excess } = advice;
         let waits = |class| ReplyMeaning::Waits(WaitReason { rule, class, pause, hint });
         match means {
             None => ReplyMeaning::AsSaid(rule),
             Some(Means::Permanent) => ReplyMeaning::Permanent(rule),
             Some(Means::Deferral) => ReplyMeaning::Deferral(rule),
-            Some(Means::Throttle) => waits(WaitClass::Throttle),
+            Some(Means::Throttle) => waits(WaitClass::Throttle(excess)),
             Some(Means::Quota) => waits(WaitClass::Quota),
             Some(Means::Configuration) => waits(WaitClass::Configuration(scope)),
         }
@@ -62,17 +62,27 @@ pub struct WaitReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitClass {
     /// We are too fast for the relay.
-    Throttle,
+    Throttle(Excess),
     /// What we may send is used up until some time.
     Quota,
     /// An operator must act, and until then this mail waits.
     Configuration(RuleScope),
 }
 
+/// What the relay gets too much of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Excess {
+    /// Messages in a time; where the reply does not say, this is meant.
+    #[default]
+    Messages,
+    /// Connections at once. Each of them may be as fast as it is.
+    Connections,
+}
+
 impl fmt::Display for WaitClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            WaitClass::Throttle => "throttle",
+            WaitClass::Throttle(_) => "throttle",
             WaitClass::Quota => "quota",
             WaitClass::Configuration(_) => "configuration",
         })
@@ -116,4 +126,5 @@ impl fmt::Display for RuleName {
 pub(super) struct Advice {
     pub(super) pause: Option<Duration>,
     pub(super) hint: Option<&'static str>,
+    pub(super) excess: Excess,
 }

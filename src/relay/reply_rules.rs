@@ -18,7 +18,7 @@ mod stated_pause;
 
 use std::time::Duration;
 
-use super::reply_meaning::{Advice, ReplyMeaning, RuleName, WaitClass, WaitReason};
+use super::reply_meaning::{Advice, Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
 use super::trouble::{Cause, Phase, Trouble};
 use super::verdict::{Judgement, Scope, Verdict, judge_by};
 use crate::config::{Means, ReplyPhase, ReplyRule, RuleScope};
@@ -115,7 +115,12 @@ impl ReplyRules {
         if let Some((place, ReplyRule { means, pause, scope, .. })) = own {
             let pause = pause.or_else(|| stated_pause(said));
             let rule = RuleName::Own(place + 1);
-            return Some(ReplyMeaning::of(rule, Some(*means), *scope, Advice { pause, hint: None }));
+            return Some(ReplyMeaning::of(
+                rule,
+                Some(*means),
+                *scope,
+                Advice { pause, hint: None, excess: Excess::Messages },
+            ));
         }
         let rule = self.built_in().find(|rule| rule.fits(phase, said))?;
         Some(rule.meaning(stated_pause(said)))

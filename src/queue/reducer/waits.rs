@@ -5,7 +5,7 @@
 //!
 //! | reason | consequence |
 //! |---|---|
-//! | throttle | the rate is halved (`learned_rate.rs`), the relay gets one connection less, and this one no more messages; it is paused if a time is named |
+//! | throttle | the relay gets one connection less, and this one no more messages; unless the reply is about connections, the rate is halved (`learned_rate.rs`); it is paused if a time is named, or if it takes no connection at all |
 //! | quota | the relay is paused for an hour, or as the rule or the reply says, and probed with one message |
 //! | configuration of the route | the relay is paused as after a refused login, and probed with one message |
 //! | configuration of a sender | the message is held, and one of this sender is tried each hour (`refusals/senders.rs`) |
@@ -21,7 +21,7 @@ use super::super::roster::Standing;
 use super::{AtRelay, LogLine};
 use crate::config::RuleScope;
 use crate::envelope::ReversePath;
-use crate::relay::{Cause, Trouble, WaitClass, WaitReason};
+use crate::relay::{Cause, Excess, Trouble, WaitClass, WaitReason};
 
 impl AtRelay<'_> {
     /// Returns what a refusal for this reason means for its message.
@@ -40,6 +40,8 @@ impl AtRelay<'_> {
         if reason.rule.is_guess() {
             match self.relay.guesses.told(refusal.id) {
                 Guess::Own => return Ruling::Defer,
+                // A relay that is only slowed down goes on showing whether it is the message.
+                Guess::OfRelay(_) if matches!(reason.class, WaitClass::Throttle(_)) => {}
                 Guess::OfRelay(soon) => reason.pause = reason.pause.or(soon),
             }
         }
@@ -57,10 +59,16 @@ impl AtRelay<'_> {
     fn waits_for(&mut self, connection: ConnectionId, reason: WaitReason, trouble: Trouble) {
         self.relay.connections.reaches(connection, ConnectionStage::Leaving);
         let (now, current) = (self.shared.now.steady, self.relay.connections.current());
-        if reason.class == WaitClass::Throttle {
+        if reason.class == WaitClass::Throttle(Excess::Messages) {
             self.relay.throttle.told_to_slow(now, None);
         }
-        if reason.class == WaitClass::Throttle && reason.pause.is_none() {
+        // Where the relay gets too many connections and this was the only one, no rate makes the next one wait.
+        let goes_on = match reason.class {
+            WaitClass::Throttle(Excess::Messages) => true,
+            WaitClass::Throttle(Excess::Connections) => self.relay.connections.others_serve(connection),
+            WaitClass::Quota | WaitClass::Configuration(_) => false,
+        };
+        if goes_on && reason.pause.is_none() {
             self.relay.throttle.lower(now, current);
             let connections = self.relay.throttle.connections_allowed(self.relay.max_connections);
             return self.shared.log(LogLine::RelaySlowed { trouble, connections });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::reply_meaning::{Advice, ReplyMeaning, RuleName};
+use super::super::reply_meaning::{Advice, Excess, ReplyMeaning, RuleName};
 use super::ShownRule;
 use crate::config::{Means, ReplyPattern, ReplyPhase, RuleScope};
 
@@ -22,6 +22,8 @@ pub(super) struct BuiltIn {
     pub(super) pause: Option<u64>,
     /// A sentence that tells the operator what to do.
     pub(super) hint: Option<&'static str>,
+    /// What the relay gets too much of where it is [`Means::Throttle`].
+    pub(super) excess: Excess,
 }
 
 impl BuiltIn {
@@ -31,7 +33,16 @@ impl BuiltIn {
         pattern: &'static str,
         means: Option<Means>,
     ) -> Self {
-        BuiltIn { name, phases, pattern, means, scope: RuleScope::Route, pause: None, hint: None }
+        BuiltIn {
+            name,
+            phases,
+            pattern,
+            means,
+            scope: RuleScope::Route,
+            pause: None,
+            hint: None,
+            excess: Excess::Messages,
+        }
     }
 
     /// The reply means what its code says.
@@ -88,6 +99,11 @@ impl BuiltIn {
         BuiltIn { pause: Some(seconds), ..self }
     }
 
+    /// Returns the same rule for a relay that gets too many connections at once.
+    pub(super) const fn of_connections(self) -> Self {
+        BuiltIn { excess: Excess::Connections, ..self }
+    }
+
     /// Returns the same rule with this advice.
     pub(super) const fn hinting(self, hint: &'static str) -> Self {
         BuiltIn { hint: Some(hint), ..self }
@@ -115,9 +131,9 @@ impl CompiledRule {
 
     /// Returns its meaning for a reply that states this pause, if it states one.
     pub(super) fn meaning(&self, stated: Option<Duration>) -> ReplyMeaning {
-        let BuiltIn { means, scope, pause, hint, .. } = *self.rule;
+        let BuiltIn { means, scope, pause, hint, excess, .. } = *self.rule;
         let pause = stated.or(pause.map(Duration::from_secs));
-        ReplyMeaning::of(self.name, means, scope, Advice { pause, hint })
+        ReplyMeaning::of(self.name, means, scope, Advice { pause, hint, excess })
     }
 
     pub(super) fn shown(&self) -> ShownRule<'static> {

@@ -49,6 +49,12 @@ const RULES: &[BuiltIn] = &[
         r"message size|size limit|size exceeds|exceeds .{0,40}\bsize|maximum size|too (large|big|long)|^\d{3} [45]\.3\.[14]\b|attachment|line length|header|too many recipients|recipients? limit|limit (on|of) recipients|^\d{3} [45]\.5\.3\b|\bhops?\b|\bloop|mailbox|inbox|over ?quota|spam|junk|virus|malware|phish|\bscore\b|\bd(marc|kim)|\bspf\b|gr[ae]y.?list|\bdisk|storage|time.?limit|tim(e|ed).?out|too many (errors|invalid|unknown|bad|syntax|unrecognized|received)",
     ),
     BuiltIn::throttle(
+        "too many connections",
+        TRANSACTION,
+        r"^4.*(concurrent|too many .{0,20}(connections|sessions|threads)|\b(connection|session|thread)s? limit)",
+    )
+    .of_connections(),
+    BuiltIn::throttle(
         "too fast",
         TRANSACTION,
         r"^4.*(throttl|\brates?\b|rate.?limit|too (many|fast|frequent|quick)|concurrent|slow down|\bper (second|minute)|(again|retry|wait)( in| after| for)? \d+ ?(s|m))",

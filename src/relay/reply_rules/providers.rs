@@ -124,7 +124,8 @@ const MICROSOFT_365: &[BuiltIn] = &[
         r"^530 5\.7\.57",
         "set [auth]: this relay takes no mail without a login",
     ),
-    BuiltIn::throttle("connections", TRANSACTION, r"^4\d\d 4\.3\.2 .*(concurrent connections|thread limit)"),
+    BuiltIn::throttle("connections", TRANSACTION, r"^4\d\d 4\.3\.2 .*(concurrent connections|thread limit)")
+        .of_connections(),
     BuiltIn::quota("submission quota", TRANSACTION, r"SubmissionQuotaExceeded"),
     BuiltIn::sender(
         "the sender's mailbox is full",

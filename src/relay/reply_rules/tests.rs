@@ -7,7 +7,7 @@ fn class(host: &str, phase: ReplyPhase, said: &str) -> &'static str {
     let explained = ReplyRules::new(&[], host).explain(phase, said).expect(said);
     match explained.becomes {
         ReplyConsequence::Waits(WaitReason { class, .. }) => match class {
-            WaitClass::Throttle => "T",
+            WaitClass::Throttle(_) => "T",
             WaitClass::Quota => "Q",
             WaitClass::Configuration(RuleScope::Route) => "C",
             WaitClass::Configuration(RuleScope::Sender) => "C of the sender",

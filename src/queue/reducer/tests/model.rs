@@ -17,7 +17,7 @@ use crate::queue::refusals::{Refusal, Ruling};
 use crate::queue::testing::{refused_login, trouble};
 use crate::queue::{ConnectionId, QueueStatus, RelayPlace};
 use crate::queue_id::QueueId;
-use crate::relay::{Peer, Phase, RuleName, Subject, Trouble, WaitClass, WaitReason};
+use crate::relay::{Excess, Peer, Phase, RuleName, Subject, Trouble, WaitClass, WaitReason};
 use crate::routing::{RouteRule, SendersIn};
 use crate::spool::CommitError;
 
@@ -353,7 +353,7 @@ impl Model {
 
     fn any_reason(&mut self) -> Option<WaitReason> {
         let class = match self.random.u32(..12) {
-            0 => WaitClass::Throttle,
+            0 => WaitClass::Throttle(Excess::Messages),
             1 => WaitClass::Quota,
             2 => WaitClass::Configuration(RuleScope::Route),
             3 => WaitClass::Configuration(RuleScope::Sender),

@@ -44,6 +44,41 @@ fn a_used_up_quota_bounces_nothing_and_is_probed_each_hour() {
     assert_eq!((world.status().live, world.logged("status=sent")), (0, 300));
 }
 
+/// The relay was paused for a minute, as for a quota that is used up: three places took a minute for what takes three
+/// seconds.
+#[test]
+fn too_many_connections_cost_a_connection_and_no_speed() {
+    let mut world = World::new(20);
+    for _ in 0..2 {
+        world.relay.once(refuses(ANY, "432 4.3.2 concurrent connections limit exceeded"));
+    }
+    world.arrive(400);
+    // The first refusals meet the only connection, which is tried again after one second, and after two more.
+    world.pass(SECOND * 8);
+    assert_eq!((world.status().live, world.logged("status=sent"), world.log.len()), (0, 400, 400));
+}
+
+/// Nothing was given out again for the same reply at once, for ever.
+#[test]
+fn a_relay_that_takes_no_connection_is_probed_ever_more_seldom() {
+    let mut world = World::new(20);
+    world.relay_always(refuses(ANY, "432 4.3.2 concurrent connections limit exceeded"));
+    world.arrive(10);
+    world.pass(HOUR);
+    assert!(world.seen.len() < 60, "{}", world.seen.len());
+    assert_eq!((world.status().live, world.log.len()), (10, 0), "and no message is charged: {:?}", world.log);
+}
+
+/// Such a pause was a minute for a rate as well, at a relay whose words are not known better.
+#[test]
+fn a_rate_at_any_relay_pauses_nothing() {
+    let mut world = World::new(20);
+    world.relay.once(refuses(ANY, "451 4.7.0 rate limited"));
+    world.arrive(100);
+    world.pass(MINUTE * 5);
+    assert_eq!((world.status().live, world.logged("status=sent"), world.pauses_logged()), (0, 100, 0));
+}
+
 /// Each message waited by its age for a rate that was exceeded for a moment.
 #[test]
 fn a_rate_that_is_exceeded_costs_no_message_anything() {
