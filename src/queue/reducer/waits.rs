@@ -17,7 +17,6 @@ use super::super::breaker::RelayFault;
 use super::super::connections::ConnectionStage;
 use super::super::refusals::guesses::Guess;
 use super::super::refusals::{Refusal, Ruling};
-use super::super::roster::Standing;
 use super::{AtRelay, LogLine};
 use crate::config::RuleScope;
 use crate::envelope::ReversePath;
@@ -89,7 +88,7 @@ impl AtRelay<'_> {
     /// Makes a message ready of each sender whose mail is held, where it is time for that.
     pub(super) fn try_senders(&mut self) {
         for id in self.relay.held_senders.due(self.shared.now.steady) {
-            if self.relay.roster.member(id).is_some_and(|member| member.standing == Standing::Held) {
+            if self.relay.roster.is_held(id) {
                 self.relay.roster.put_back(id, self.shared.now.steady);
             }
         }
@@ -103,7 +102,7 @@ impl AtRelay<'_> {
         }
         for id in &held {
             self.relay.refusals.release(*id);
-            if self.relay.roster.member(*id).is_some_and(|member| member.standing == Standing::Held) {
+            if self.relay.roster.is_held(*id) {
                 self.relay.roster.put_back(*id, self.shared.now.steady);
             }
         }

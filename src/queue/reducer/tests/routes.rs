@@ -206,3 +206,25 @@ fn a_step_of_the_clock_changes_nothing() {
     world.pass(HOUR);
     assert_eq!(world.status().live, 0);
 }
+
+/// The message was held at one relay while another one had it, and when that sender's mail was taken again it was forgotten: it
+/// would have been held for ever.
+#[test]
+fn a_held_sender_is_let_go_though_another_relay_has_the_message() {
+    let mut world = routed();
+    world.away.insert(partner());
+    let host = "email-smtp.eu-west-1.amazonaws.com";
+    let said = "554 Message rejected: Email address is not verified.";
+    world.relay_always(Does::RefusesByRule { host, from: None, said });
+    let held = world.submit("app@shop.example", &["ann@x.example", "bob@partner.example"]);
+    world.relay_always(Does::Takes);
+    world.relay.pace = Pace { transmitting: MINUTE, ..Pace::default() };
+    world.submit("app@shop.example", &["eve@x.example"]);
+    world.pass(SECOND * 5);
+    world.away.clear();
+    world.pass(SECOND * 25);
+    assert_eq!(ways(&world, "bob@partner.example"), [partner()], "the other relay has it");
+    world.pass(MINUTE * 10);
+    assert_eq!((world.status().live, world.times_seen(held)), (0, 3));
+    assert_eq!(ways(&world, "ann@x.example"), [None, None]);
+}
