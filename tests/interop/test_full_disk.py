@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from daemon import submit
+from daemon import queue_id
 from waiting import wait_until
 
 MIB = 1 << 20
@@ -40,13 +40,19 @@ def small_disk(scratch):
 
 
 def fill(client, content, most):
-    """Submits until the daemon refuses; the ids taken, and the refusal."""
+    """Submits until the daemon refuses; the ids taken, and the refusal. It comes in place of 354, or at the end of the content
+    where the room was used up meanwhile."""
+    client.ehlo_or_helo_if_needed()
     taken = []
     while len(taken) < most:
+        assert client.mail("ann@example.org")[0] == client.rcpt("bob@example.net")[0] == 250
         try:
-            taken.append(submit(client, content))
+            code, said = client.data(content)
         except smtplib.SMTPDataError as refused:
-            return taken, refused.args
+            code, said = refused.args
+        if code != 250:
+            return taken, (code, said)
+        taken.append(queue_id(said))
     raise AssertionError(f"{most} messages and no refusal")
 
 
