@@ -25,6 +25,11 @@ pub struct Status {
 }
 
 impl Status {
+    /// Returns whether this is about a command, and not about an address, a message or a login (`x.5.x`, RFC 3463 3.6).
+    pub fn is_of_protocol(self) -> bool {
+        self.subject == 5
+    }
+
     /// Returns `2.subject.detail`.
     pub const fn success(subject: u16, detail: u16) -> Self {
         Status { class: StatusClass::Success, subject, detail }

@@ -1,8 +1,9 @@
 //! Our login at one relay, and what is remembered of it.
 //!
 //! Promises: the secret is read anew for each login, so that a rotated one is used without a restart; a secret that differs
-//! from that of the last login is noticed without sending anything to the relay. What is remembered is forgotten with the
-//! [`Relay`](super::Relay), at a reload and at the end.
+//! from that of the last login is noticed without sending anything to the relay. A mechanism that cannot work is remembered
+//! for a day, or until there is another secret. What is remembered is forgotten with the [`Relay`](super::Relay), at a
+//! reload and at the end.
 //!
 //! Not here: reading the secret (`password.rs`), the proof to the relay (`sasl.rs`), how long a refused login waits
 //! (`queue/breaker.rs`).
@@ -11,8 +12,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::password::{self, PasswordError};
+use super::remembered::Remembered;
 use super::token::{HandedToken, TokenDesk};
-use crate::config::AuthConfig;
+use crate::config::{AuthConfig, Mechanism};
 use crate::oauth::{AccessToken, Denial};
 use crate::secret::Secret;
 
@@ -25,11 +27,14 @@ pub(super) struct Login {
     last: Mutex<Option<u64>>,
     /// The source of access tokens, if an endpoint hands them out.
     pub(super) tokens: Option<Arc<TokenDesk>>,
+    /// The mechanisms that prove a password, each with whether it was found to be of no use.
+    unusable: [(Mechanism, Remembered); Mechanism::OF_PASSWORDS.len()],
 }
 
 impl Login {
     pub(super) fn new(auth: AuthConfig) -> Self {
-        Login { auth, prints: RandomState::new(), last: Mutex::default(), tokens: None }
+        let unusable = Mechanism::OF_PASSWORDS.map(|mechanism| (mechanism, Remembered::default()));
+        Login { auth, prints: RandomState::new(), last: Mutex::default(), tokens: None, unusable }
     }
 
     /// Returns the same login, with the access tokens of `tokens`.
@@ -40,8 +45,12 @@ impl Login {
     /// Reads the secret for a login.
     pub(super) async fn secret(&self) -> Result<Secret, PasswordError> {
         let secret = password::read(&self.auth.secret).await;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
-            secret.as_ref().ok().map(|secret| self.print(secret));
+        let print = secret.as_ref().ok().map(|secret| self.print(secret));
+        let last = std::mem::replace(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner), print);
+        if last != print {
+            // A relay that gets another password may keep it in another form.
+            self.unusable.iter().for_each(|(_, unusable)| unusable.end());
+        }
         secret
     }
 
@@ -57,6 +66,22 @@ impl Login {
         let print = tokens.secrets().await.map(|secrets| self.prints.hash_one(&*secrets));
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = print;
         handed
+    }
+
+    /// Remembers that this mechanism cannot work.
+    pub(super) fn cannot_use(&self, mechanism: Mechanism) {
+        if let Some((_, unusable)) = self.unusable.iter().find(|(known, _)| *known == mechanism) {
+            unusable.begin();
+        }
+    }
+
+    /// Returns `mechanisms` without those that are known to be of no use; all of them if none is left.
+    pub(super) fn worth_trying(&self, mechanisms: Vec<Mechanism>) -> Vec<Mechanism> {
+        let is_of_use = |mechanism: &&Mechanism| {
+            !self.unusable.iter().any(|(known, unusable)| known == *mechanism && unusable.is_now())
+        };
+        let of_use: Vec<Mechanism> = mechanisms.iter().filter(is_of_use).copied().collect();
+        if of_use.is_empty() { mechanisms } else { of_use }
     }
 
     /// Returns whether there is a secret now, and it is another one than that of the last login. A command that prints the
