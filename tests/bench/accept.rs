@@ -1,9 +1,9 @@
 //! What it costs to accept a message and to deliver it, beside what the disk and the dialogue cost by themselves.
 //!
 //! ```console
-//! $ cargo bench --bench accept                        # about four minutes
-//! $ cargo bench --bench accept -- --quick             # about one minute
-//! $ cargo bench --bench accept -- --only delivery     # one part: accept, delivery or start
+//! $ cargo bench --bench accept                        # about ten minutes
+//! $ cargo bench --bench accept -- --quick             # about two minutes
+//! $ cargo bench --bench accept -- --only delivery     # one part: accept, delivery, start or drain
 //! $ cargo bench --bench accept -- --beside ../old/target/release/nullmta
 //! $ cargo bench --bench accept -- --directory /srv/scratch
 //! ```
@@ -16,7 +16,8 @@
 //!
 //!    and syncs per message, counted by strace if it is installed;
 //! 2. *delivery*: the same messages accepted and delivered at once, to a sink (`delivery.rs`);
-//! 3. *start*: what a start writes, and how long a message takes just after it and later (`start.rs`).
+//! 3. *start*: what a start writes, and how long a message takes just after it and later (`start.rs`);
+//! 4. *drain*: how fast a spool empties when the relay returns, near and far (`drain.rs`).
 //!
 //! With `--beside` another build of nullmta, an older one for example, is measured in the same run. Both take turns, so that
 //! the ratios that are printed for them hold on a noisy machine, too.
@@ -30,6 +31,9 @@
 mod bare;
 mod delivery;
 mod disk;
+mod distance;
+mod drain;
+mod drain_run;
 mod load;
 mod options;
 mod postfix;
@@ -38,6 +42,7 @@ mod server;
 mod sink;
 mod start;
 mod syncs;
+mod tls_client;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -82,6 +87,7 @@ fn measure(options: &Options) -> Outcome<()> {
             Part::Accept => accept(options, &directory)?,
             Part::Delivery => delivery::measure(options, &directory)?,
             Part::Start => start::measure(options, &directory)?,
+            Part::Drain => drain::measure(options, &directory)?,
         }
         // The messages of one part are not to fill the disk of the next.
         std::fs::remove_dir_all(&directory)?;

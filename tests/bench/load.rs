@@ -103,6 +103,30 @@ impl Load {
     }
 }
 
+/// Sends so many messages over so many connections at once.
+pub fn send(port: u16, sessions: usize, messages: usize) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let content: Rc<[u8]> = content().into();
+    let all = async {
+        let share = |number: usize| messages / sessions + usize::from(number < messages % sessions);
+        let sending = |number| tokio::task::spawn_local(send_some(port, share(number), content.clone()));
+        let sessions: Vec<_> = (0..sessions).map(sending).collect();
+        for session in sessions {
+            session.await.map_err(io::Error::other)??;
+        }
+        io::Result::Ok(())
+    };
+    Ok(LocalSet::new().block_on(&runtime, all)?)
+}
+
+async fn send_some(port: u16, messages: usize, content: Rc<[u8]>) -> io::Result<()> {
+    let mut client = Client::connect(port).await?;
+    for _ in 0..messages {
+        client.send(&content).await?;
+    }
+    client.say(b"QUIT\r\n", b"221").await
+}
+
 /// What sessions have done.
 #[derive(Default)]
 struct Tally {
@@ -197,7 +221,7 @@ fn is_whole(reply: &[u8]) -> bool {
 }
 
 /// Returns a message as applications send them, with the final dot.
-fn content() -> Vec<u8> {
+pub fn content() -> Vec<u8> {
     let mut content = b"From: Ann <ann@example.org>\r\nTo: Bob <bob@example.net>\r\nSubject: Benchmark\r\n\
         Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nMessage-ID: <1@bench.example>\r\n\r\n"
         .to_vec();

@@ -18,6 +18,9 @@ pub struct Plan {
     pub time: Duration,
     /// How long the start part sends just after a start, and again later.
     pub after_start: Duration,
+    /// How many messages the drain part spools without a delay, and how many for a relay that is far away.
+    pub drained: usize,
+    pub drained_far: usize,
 }
 
 const FULL: Plan = Plan {
@@ -26,6 +29,8 @@ const FULL: Plan = Plan {
     delivering: &[1, 10, 50],
     time: Duration::from_millis(1200),
     after_start: Duration::from_secs(10),
+    drained: 10_000,
+    drained_far: 2_000,
 };
 
 const QUICK: Plan = Plan {
@@ -34,6 +39,8 @@ const QUICK: Plan = Plan {
     delivering: &[1, 50],
     time: Duration::from_millis(600),
     after_start: Duration::from_secs(3),
+    drained: 1_000,
+    drained_far: 400,
 };
 
 /// A part of the benchmark.
@@ -42,10 +49,11 @@ pub enum Part {
     Accept,
     Delivery,
     Start,
+    Drain,
 }
 
 impl Part {
-    const ALL: [Part; 3] = [Part::Accept, Part::Delivery, Part::Start];
+    const ALL: [Part; 4] = [Part::Accept, Part::Delivery, Part::Start, Part::Drain];
 
     /// Returns its name on the command line.
     pub fn name(self) -> &'static str {
@@ -53,6 +61,7 @@ impl Part {
             Part::Accept => "accept",
             Part::Delivery => "delivery",
             Part::Start => "start",
+            Part::Drain => "drain",
         }
     }
 }
@@ -92,7 +101,7 @@ impl Options {
                     let name = value()?;
                     options.parts = Part::ALL.into_iter().filter(|part| part.name() == name).collect();
                     if options.parts.is_empty() {
-                        return Err(format!("{name} is no part: accept, delivery or start").into());
+                        return Err(format!("{name} is no part: accept, delivery, start or drain").into());
                     }
                 }
                 _ => return Err(format!("unknown option {argument}").into()),

@@ -200,11 +200,13 @@ fn median(figures: &[Figures]) -> Median {
     }
 }
 
-fn at_least(words: &str, target: f64, reached: f64) {
+/// Prints a target that is a least figure.
+pub fn at_least(words: &str, target: f64, reached: f64) {
     print_target(words, &format!(">= {target}"), reached, reached >= target);
 }
 
-fn at_most(words: &str, target: f64, reached: f64) {
+/// Prints a target that is a most figure.
+pub fn at_most(words: &str, target: f64, reached: f64) {
     print_target(words, &format!("<= {target}"), reached, reached <= target);
 }
 

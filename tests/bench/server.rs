@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +19,10 @@ use crate::report::Subject;
 /// What a server may take until it listens.
 const START: Duration = Duration::from_secs(20);
 
+/// The user who may send by way of a sink that wants AUTH, and the password.
+pub const USER: &str = "bench";
+pub const PASSWORD: &str = "n0secret";
+
 /// A build of nullmta that is measured.
 pub struct Program {
     pub subject: Subject,
@@ -28,6 +33,8 @@ pub struct Program {
 pub struct Server {
     process: Child,
     port: u16,
+    /// The program and the configuration by which it gets commands; `None` for the listener by itself.
+    commanded: Option<(PathBuf, PathBuf)>,
 }
 
 impl Server {
@@ -38,12 +45,32 @@ impl Server {
         let port = free_port()?;
         let config = base.join("nullmta.toml");
         fs::write(&config, configuration(base, port, relay))?;
+        Self::run(program, base, wrapper, port)
+    }
+
+    /// Starts the daemon with a relay at that port that wants STARTTLS and AUTH and shows a certificate of `ca_file`.
+    pub fn nullmta_with_login(program: &Program, base: &Path, relay: u16, ca_file: &Path) -> Outcome<Server> {
+        fs::create_dir_all(base)?;
+        let port = free_port()?;
+        let secret = base.join("secret");
+        fs::write(&secret, PASSWORD)?;
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
+        let tls = format!("mode = \"starttls\"\nca-file = {ca_file:?}\nserver-name = \"localhost\"");
+        let auth =
+            format!("[auth]\nusername = \"{USER}\"\npassword-file = {secret:?}\nmechanisms = [\"PLAIN\"]\n");
+        let config = configuration(base, port, relay).replace("mode = \"none\"", &tls) + &auth;
+        fs::write(base.join("nullmta.toml"), config)?;
+        Self::run(program, base, &[], port)
+    }
+
+    fn run(program: &Program, base: &Path, wrapper: &[OsString], port: u16) -> Outcome<Server> {
+        let config = base.join("nullmta.toml");
         let words: [&OsStr; 4] = [program.path.as_ref(), "run".as_ref(), "-c".as_ref(), config.as_ref()];
         let mut words = wrapper.iter().map(OsString::as_os_str).chain(words);
         let mut command = Command::new(words.next().ok_or("nothing to run")?);
         let log = File::create(base.join("log"))?;
         let process = command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
-        let server = Server { process, port };
+        let server = Server { process, port, commanded: Some((program.path.clone(), config.clone())) };
         wait_for(port).map_err(|error| {
             let said = fs::read_to_string(base.join("log")).unwrap_or_default();
             format!("the daemon does not listen: {error}\n{said}")
@@ -59,9 +86,17 @@ impl Server {
         if let Some(output) = process.stdout.take() {
             BufReader::new(output).read_line(&mut line)?;
         }
-        let mut server = Server { process, port: 0 };
+        let mut server = Server { process, port: 0, commanded: None };
         server.port = line.trim().parse()?;
         Ok(server)
+    }
+
+    /// Has the daemon try its queue now. Returns when the relay has been reached.
+    pub fn flush(&self) -> Outcome<()> {
+        let (program, config) = self.commanded.as_ref().ok_or("this server has no queue")?;
+        let output = Command::new(program).arg("flush").arg("-c").arg(config).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(()) } else { Err(format!("the flush failed: {said}").into()) }
     }
 
     /// Returns the octets that it has had the disk write.
