@@ -283,6 +283,11 @@ impl Queue {
         self.tell(Event::ProbeNow);
     }
 
+    /// Does the same as [`Queue::probe_now`] for the relay of this route and the messages that it gets.
+    pub fn probe_route(&self, route: &str) {
+        self.tell(Event::ProbeRoute(route.to_owned()));
+    }
+
     /// Does the same as [`Queue::probe_now`] for the ETRN of a client, at most once a minute for all clients together.
     /// Returns `Some` if it was not done this time.
     pub async fn probe_for_client(&self) -> Option<TooSoon> {

@@ -40,6 +40,10 @@ impl Host {
         Command::new(PROGRAM).args(words).arg("-c").arg(self.config()).output().unwrap()
     }
 
+    fn mailq(&self) -> Output {
+        Command::new(PROGRAM).args(["mailq", "-C"]).arg(self.config()).output().unwrap()
+    }
+
     /// The same as a user without rights.
     fn as_nobody(&self, words: &[&str], config: &str) -> Output {
         let mut command = Command::new(program_under(self.directory.path()));
@@ -117,6 +121,73 @@ fn a_flush_says_what_came_of_it_and_etrn_that_it_was_too_soon() {
     assert_eq!(replies[1], ["250 2.0.0 queueing started"]);
     let told = "250 2.0.0 not started: tried on request 0 s ago, and on request again in 60 s; the relay is paused, ";
     assert!(replies[2][0].starts_with(told), "{replies:?}");
+}
+
+/// Of several relays only one was shown, and a listing said of each message what that one suffered from.
+#[test]
+fn each_route_is_shown_with_what_waits_for_it_and_is_flushed_alone() {
+    let host = Host::start();
+    let (config, port) = (fs::read_to_string(host.config()).unwrap(), free_port());
+    let route = format!(
+        "\n[[route]]\nname = \"news\"\nsenders = [\"@news.example\"]\nrelayhost = \"127.0.0.1:{port}\"\ntls.mode = \
+         \"none\"\nauth.username = \"ann\"\nauth.password-file = \"{}\"\n",
+        host.directory.path().join("secret").display()
+    );
+    let secret = host.directory.path().join("secret");
+    fs::write(&secret, "hunter2\n").unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    fs::write(host.config(), config + &route).unwrap();
+    assert_eq!(text(&host.nullmta(&["reload"])).0, 0);
+    host.submit();
+    let lines = ["EHLO c", "MAIL FROM:<x@news.example>", "RCPT TO:<bob@example.net>", "DATA", "x\r\n."];
+    assert!(converse(host.daemon.port, &lines)[4][0].starts_with("250 "));
+
+    let (code, _, err) = text(&host.nullmta(&["flush", "--route", "news"]));
+    assert_eq!(code, 69, "{err}");
+    assert!(
+        err.starts_with(&format!("nullmta: the relay was not reached: 127.0.0.1[127.0.0.1]:{port}: ")),
+        "{err}"
+    );
+    let (code, _, err) = text(&host.nullmta(&["flush", "--route", "nwes"]));
+    assert_eq!(
+        (code, err.contains("no route \"nwes\": those in force are news")),
+        (75, true),
+        "{code} {err}"
+    );
+    let (code, _, err) = text(&host.nullmta(&["flush"]));
+    assert!(code == 69 && err.contains("\nroute   news: not reached: 127.0.0.1"), "{code} {err}");
+
+    let status = host.status();
+    let [first, news] = &status["relays"].as_array().unwrap()[..] else { panic!("{status}") };
+    assert_eq!((&first["route"], &news["route"]), (&serde_json::Value::Null, &"news".into()));
+    assert_eq!(news["relay"], format!("127.0.0.1:{port} as ann"));
+    for relay in [first, news] {
+        assert_eq!((&relay["state"], &relay["messages"]), (&"paused".into(), &1.into()), "{relay}");
+        for key in ["paused-since", "next-probe", "trouble"] {
+            assert!(relay[key].as_str().is_some_and(|text| !text.is_empty()), "{key}: {relay}");
+        }
+        assert_eq!(relay["pace"]["max-connections"], 20);
+    }
+    let shown = text(&host.nullmta(&["status"])).1;
+    let line = format!("\nroute   news, to 127.0.0.1:{port} as ann: paused since 20");
+    assert!(shown.contains(&line) && shown.contains("\n  trouble 127.0.0.1[127.0.0.1]:"), "{shown}");
+
+    let (_, json, _) = text(&host.nullmta(&["queue", "list", "--json"]));
+    let listed: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let recipient = |place: usize| &listed[place]["recipients"][0];
+    assert_eq!((&recipient(0)["route"], &recipient(1)["route"]), (&serde_json::Value::Null, &"news".into()));
+    for (place, own, other) in [(0, &first["trouble"], port), (1, &news["trouble"], 0)] {
+        assert_eq!(&recipient(place)["reason"], own, "{json}");
+        assert!(!recipient(place)["reason"].as_str().unwrap().contains(&format!(":{other}:")), "{json}");
+    }
+    let shown = text(&host.nullmta(&["queue", "list"])).1;
+    assert!(shown.contains(&format!("\n{:18}route news: (127.0.0.1[127.0.0.1]:{port}: ", "")), "{shown}");
+    let mailq = text(&host.mailq()).1;
+    assert!(
+        !mailq.contains("route") && mailq.contains(&format!("(127.0.0.1[127.0.0.1]:{port}: ")),
+        "{mailq}"
+    );
 }
 
 /// A user who may see none of it was told that the queue is empty; and was shown the relay's words, which may hold the

@@ -4,6 +4,7 @@
 //! only one page of it is in memory; a slow or silent client costs one task and one such page, and is cut off when it
 //! makes us wait for 30 seconds.
 
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -21,16 +22,16 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::clients::{ClientSlot, ClientSlots};
-use super::flush::flush;
+use super::flush::{FlushFailure, flush};
 use super::protocol::{
     Configuration, ControlRequest, DaemonStatus, Flushed, Frame, QueuedMessage, QueuedRecipient, RateLeft,
-    RelaySpeed, Reloaded,
+    RelayFigures, RelaySpeed, Reloaded,
 };
 use super::rights::Rights;
 use crate::listener::bind::BindError;
 use crate::listener::unix::{make_directory_of, remove_stale};
 use crate::log;
-use crate::queue::{MessageStanding, PaceStatus, Queue, Standing};
+use crate::queue::{MessageStanding, PaceStatus, Queue, QueueStatus, RelayStatus, Standing};
 use crate::queue_id::QueueId;
 use crate::spool::{ReadError, Spool, Stored};
 use crate::users::Users;
@@ -120,9 +121,10 @@ impl Control {
                 return output.end(&Frame::Denied(why.into())).await;
             }
             (ControlRequest::Status, Rights::Everything) => self.status(output).await?,
-            (ControlRequest::Flush, Rights::Everything) => {
-                output.answer(self.flush().await?.as_ref()).await?;
-            }
+            (ControlRequest::Flush { route }, Rights::Everything) => match self.flush(route).await? {
+                Ok(flushed) => output.item(&flushed).await?,
+                Err(failure) => return output.end(&Frame::Error(failure.to_string())).await,
+            },
             (ControlRequest::Reload, Rights::Everything) => {
                 output.answer(self.reload().await.as_ref()).await?;
             }
@@ -157,6 +159,7 @@ impl Control {
                 held_because: relay.held_because.clone(),
                 expiring: status.relays.iter().flat_map(|relay| relay.expiring.clone()).collect(),
                 pace: speed(&relay.pace),
+                relays: status.relays.iter().map(figures).collect(),
             })
             .await
     }
@@ -168,17 +171,21 @@ impl Control {
         answered.await.ok()
     }
 
-    /// Makes the queue try everything now. Returns the result; `None` if the daemon is stopping.
-    async fn flush(&self) -> io::Result<Option<Flushed>> {
-        let Some((flushed, newest_dead)) = flush(&self.queue).await else { return Ok(None) };
-        Ok(Some(Flushed { newest_dead: self.dead(newest_dead).await?, ..flushed }))
+    /// Makes the queue try everything now, or all that goes by this route. Returns the result.
+    async fn flush(&self, route: Option<String>) -> io::Result<Result<Flushed, FlushFailure>> {
+        Ok(match flush(&self.queue, route.as_deref()).await {
+            Ok((flushed, newest_dead)) => {
+                Ok(Flushed { newest_dead: self.dead(newest_dead).await?, ..flushed })
+            }
+            Err(failure) => Err(failure),
+        })
     }
 
     /// Returns the dead message `id` as it is listed, if there is one.
     async fn dead(&self, id: Option<QueueId>) -> io::Result<Option<QueuedMessage>> {
         let Some(id) = id else { return Ok(None) };
         let (spool, listed) = (self.spool.clone(), MessageStanding { id, standing: Standing::Dead });
-        let look = move || seen(&spool, listed, Rights::Everything, None);
+        let look = move || seen(&spool, listed, Rights::Everything, None::<&QueueStatus>);
         Ok(match tokio::task::spawn_blocking(look).await? {
             Seen::Whole(message) => Some(*message),
             Seen::Hidden | Seen::Gone => None,
@@ -186,19 +193,16 @@ impl Control {
     }
 
     async fn queue_list(&self, rights: Rights, output: &mut Output) -> io::Result<()> {
-        let trouble = self.queue.status().await.and_then(|status| match rights {
-            Rights::Everything => status.foremost().trouble.clone(),
-            Rights::Own(_) => status.foremost().trouble_outline.clone(),
-        });
+        let status = self.queue.status().await.map(Arc::new);
         let mut hidden = 0;
         // What comes in from now on is not listed: the list has an end.
         let last = self.spool.newest();
         let mut page = self.spool.following(None, PAGE);
         while let Some(end) = page.last().copied().filter(|_| page[0] <= last) {
             let listed = self.queue.standings(page).await;
-            let (spool, trouble) = (self.spool.clone(), trouble.clone());
+            let (spool, status) = (self.spool.clone(), status.clone());
             let look = move || -> Vec<Seen> {
-                listed.into_iter().map(|one| seen(&spool, one, rights, trouble.as_deref())).collect()
+                listed.into_iter().map(|one| seen(&spool, one, rights, status.as_deref())).collect()
             };
             for one in tokio::task::spawn_blocking(look).await? {
                 match one {
@@ -234,11 +238,12 @@ enum Seen {
     Gone,
 }
 
-/// Returns the part of the message that this client may see.
-fn seen(spool: &Spool, listed: MessageStanding, rights: Rights, trouble: Option<&str>) -> Seen {
+/// Returns the part of the message that this client may see; `status` says what its relays are doing.
+fn seen(spool: &Spool, listed: MessageStanding, rights: Rights, status: Option<&QueueStatus>) -> Seen {
     match spool.peek(listed.id) {
         Ok(stored) if rights.include(stored.submitter) => {
-            Seen::Whole(Box::new(message(listed, &stored, trouble)))
+            let recipients = recipients(listed.standing, &stored, rights, status);
+            Seen::Whole(Box::new(message(listed, &stored, recipients)))
         }
         Err(ReadError::Gone) => Seen::Gone,
         Err(error) if rights == Rights::Everything => Seen::Whole(Box::new(unreadable(listed, &error))),
@@ -246,15 +251,32 @@ fn seen(spool: &Spool, listed: MessageStanding, rights: Rights, trouble: Option<
     }
 }
 
-fn message(listed: MessageStanding, stored: &Stored, trouble: Option<&str>) -> QueuedMessage {
-    // The relay's present trouble is not why dead mail is here.
-    let unsaid = if listed.standing == Standing::Dead { Some(FORGOTTEN) } else { trouble };
-    let recipients = stored.ledger.unsettled().filter_map(|index| {
-        let address = stored.envelope.recipients.get(index)?.address.to_string();
-        let reason = stored.replies.of(index).or(unsaid).map(str::to_owned);
-        Some(QueuedRecipient { address, reason })
+/// Returns the recipients that have not had their end, each with its route and why it is still here.
+fn recipients(
+    standing: Standing,
+    stored: &Stored,
+    rights: Rights,
+    status: Option<&QueueStatus>,
+) -> Vec<QueuedRecipient> {
+    let relays: BTreeMap<usize, &RelayStatus> =
+        status.into_iter().flat_map(|status| status.relays_of(stored)).collect();
+    let unsaid = |relay: Option<&&RelayStatus>| match standing {
+        // The relay's present trouble is not why dead mail is here.
+        Standing::Dead => Some(FORGOTTEN.to_owned()),
+        _ => relay?.keeps_mail(rights == Rights::Everything),
+    };
+    let shown = stored.ledger.unsettled().filter_map(|index| {
+        let relay = relays.get(&index);
+        Some(QueuedRecipient {
+            address: stored.envelope.recipients.get(index)?.address.to_string(),
+            route: relay.and_then(|relay| relay.route.clone()),
+            reason: stored.replies.of(index).map(str::to_owned).or_else(|| unsaid(relay)),
+        })
     });
-    let recipients: Vec<QueuedRecipient> = recipients.collect();
+    shown.collect()
+}
+
+fn message(listed: MessageStanding, stored: &Stored, recipients: Vec<QueuedRecipient>) -> QueuedMessage {
     let age = Timestamp::now().duration_since(stored.arrived).as_secs();
     QueuedMessage {
         state: listed.standing.into(),
@@ -317,6 +339,27 @@ impl Output {
     async fn end(&mut self, frame: &Frame) -> io::Result<()> {
         self.send(frame).await?;
         timeout(CLIENT_PATIENCE, self.0.shutdown()).await?
+    }
+}
+
+/// Returns the figures of a relay as they are shown.
+fn figures(relay: &RelayStatus) -> RelayFigures {
+    RelayFigures {
+        route: relay.route.clone(),
+        relay: relay.name.clone(),
+        state: relay.state().into(),
+        paused_since: relay.paused_since.map(|time| time.to_string()),
+        next_probe: relay.paused_until.map(|time| time.to_string()),
+        trouble: relay.trouble.clone(),
+        messages: relay.live,
+        ready: relay.ready,
+        active: relay.under_way,
+        deferred: relay.deferred,
+        held: relay.held,
+        held_because: relay.held_because.clone(),
+        connections: relay.connections,
+        pace: speed(&relay.pace),
+        expiring: relay.expiring.clone(),
     }
 }
 

@@ -1,14 +1,16 @@
-//! `nullmta flush` in the daemon: probes the relay, tries every deferred message, and reports the result.
+//! `nullmta flush` in the daemon: probes each relay, or that of one route, tries every deferred message that it gets, and
+//! reports the result.
 //!
 //! Not here: ETRN, which every user may ask for, within a limit (`queue/`). This request is for those who may do
 //! anything.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::protocol::{Contact, Flushed};
-use crate::queue::{Queue, QueueStatus};
+use super::protocol::{Contact, Flushed, RelayFlushed};
+use crate::queue::{Queue, QueueStatus, RelayStatus};
 use crate::queue_id::QueueId;
 
 /// Time for which the relay is awaited.
@@ -18,58 +20,148 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 /// The interval between two queries of the queue.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Tries everything now, and waits a few seconds. Returns the result and the id of the newest dead message, which the
-/// caller reads; `None` if the queue has stopped.
-pub(super) async fn flush(queue: &Queue) -> Option<(Flushed, Option<QueueId>)> {
-    let before = queue.status().await?;
-    queue.probe_now();
+/// The reason why nothing was flushed.
+pub(super) enum FlushFailure {
+    /// The daemon is stopping.
+    Stopping,
+    /// No route has this name; holds the names that there are.
+    NoRoute { asked: String, known: Vec<String> },
+}
+
+impl fmt::Display for FlushFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FlushFailure::Stopping => f.write_str("the daemon is stopping"),
+            FlushFailure::NoRoute { asked, known } if known.is_empty() => {
+                write!(f, "there is no route {asked:?}: the configuration in force has no [[route]]")
+            }
+            FlushFailure::NoRoute { asked, known } => {
+                write!(f, "there is no route {asked:?}: those in force are {}", known.join(", "))
+            }
+        }
+    }
+}
+
+/// Tries everything now, or all that goes by `route`, and waits a few seconds. Returns the result and the id of the newest
+/// dead message, which the caller reads.
+pub(super) async fn flush(
+    queue: &Queue,
+    route: Option<&str>,
+) -> Result<(Flushed, Option<QueueId>), FlushFailure> {
+    let status = async || queue.status().await.ok_or(FlushFailure::Stopping);
+    let before = status().await?;
+    match route {
+        None => queue.probe_now(),
+        Some(route) if names(&before).any(|known| known == route) => queue.probe_route(route),
+        Some(route) => {
+            let (asked, known) = (route.to_owned(), names(&before).map(str::to_owned).collect());
+            return Err(FlushFailure::NoRoute { asked, known });
+        }
+    }
     let mut deadline = Instant::now() + RELAY_PATIENCE;
-    let mut is_reached = false;
+    let mut is_answered = false;
     loop {
-        let status = queue.status().await?;
-        let contact = contact(&before, &status);
-        if contact == Contact::Reached && !is_reached {
-            is_reached = true;
+        let progress = Progress::between(&before, status().await?, route);
+        if !is_answered && progress.contact() != Contact::Awaited {
+            is_answered = true;
             deadline = deadline.min(Instant::now() + DRAIN_PATIENCE);
         }
-        let is_settled = match contact {
-            Contact::NotNeeded | Contact::NotReached => true,
-            Contact::Reached => status.ready + status.under_way == 0,
-            Contact::Awaited => false,
-        };
-        if is_settled || Instant::now() >= deadline {
-            return Some((flushed(contact, &before, &status), status.newest_dead));
+        if progress.is_settled() || Instant::now() >= deadline {
+            let newest_dead = progress.now.newest_dead;
+            return Ok((progress.flushed(before.live), newest_dead));
         }
         sleep(LOOK).await;
     }
 }
 
-/// Returns what happened at the relay between the two states of the queue.
-fn contact(before: &QueueStatus, now: &QueueStatus) -> Contact {
-    if now.reached() > before.reached() {
+fn names(status: &QueueStatus) -> impl Iterator<Item = &str> {
+    status.relays.iter().filter_map(|relay| relay.route.as_deref())
+}
+
+/// What has happened since a flush began.
+struct Progress {
+    now: QueueStatus,
+    /// The outcome so far at each relay that was to be tried, with its place in `now`.
+    contacts: Vec<(usize, Contact)>,
+    /// True if messages are to be tried whose relays are not known yet, or not any more.
+    has_others: bool,
+}
+
+impl Progress {
+    fn between(before: &QueueStatus, now: QueueStatus, route: Option<&str>) -> Self {
+        let is_asked = |relay: &RelayStatus| route.is_none() || relay.route.as_deref() == route;
+        let asked = now.relays.iter().enumerate().filter(|(_, relay)| is_asked(relay));
+        let contact = |(place, relay): (usize, &RelayStatus)| {
+            let earlier = before.relays.iter().find(|earlier| earlier.route == relay.route);
+            (place, contact(earlier, relay))
+        };
+        let contacts = asked.map(contact).collect();
+        let known: usize = now.relays.iter().map(|relay| relay.ready + relay.under_way).sum();
+        let has_others = route.is_none() && now.ready + now.under_way > known;
+        Progress { now, contacts, has_others }
+    }
+
+    /// Returns the outcome for all relays together: the worst one.
+    fn contact(&self) -> Contact {
+        let has = |outcome| self.contacts.iter().any(|(_, contact)| *contact == outcome);
+        let order = [Contact::Awaited, Contact::NotReached, Contact::Reached];
+        let first = order.into_iter().find(|outcome| has(*outcome));
+        if self.has_others { Contact::Awaited } else { first.unwrap_or(Contact::NotNeeded) }
+    }
+
+    /// Returns whether nothing more is to be awaited.
+    fn is_settled(&self) -> bool {
+        let is_settled = |(place, contact): &(usize, Contact)| match contact {
+            Contact::NotNeeded | Contact::NotReached => true,
+            Contact::Reached => self.now.relays[*place].ready + self.now.relays[*place].under_way == 0,
+            Contact::Awaited => false,
+        };
+        !self.has_others && self.contacts.iter().all(is_settled)
+    }
+
+    fn flushed(&self, before: usize) -> Flushed {
+        let Progress { now, contacts, .. } = self;
+        let relays = contacts.iter().map(|(place, contact)| {
+            let relay = &now.relays[*place];
+            RelayFlushed {
+                route: relay.route.clone(),
+                relay: *contact,
+                trouble: relay.trouble.clone().filter(|_| *contact != Contact::Reached),
+                messages: relay.live,
+                next_probe: relay.paused_until.map(|time| time.to_string()),
+            }
+        });
+        let relays: Vec<RelayFlushed> = relays.collect();
+        let overall = self.contact();
+        let foremost = relays.iter().find(|relay| relay.relay == overall);
+        let held_because = contacts.iter().find_map(|(place, _)| now.relays[*place].held_because.clone());
+        Flushed {
+            relay: overall,
+            trouble: foremost.and_then(|relay| relay.trouble.clone()),
+            before,
+            messages: now.live,
+            under_way: now.ready + now.under_way,
+            deferred: now.deferred,
+            held: now.held,
+            held_because,
+            dead: now.dead,
+            newest_dead: None,
+            next_probe: foremost.and_then(|relay| relay.next_probe.clone()),
+            relays,
+        }
+    }
+}
+
+/// Returns what happened at a relay since it was in the state `before`.
+fn contact(before: Option<&RelayStatus>, now: &RelayStatus) -> Contact {
+    let (reached, troubles) = before.map_or((0, 0), |before| (before.reached, before.troubles));
+    if now.reached > reached {
         Contact::Reached
-    } else if now.troubles() > before.troubles() {
+    } else if now.troubles > troubles {
         Contact::NotReached
     } else if now.ready + now.under_way == 0 {
         Contact::NotNeeded
     } else {
         Contact::Awaited
-    }
-}
-
-fn flushed(relay: Contact, before: &QueueStatus, now: &QueueStatus) -> Flushed {
-    let foremost = now.foremost();
-    Flushed {
-        relay,
-        trouble: foremost.trouble.clone().filter(|_| relay != Contact::Reached),
-        before: before.live,
-        messages: now.live,
-        under_way: now.ready + now.under_way,
-        deferred: now.deferred,
-        held: now.held,
-        held_because: foremost.held_because.clone(),
-        dead: now.dead,
-        newest_dead: None,
-        next_probe: foremost.paused_until.map(|time| time.to_string()),
     }
 }

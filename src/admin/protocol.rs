@@ -19,9 +19,13 @@ pub enum ControlRequest {
     Status,
     /// Asks for a [`QueuedMessage`] for each live message, the oldest first.
     QueueList,
-    /// Makes the daemon probe the relay and try every deferred message now. The answer is a [`Flushed`], after a few
+    /// Makes the daemon probe the relays and try every deferred message now. The answer is a [`Flushed`], after a few
     /// seconds at most.
-    Flush,
+    Flush {
+        /// The name of the route whose relay and messages are tried alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        route: Option<String>,
+    },
     /// Makes the daemon read its configuration again. The answer is a [`Reloaded`].
     Reload,
 }
@@ -68,7 +72,8 @@ pub struct DaemonStatus {
     pub active: usize,
     /// The number of open connections to the relay.
     pub connections: usize,
-    /// The state of the relay: `usable` or `paused`.
+    /// The state of the relay: `usable` or `paused`. With routes, this and the keys below are about the first relay that
+    /// is in trouble, or else about that of the top-level `relayhost`; `relays` has each.
     pub relay: String,
     /// The time of the next probe of a paused relay (RFC 3339).
     pub next_probe: Option<String>,
@@ -82,6 +87,45 @@ pub struct DaemonStatus {
     pub pace: RelaySpeed,
     /// A sentence for each certificate, a relay's or ours, that expires within two weeks.
     #[serde(default)]
+    pub expiring: Vec<String>,
+    /// Each relay: first that of the top-level `relayhost`, then those of the routes in their order.
+    #[serde(default)]
+    pub relays: Vec<RelayFigures>,
+}
+
+/// The state of one relay. A message to recipients at several relays counts at each of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RelayFigures {
+    /// The name of the route that leads to it; `None` for that of the top-level `relayhost`.
+    pub route: Option<String>,
+    /// The relay: its hosts, and our user name there.
+    pub relay: String,
+    /// Its state: `not tried yet`, `usable` or `paused`.
+    pub state: String,
+    /// The time at which its pause began (RFC 3339); `None` while it is usable.
+    pub paused_since: Option<String>,
+    /// The time of the next probe of a paused relay (RFC 3339).
+    pub next_probe: Option<String>,
+    /// The last trouble with it as a whole; `None` once it has answered again.
+    pub trouble: Option<String>,
+    /// The number of live messages that it gets.
+    pub messages: usize,
+    /// The number of them that wait for a free connection.
+    pub ready: usize,
+    /// The number of them on a connection to it now, or whose result is being recorded in the spool.
+    pub active: usize,
+    /// The number of them that were deferred by a 4xx reply of their own.
+    pub deferred: usize,
+    /// The number of them that are held after a refusal.
+    pub held: usize,
+    /// The reason why messages are held and what to do about it; `None` if none are.
+    pub held_because: Option<String>,
+    /// The number of open connections to it.
+    pub connections: usize,
+    /// How fast it gets mail.
+    pub pace: RelaySpeed,
+    /// A sentence for each of its certificates that expires within two weeks.
     pub expiring: Vec<String>,
 }
 
@@ -188,6 +232,25 @@ pub struct Flushed {
     pub newest_dead: Option<QueuedMessage>,
     /// The time of the next probe of a paused relay (RFC 3339).
     pub next_probe: Option<String>,
+    /// What came of it at each relay that was to be tried.
+    #[serde(default)]
+    pub relays: Vec<RelayFlushed>,
+}
+
+/// The result of a flush at one relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RelayFlushed {
+    /// The name of the route that leads to it; `None` for that of the top-level `relayhost`.
+    pub route: Option<String>,
+    /// The outcome of trying it.
+    pub relay: Contact,
+    /// The reason why it was not reached.
+    pub trouble: Option<String>,
+    /// The number of live messages that it gets after the flush.
+    pub messages: usize,
+    /// The time of the next probe (RFC 3339) if it is paused.
+    pub next_probe: Option<String>,
 }
 
 /// The outcome of trying the relay.
@@ -286,22 +349,49 @@ pub struct QueuedMessage {
 pub struct QueuedRecipient {
     /// The address that the relay gets.
     pub address: String,
-    /// The last reply about this recipient; without one, the present trouble of the relay.
+    /// The name of the route by which it goes; `None` if by none, to the relay of the top-level `relayhost`.
+    #[serde(default)]
+    pub route: Option<String>,
+    /// The last reply about this recipient; without one, the present trouble of its relay.
     pub reason: Option<String>,
+}
+
+/// The route by which a recipient goes, and why it is still here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitsFor<'a> {
+    /// The name of the route; `None` if it goes by none.
+    pub route: Option<&'a str>,
+    /// The reason, if one is known.
+    pub reason: Option<&'a str>,
 }
 
 impl QueuedMessage {
     /// Groups the recipients by reason, in the order of the first recipient of each group.
     pub fn by_reason(&self) -> Vec<(Option<&str>, Vec<&str>)> {
-        let mut groups: Vec<(Option<&str>, Vec<&str>)> = Vec::new();
-        for QueuedRecipient { address, reason } in &self.recipients {
-            let reason = reason.as_deref();
-            match groups.iter_mut().find(|(of, _)| *of == reason) {
+        let groups = self.grouped(|recipient| recipient.reason.as_deref());
+        if groups.is_empty() { vec![(self.reason.as_deref(), Vec::new())] } else { groups }
+    }
+
+    /// Groups the recipients by route and reason, in the order of the first recipient of each group.
+    pub fn by_route_and_reason(&self) -> Vec<(WaitsFor<'_>, Vec<&str>)> {
+        let groups = self.grouped(|recipient| WaitsFor {
+            route: recipient.route.as_deref(),
+            reason: recipient.reason.as_deref(),
+        });
+        let none = WaitsFor { route: None, reason: self.reason.as_deref() };
+        if groups.is_empty() { vec![(none, Vec::new())] } else { groups }
+    }
+
+    fn grouped<'a, K: PartialEq>(&'a self, key: impl Fn(&'a QueuedRecipient) -> K) -> Vec<(K, Vec<&'a str>)> {
+        let mut groups: Vec<(K, Vec<&str>)> = Vec::new();
+        for recipient in &self.recipients {
+            let (of, address) = (key(recipient), recipient.address.as_str());
+            match groups.iter_mut().find(|(known, _)| *known == of) {
                 Some((_, recipients)) => recipients.push(address),
-                None => groups.push((reason, vec![address])),
+                None => groups.push((of, vec![address])),
             }
         }
-        if groups.is_empty() { vec![(self.reason.as_deref(), Vec::new())] } else { groups }
+        groups
     }
 }
 
@@ -316,6 +406,13 @@ mod tests {
             line(&|| serde_json::to_string(&ControlRequest::QueueList)),
             r#"{"command":"queue-list"}"#
         );
+        let flush = |route: Option<&str>| ControlRequest::Flush { route: route.map(str::to_owned) };
+        assert_eq!(line(&|| serde_json::to_string(&flush(None))), r#"{"command":"flush"}"#);
+        assert_eq!(
+            line(&|| serde_json::to_string(&flush(Some("news")))),
+            r#"{"command":"flush","route":"news"}"#
+        );
+        assert_eq!(serde_json::from_str::<ControlRequest>(r#"{"command":"flush"}"#).unwrap(), flush(None));
         assert_eq!(line(&|| serde_json::to_string(&Frame::Done)), r#""done""#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Error("x".into()))), r#"{"error":"x"}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Denied("x".into()))), r#"{"denied":"x"}"#);

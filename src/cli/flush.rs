@@ -1,4 +1,4 @@
-//! `nullmta flush`: tries the relay and every deferred message now, and prints the result.
+//! `nullmta flush`: tries the relays and every deferred message now, and prints the result.
 
 use clap::Args;
 
@@ -7,14 +7,17 @@ use super::exit::{Exit, Failure};
 use super::output::{printed, say};
 use super::queue::{ask, print_json};
 use super::status;
-use crate::admin::protocol::{Contact, ControlRequest, Flushed};
+use crate::admin::protocol::{Contact, ControlRequest, Flushed, RelayFlushed};
 use crate::log::Foreign;
 
-/// Try the relay and every deferred message now.
+/// Try the relays and every deferred message now.
 #[derive(Args)]
 pub(super) struct FlushCommand {
     #[command(flatten)]
     config: ConfigFile,
+    /// Try only the relay of this [[route]], and the messages that go by it
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -23,7 +26,8 @@ pub(super) struct FlushCommand {
 impl FlushCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let mut answer = None;
-        ask(&self.config, &ControlRequest::Flush, |flushed: Flushed| {
+        let request = ControlRequest::Flush { route: self.route.clone() };
+        ask(&self.config, &request, |flushed: Flushed| {
             answer = Some(flushed);
             Ok(())
         })?;
@@ -38,28 +42,61 @@ impl FlushCommand {
     }
 }
 
-/// Returns the result in words; a failure if the relay was not reached.
+/// Returns the result in words; a failure if a relay was not reached.
 fn outcome(flushed: &Flushed) -> Result<String, Failure> {
+    let worst = outcome_of_worst(flushed);
+    if flushed.relays.len() < 2 || flushed.relay == Contact::NotNeeded {
+        return worst;
+    }
+    let lines: Vec<String> = flushed.relays.iter().map(relay_line).collect();
+    match worst {
+        Ok(words) => Ok(format!("{words}\n{}", lines.join("\n"))),
+        Err(failure) => Err(Failure::new(failure.exit(), format!("{failure}\n{}", lines.join("\n")))),
+    }
+}
+
+/// Returns a line about one of several relays.
+fn relay_line(at: &RelayFlushed) -> String {
+    let trouble = at.trouble.as_deref().map(Foreign).map(|trouble| format!(": {trouble}"));
+    let (trouble, messages) = (trouble.unwrap_or_default(), at.messages);
+    let said = match at.relay {
+        Contact::NotNeeded => "nothing to send".into(),
+        Contact::Reached => "reached".into(),
+        Contact::NotReached => format!("not reached{trouble}"),
+        Contact::Awaited => format!("not answered yet{trouble}"),
+    };
+    let next_probe = at.next_probe.as_ref().map_or(String::new(), |time| format!(", next probe {time}"));
+    let heading = at.route.as_ref().map_or("relay  ".into(), |route| format!("route   {}:", Foreign(route)));
+    format!("{heading} {said}; {messages} in the queue{next_probe}")
+}
+
+/// Returns the result in words, by what came of it at all relays together.
+fn outcome_of_worst(flushed: &Flushed) -> Result<String, Failure> {
     let Flushed { relay, before, messages, under_way, deferred, held, dead, .. } = flushed;
     let trouble = flushed.trouble.as_deref().map(Foreign).map(|trouble| format!(": {trouble}"));
     let trouble = trouble.unwrap_or_default();
     let next_probe =
         flushed.next_probe.as_ref().map(|time| format!(", next probe {time}")).unwrap_or_default();
+    let subject = match flushed.relays.len() {
+        0 | 1 => "the relay",
+        _ if *relay == Contact::Reached => "each relay that has mail",
+        _ => "a relay",
+    };
     match relay {
         Contact::NotNeeded if *messages == 0 => Ok("the queue is empty".into()),
         Contact::NotNeeded => Ok(format!("nothing to send: {held} held, {dead} dead{}", kept(flushed))),
         Contact::Reached => Ok(format!(
-            "the relay was reached; of {before} messages {messages} are in the queue: {under_way} ready or active, \
+            "{subject} was reached; of {before} messages {messages} are in the queue: {under_way} ready or active, \
              {deferred} deferred, {held} held, {dead} dead{}",
             kept(flushed)
         )),
         Contact::NotReached => Err(Failure::new(
             Exit::Unavailable,
-            format!("the relay was not reached{trouble}; {messages} in the queue{next_probe}"),
+            format!("{subject} was not reached{trouble}; {messages} in the queue{next_probe}"),
         )),
         Contact::Awaited => Err(Failure::new(
             Exit::TempFail,
-            format!("the relay has not answered yet{trouble}; {messages} in the queue; see nullmta status"),
+            format!("{subject} has not answered yet{trouble}; {messages} in the queue; see nullmta status"),
         )),
     }
 }
@@ -90,7 +127,33 @@ mod tests {
             dead: 0,
             newest_dead: None,
             next_probe: Some("2026-11-21T02:10:00Z".into()),
+            relays: Vec::new(),
         }
+    }
+
+    /// Of two relays the one that was reached hid the one that was not, and the exit code was 0.
+    #[test]
+    fn each_of_several_relays_has_a_line() {
+        let at = |route: Option<&str>, relay| RelayFlushed {
+            route: route.map(str::to_owned),
+            relay,
+            trouble: Some("refused".into()).filter(|_| relay == Contact::NotReached),
+            messages: 2,
+            next_probe: Some("2026-11-21T02:10:00Z".into()).filter(|_| relay == Contact::NotReached),
+        };
+        let relays = vec![at(None, Contact::Reached), at(Some("news"), Contact::NotReached)];
+        let failure = outcome(&Flushed { relays, ..flushed(Contact::NotReached) }).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Unavailable);
+        let text = failure.to_string();
+        let (_, lines) = text.split_once('\n').unwrap();
+        assert_eq!(
+            lines,
+            "relay   reached; 2 in the queue\n\
+             route   news: not reached: refused; 2 in the queue, next probe 2026-11-21T02:10:00Z"
+        );
+        let relays = vec![at(None, Contact::Reached), at(Some("news"), Contact::NotNeeded)];
+        let words = outcome(&Flushed { relays, ..flushed(Contact::Reached) }).unwrap();
+        assert!(words.ends_with("\nroute   news: nothing to send; 2 in the queue"), "{words}");
     }
 
     #[test]

@@ -104,7 +104,7 @@ mod tests {
     use crate::admin::protocol::{Frame, QueuedRecipient};
 
     fn recipient(address: &str, reason: Option<&str>) -> QueuedRecipient {
-        QueuedRecipient { address: address.into(), reason: reason.map(str::to_owned) }
+        QueuedRecipient { address: address.into(), route: None, reason: reason.map(str::to_owned) }
     }
 
     fn message(state: MessageState) -> QueuedMessage {

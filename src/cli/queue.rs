@@ -10,7 +10,7 @@ use super::ConfigFile;
 use super::control_client::{self, ClientError};
 use super::exit::{Exit, Failure};
 use super::output::say;
-use crate::admin::protocol::{ControlRequest, QueuedMessage};
+use crate::admin::protocol::{ControlRequest, QueuedMessage, WaitsFor};
 use crate::config::{Config, units_of_time};
 use crate::log::{Foreign, visible_json};
 
@@ -111,14 +111,22 @@ pub(super) fn text(message: &QueuedMessage) -> String {
     text + &reasons(message)
 }
 
-/// Returns a line for each reason why a message is still queued, with its recipients if there are several reasons.
-pub(super) fn reasons(message: &QueuedMessage) -> String {
-    let groups = message.by_reason();
+/// Returns a line for each route by which a message goes and each reason why it is still queued, with its recipients if
+/// there are several lines.
+fn reasons(message: &QueuedMessage) -> String {
+    let groups = message.by_route_and_reason();
     let mut text = String::new();
-    for (reason, recipients) in &groups {
-        let Some(reason) = reason else { continue };
-        let whose = if groups.len() > 1 { some_of(recipients) + ": " } else { String::new() };
-        text += &format!("{:18}{}({})\n", "", Foreign(&whose), Foreign(reason));
+    for (WaitsFor { route, reason }, recipients) in &groups {
+        let route = route.map(|route| format!("route {route}"));
+        let whose = Some(some_of(recipients)).filter(|_| groups.len() > 1);
+        let reason = reason.map(|reason| format!("({})", Foreign(reason)));
+        if route.is_none() && reason.is_none() {
+            continue;
+        }
+        let parts: Vec<String> =
+            route.into_iter().chain(whose).map(|part| Foreign(&part).to_string()).collect();
+        let parts: Vec<String> = parts.into_iter().chain(reason).collect();
+        text += &format!("{:18}{}\n", "", parts.join(": "));
     }
     text
 }
@@ -146,7 +154,7 @@ mod tests {
     use crate::admin::protocol::{MessageState, QueuedRecipient};
 
     fn told(address: &str, reason: &str) -> QueuedRecipient {
-        QueuedRecipient { address: address.into(), reason: Some(reason.into()) }
+        QueuedRecipient { address: address.into(), route: None, reason: Some(reason.into()) }
     }
 
     fn message() -> QueuedMessage {
@@ -182,6 +190,34 @@ mod tests {
             reasons(&several),
             "                  a@x, c@x: (450 busy)\n                  b@x: (451 later)\n"
         );
+    }
+
+    /// Nothing said which of several relays a message waits for.
+    #[test]
+    fn each_route_stands_with_its_recipients() {
+        let by = |route: Option<&str>, mut to: QueuedRecipient, reason: bool| {
+            to.route = route.map(str::to_owned);
+            to.reason = to.reason.filter(|_| reason);
+            to
+        };
+        let recipients = vec![
+            by(None, told("a@x", "450 busy"), true),
+            by(Some("news"), told("b@x", "mx: connect: refused"), true),
+            by(Some("news"), told("c@x", ""), false),
+            by(None, told("d@x", ""), false),
+        ];
+        let several = QueuedMessage { recipients, ..message() };
+        assert_eq!(
+            reasons(&several),
+            "                  a@x: (450 busy)\n                  route news: b@x: (mx: connect: refused)\n\
+             \u{20}                 route news: c@x\n"
+        );
+        let one = |reason| QueuedMessage {
+            recipients: vec![by(Some("news"), told("b@x", "450 busy"), reason)],
+            ..message()
+        };
+        assert_eq!(reasons(&one(true)), "                  route news: (450 busy)\n");
+        assert_eq!(reasons(&one(false)), "                  route news\n");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `nullmta status`: shows the state of the daemon in a few numbers.
+//! `nullmta status`: shows the state of the daemon, and of each relay, in a few numbers.
 
 use std::io::{self, Write};
 
@@ -39,17 +39,15 @@ impl StatusCommand {
 fn text(status: &protocol::DaemonStatus) -> String {
     let protocol::DaemonStatus { version, pid, configuration, messages, ready, deferred, held, dead, .. } =
         status;
-    let protocol::DaemonStatus { active, connections, relay, .. } = status;
+    let protocol::DaemonStatus { active, relays, .. } = status;
     let mut text = format!(
         "nullmta {version}, pid {pid}\n\
          config  {}, in force since {}{}\n\
-         queue   {messages} messages: {ready} ready, {active} active, {deferred} deferred, {held} held, {dead} dead\n\
-         relay   {relay}, {connections} connections\n",
+         queue   {messages} messages: {ready} ready, {active} active, {deferred} deferred, {held} held, {dead} dead\n",
         configuration.path,
         configuration.since,
         configuration.reservations()
     );
-    text += &pace_line(&status.pace);
     if let Some(RefusedConfiguration { at, why }) = &configuration.refused {
         text += &format!("refused the newer one of {at}: {}\n", Foreign(why));
     }
@@ -59,19 +57,49 @@ fn text(status: &protocol::DaemonStatus) -> String {
     if let Some(trouble) = &status.spool_trouble {
         text += &format!("spool   {}; mail is refused\n", Foreign(trouble));
     }
-    if let Some(trouble) = &status.trouble {
-        text += &format!("trouble {}\n", Foreign(trouble));
-    }
-    if let Some(why) = &status.held_because {
-        text += &held_line(why);
-    }
-    for notice in &status.expiring {
-        text += &format!("expires {}\n", Foreign(notice));
-    }
-    if let Some(next_probe) = &status.next_probe {
-        text += &format!("probe   {next_probe}\n");
+    match &relays[..] {
+        // The daemon is an older one.
+        [] => text += &format!("relay   {}, {} connections\n", status.relay, status.connections),
+        [only] => {
+            text +=
+                &format!("relay   {}, {} connections\n{}", state(only), only.connections, details(only, ""))
+        }
+        several => several.iter().for_each(|relay| text += &block(relay)),
     }
     text
+}
+
+/// Returns the lines about one of several relays.
+fn block(relay: &protocol::RelayFigures) -> String {
+    let protocol::RelayFigures { messages, ready, active, deferred, held, connections, .. } = relay;
+    let name = Foreign(&relay.relay);
+    let heading = match &relay.route {
+        Some(route) => format!("route   {}, to {name}", Foreign(route)),
+        None => format!("relay   {name}"),
+    };
+    format!(
+        "{heading}: {}, {connections} connections; {messages} messages: {ready} ready, {active} active, {deferred} \
+         deferred, {held} held\n{}",
+        state(relay),
+        details(relay, "  ")
+    )
+}
+
+/// Returns the state of a relay, with the time since which it is paused.
+fn state(relay: &protocol::RelayFigures) -> String {
+    let since = relay.paused_since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
+    format!("{}{since}", relay.state)
+}
+
+/// Returns the further lines about a relay, each behind this indentation.
+fn details(relay: &protocol::RelayFigures, indent: &str) -> String {
+    let pace = Some(pace_line(&relay.pace)).filter(|line| !line.is_empty());
+    let trouble = relay.trouble.as_ref().map(|trouble| format!("trouble {}\n", Foreign(trouble)));
+    let held = relay.held_because.as_deref().map(held_line);
+    let expiring = relay.expiring.iter().map(|notice| format!("expires {}\n", Foreign(notice)));
+    let probe = relay.next_probe.as_ref().map(|probe| format!("probe   {probe}\n"));
+    let lines = pace.into_iter().chain(trouble).chain(held).chain(expiring).chain(probe);
+    lines.map(|line| format!("{indent}{line}")).collect()
 }
 
 /// Returns the line about how fast the relay gets mail; none if nothing but the number of connections limits that, and
@@ -107,7 +135,11 @@ mod tests {
             id: "18A4F1C9A02B3D40".into(),
             state: protocol::MessageState::Dead,
             from: String::new(),
-            recipients: vec![protocol::QueuedRecipient { address: "ops@x".into(), reason: reason.clone() }],
+            recipients: vec![protocol::QueuedRecipient {
+                address: "ops@x".into(),
+                route: None,
+                reason: reason.clone(),
+            }],
             size: 4096,
             arrived: "2026-11-21T02:10:00Z".into(),
             age: 7300,
@@ -116,9 +148,44 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_paused_relay_shows_why_and_when() {
-        let status = protocol::DaemonStatus {
+    fn pace() -> protocol::RelaySpeed {
+        protocol::RelaySpeed {
+            max_connections: 20,
+            connections_allowed: 20,
+            rates: Vec::new(),
+            slowed_to: None,
+            next_message: None,
+        }
+    }
+
+    fn paused() -> protocol::RelayFigures {
+        protocol::RelayFigures {
+            route: None,
+            relay: "mx:587".into(),
+            state: "paused".into(),
+            paused_since: Some("2026-11-21T01:00:00Z".into()),
+            next_probe: Some("2026-11-21T02:10:00Z".into()),
+            trouble: Some("connect to mx[192.0.2.1]:587: refused\u{1b}".into()),
+            messages: 4,
+            ready: 1,
+            active: 0,
+            deferred: 1,
+            held: 0,
+            held_because: Some("what the relay refuses is held".into()),
+            connections: 0,
+            pace: protocol::RelaySpeed {
+                connections_allowed: 1,
+                rates: vec![protocol::RateLeft { rate: "10000/day".into(), left: 812 }],
+                slowed_to: Some("3.5/s".into()),
+                next_message: Some("2026-11-21T02:09:00Z".into()),
+                ..pace()
+            },
+            expiring: vec!["the certificate of the relay mx expires in 3 days".into()],
+        }
+    }
+
+    fn status(relays: Vec<protocol::RelayFigures>) -> protocol::DaemonStatus {
+        protocol::DaemonStatus {
             version: "0.1.0".into(),
             pid: 42,
             configuration: protocol::Configuration {
@@ -140,47 +207,73 @@ mod tests {
             active: 0,
             connections: 0,
             relay: "paused".into(),
-            next_probe: Some("2026-11-21T02:10:00Z".into()),
-            held_because: Some("what the relay refuses is held".into()),
-            expiring: vec!["the certificate of the relay mx expires in 3 days".into()],
+            next_probe: None,
+            held_because: None,
+            expiring: Vec::new(),
             spool_trouble: Some("full: 1.0 MiB free".into()),
-            trouble: Some("connect to mx[192.0.2.1]:587: refused\u{1b}".into()),
-            pace: protocol::RelaySpeed {
-                max_connections: 20,
-                connections_allowed: 1,
-                rates: vec![protocol::RateLeft { rate: "10000/day".into(), left: 812 }],
-                slowed_to: Some("3.5/s".into()),
-                next_message: Some("2026-11-21T02:09:00Z".into()),
-            },
-        };
-        assert_eq!(
-            text(&status),
-            "nullmta 0.1.0, pid 42\n\
-             config  /etc/nullmta.toml, in force since 2026-11-20T02:10:00Z; not in force before a restart: \
-             log.format\n\
-             queue   4 messages: 1 ready, 0 active, 1 deferred, 0 held, 2 dead\n\
-             relay   paused, 0 connections\n\
+            trouble: None,
+            pace: pace(),
+            relays,
+        }
+    }
+
+    const TOP: &str = "nullmta 0.1.0, pid 42\n\
+         config  /etc/nullmta.toml, in force since 2026-11-20T02:10:00Z; not in force before a restart: log.format\n\
+         queue   4 messages: 1 ready, 0 active, 1 deferred, 0 held, 2 dead\n\
+         refused the newer one of 2026-11-21T02:00:00Z: line 3: spool: x\n\
+         dead    newest of 2: 18A4F1C9A02B3D40  dead         2h      4096  <> -> ops@x\n\
+         \u{20}                 (550 5.7.1 null sender refused)\n\
+         spool   full: 1.0 MiB free; mail is refused\n";
+
+    #[test]
+    fn a_paused_relay_shows_why_and_since_and_until_when() {
+        let expected = "relay   paused since 2026-11-21T01:00:00Z, 0 connections\n\
              pace    1 of 20 connections allowed; 10000/day (812 at once now); slowed to 3.5/s, as the relay asked; \
              next message 2026-11-21T02:09:00Z\n\
-             refused the newer one of 2026-11-21T02:00:00Z: line 3: spool: x\n\
-             dead    newest of 2: 18A4F1C9A02B3D40  dead         2h      4096  <> -> ops@x\n\
-             \u{20}                 (550 5.7.1 null sender refused)\n\
-             spool   full: 1.0 MiB free; mail is refused\n\
              trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
              held    what the relay refuses is held\n\
              expires the certificate of the relay mx expires in 3 days\n\
-             probe   2026-11-21T02:10:00Z\n"
-        );
+             probe   2026-11-21T02:10:00Z\n";
+        assert_eq!(text(&status(vec![paused()])), format!("{TOP}{expected}"));
     }
+
+    /// Of several relays only one was shown, and nobody could see which of them worked.
+    #[test]
+    fn each_of_several_relays_has_its_own_lines() {
+        let usable = protocol::RelayFigures {
+            state: "usable".into(),
+            paused_since: None,
+            next_probe: None,
+            trouble: None,
+            held_because: None,
+            pace: pace(),
+            expiring: Vec::new(),
+            connections: 2,
+            ..paused()
+        };
+        let news = protocol::RelayFigures {
+            route: Some("news".into()),
+            relay: "news.example:587 as ann".into(),
+            held_because: None,
+            pace: pace(),
+            expiring: Vec::new(),
+            ..paused()
+        };
+        let expected = "relay   mx:587: usable, 2 connections; 4 messages: 1 ready, 0 active, 1 deferred, 0 held\n\
+             route   news, to news.example:587 as ann: paused since 2026-11-21T01:00:00Z, 0 connections; 4 messages: 1 \
+             ready, 0 active, 1 deferred, 0 held\n\
+             \u{20} trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
+             \u{20} probe   2026-11-21T02:10:00Z\n";
+        assert_eq!(text(&status(vec![usable, news])), format!("{TOP}{expected}"));
+    }
+
+    #[test]
+    fn an_older_daemon_that_lists_no_relays_is_shown_as_far_as_it_goes() {
+        assert_eq!(text(&status(Vec::new())), format!("{TOP}relay   paused, 0 connections\n"));
+    }
+
     #[test]
     fn a_relay_that_nothing_limits_has_no_line_about_its_pace() {
-        let pace = protocol::RelaySpeed {
-            max_connections: 20,
-            connections_allowed: 20,
-            rates: Vec::new(),
-            slowed_to: None,
-            next_message: None,
-        };
-        assert_eq!(pace_line(&pace), "");
+        assert_eq!(pace_line(&pace()), "");
     }
 }

@@ -166,6 +166,7 @@ impl Reducer {
             Event::Recordable => self.takes_more(Recording::takes_marks),
             Event::SecretChanged(place) => self.relays.at(place).breaker.probe_now(now),
             Event::ProbeNow => self.probe_now(),
+            Event::ProbeRoute(route) => self.probe_route(&route),
             Event::ProbeForClient => {
                 let too_soon = self.probe_for_client();
                 self.shared.answer(QueueAnswer::Probe(too_soon));
@@ -376,7 +377,7 @@ impl AtRelay<'_> {
 
     /// Lets the connections to a relay go that the configuration does not name any more.
     fn retire(&mut self) {
-        self.relay.is_paused = false;
+        self.relay.paused_since = None;
         self.replace_connections();
     }
 

@@ -66,8 +66,9 @@ pub(super) struct RelayState {
     pub(super) soundings: Soundings,
     pub(super) flickers: Flickers,
     pub(super) clock: RelayClock,
-    /// True if the breaker lets nothing through; the log has said so.
-    pub(super) is_paused: bool,
+    /// The time at which the breaker began to let nothing through; `None` if it lets something through. The log has
+    /// said so.
+    pub(super) paused_since: Option<Timestamp>,
     /// The last trouble, until the relay answers a transaction.
     pub(super) trouble: Option<Trouble>,
     /// Number of connections since the start that were found to work.
@@ -108,7 +109,7 @@ impl RelayState {
             soundings: Soundings::default(),
             flickers: Flickers::default(),
             clock,
-            is_paused: false,
+            paused_since: None,
             trouble: None,
             reached: 0,
             troubles: 0,
@@ -130,7 +131,7 @@ impl RelayState {
         self.throttle = Throttle::default();
         self.parts = RelayParts::new(parts);
         (self.suspects, self.soundings) = (Suspects::default(), Soundings::default());
-        (self.is_paused, self.trouble, self.flickers) = (false, None, Flickers::default());
+        (self.paused_since, self.trouble, self.flickers) = (None, None, Flickers::default());
         self.connections.outdate();
         (self.held_senders, self.guesses) = (HeldSenders::default(), Guesses::default());
         self.refusals.reconfigure(refusals, has_taken);
@@ -147,8 +148,9 @@ impl RelayState {
 
     /// Notes whether the breaker lets anything through now, and starts or stops the clock by that.
     pub(super) fn follow_breaker(&mut self, now: Timestamp, is_recording: bool) -> Passage {
+        let was_paused = self.is_paused();
         let is_paused = self.breaker.retry_at().is_some();
-        let was_paused = std::mem::replace(&mut self.is_paused, is_paused);
+        self.paused_since = is_paused.then(|| self.paused_since.unwrap_or(now));
         self.run_clock(now, is_recording);
         if was_paused && !is_paused {
             self.trouble = None;
@@ -165,7 +167,12 @@ impl RelayState {
 
     /// Returns whether mail cannot get through, so that its patience does not run.
     pub(super) fn is_standing(&self) -> bool {
-        self.is_paused && !self.breaker.is_guess()
+        self.is_paused() && !self.breaker.is_guess()
+    }
+
+    /// Returns whether the breaker lets nothing through.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_since.is_some()
     }
 
     /// Takes in that the relay has answered a transaction, whatever it said of the message.

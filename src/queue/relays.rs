@@ -79,6 +79,31 @@ impl Relays {
         })
     }
 
+    /// Returns the rules by which a message finds its relay.
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// Returns the place of the relay that this route leads to.
+    pub(super) fn place_of_route(&self, route: &str) -> Option<RelayPlace> {
+        self.in_force.iter().position(|relay| relay.route.as_deref() == Some(route)).map(RelayPlace)
+    }
+
+    /// Makes the messages ready that are deferred at this relay, or at any for `None`, and that another relay has now: they
+    /// are tried as soon as that gives them back.
+    pub(super) fn wake_set_aside(&mut self, at: Option<RelayPlace>, now: Timestamp) {
+        for (id, places) in &self.shared {
+            for place in places.iter().filter(|place| at.is_none_or(|at| at == **place)) {
+                self.in_force[place.0].roster.wake_set_aside(*id, now);
+            }
+        }
+    }
+
+    /// Makes the deferred messages ready whose relays are being looked up.
+    pub(super) fn wake_unrouted(&mut self, now: Timestamp) {
+        self.unrouted.wake_all(now);
+    }
+
     /// Returns the relays of the configuration.
     pub(super) fn in_force(&self) -> &[RelayState] {
         &self.in_force

@@ -357,6 +357,14 @@ impl Roster {
         }
     }
 
+    /// Makes this message ready if it is deferred and another relay has it: it is tried when that gives it back.
+    pub fn wake_set_aside(&mut self, id: QueueId, now: Timestamp) {
+        let standing = self.member(id).map(|member| member.standing);
+        if matches!(standing, Some(Standing::Elsewhere(Aside::Waiting(_)))) {
+            self.put_back(id, now);
+        }
+    }
+
     /// Returns when [`Roster::wake_due`] next has something to do.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.waiting.first().and_then(|(due, _)| Timestamp::from_second((*due).into()).ok())

@@ -39,7 +39,8 @@ pub(super) fn relays_of_message(routes: &Routes, spool: &Spool, id: QueueId) -> 
     }
     // The first relay finds out why a message cannot be read.
     let Ok(stored) = spool.peek(id) else { return vec![RelayPlace(0)] };
-    let places: BTreeSet<RelayPlace> = open_at(routes, &stored).into_iter().map(|(_, place)| place).collect();
+    let open = places_of(routes, &stored, stored.ledger.open());
+    let places: BTreeSet<RelayPlace> = open.into_iter().map(|(_, place)| place).collect();
     if places.is_empty() { vec![RelayPlace(0)] } else { places.into_iter().collect() }
 }
 
@@ -48,15 +49,21 @@ pub(super) fn elsewhere(routes: &Routes, relay: RelayPlace, stored: &Stored) -> 
     if routes.0.is_empty() {
         return BTreeSet::new();
     }
-    let others = open_at(routes, stored).into_iter().filter(|(_, place)| *place != relay);
+    let others = places_of(routes, stored, stored.ledger.open()).into_iter();
+    let others = others.filter(|(_, place)| *place != relay);
     others.map(|(index, _)| index).collect()
 }
 
-fn open_at(routes: &Routes, stored: &Stored) -> Vec<(usize, RelayPlace)> {
+/// Returns the relay of each of these recipients of a message, given by their indices.
+pub(super) fn places_of(
+    routes: &Routes,
+    stored: &Stored,
+    recipients: impl Iterator<Item = usize>,
+) -> Vec<(usize, RelayPlace)> {
     let authors = if routes.ask_for_header() { authors_of(&stored.content) } else { Vec::new() };
     let Stored { envelope, submitter, .. } = stored;
     let mail = RoutedMail { reverse_path: &envelope.reverse_path, authors: &authors, submitter: *submitter };
-    relays_of(routes, &mail, envelope, stored.ledger.open())
+    relays_of(routes, &mail, envelope, recipients)
 }
 
 /// Returns the addresses in the From field; none if there is none that can be read.

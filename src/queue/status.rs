@@ -8,7 +8,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Standing;
+use super::routes::places_of;
 use crate::queue_id::QueueId;
+use crate::routing::Routes;
+use crate::spool::Stored;
 
 /// A message and its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct QueueStatus {
     pub newest_dead: Option<QueueId>,
     /// The figures of each relay, in the order of the configuration; at least one.
     pub relays: Vec<RelayStatus>,
+    /// The rules by which a message finds its relay.
+    pub routes: Routes,
     /// The number of connections to relays that the configuration does not name any more.
     pub retired_connections: usize,
 }
@@ -49,8 +54,17 @@ pub struct RelayStatus {
     pub route: Option<String>,
     /// The name of the relay: its hosts, and our user name there.
     pub name: String,
-    /// The number of live messages that this relay gets.
+    /// The number of live messages that this relay gets. One that several relays get counts at each of them, here and in
+    /// the next four numbers.
     pub live: usize,
+    /// The number of them that wait for a connection.
+    pub ready: usize,
+    /// The number of them that a connection to this relay carries, or whose result is being recorded.
+    pub under_way: usize,
+    /// The number of them that were deferred by their own 4xx.
+    pub deferred: usize,
+    /// The number of them that are held after a refusal.
+    pub held: usize,
     /// The number of connections to the relay.
     pub connections: usize,
     /// Number of connections to the relay since the start that were found to work.
@@ -60,6 +74,8 @@ pub struct RelayStatus {
     /// True if the relay is not tried yet: since the start or the last reload no connection to it has been opened, and
     /// none has failed.
     pub is_untried: bool,
+    /// The time at which the pause of a paused relay began; `None` while it is usable.
+    pub paused_since: Option<Timestamp>,
     /// The time of the next probe of a paused relay; `None` while it is usable.
     pub paused_until: Option<Timestamp>,
     /// The last trouble of the relay, until it answers a transaction.
@@ -122,14 +138,11 @@ impl QueueStatus {
         self.relays.iter().map(|relay| relay.connections).sum::<usize>() + self.retired_connections
     }
 
-    /// Returns the number of connections since the start that were found to work.
-    pub fn reached(&self) -> u64 {
-        self.relays.iter().map(|relay| relay.reached).sum()
-    }
-
-    /// Returns the number of troubles of all relays since the start.
-    pub fn troubles(&self) -> u64 {
-        self.relays.iter().map(|relay| relay.troubles).sum()
+    /// Returns the relay of each recipient of this message that has not had its end, by the recipient's index.
+    pub fn relays_of(&self, stored: &Stored) -> Vec<(usize, &RelayStatus)> {
+        let places = places_of(&self.routes, stored, stored.ledger.unsettled());
+        // The routes are those of these relays, so there is one at each place.
+        places.into_iter().map(|(index, place)| (index, &self.relays[place.0])).collect()
     }
 
     /// Returns the relay of which to speak if of one alone: the first one that is in trouble, or else the first one.
@@ -142,6 +155,16 @@ impl QueueStatus {
 }
 
 impl RelayStatus {
+    /// Returns why mail of this relay that is ready does not go yet, if something keeps it: trouble of the relay, its
+    /// outline if not `in_full`, or the rates.
+    pub fn keeps_mail(&self, in_full: bool) -> Option<String> {
+        let trouble = if in_full { &self.trouble } else { &self.trouble_outline };
+        let next = self.pace.next_message;
+        trouble
+            .clone()
+            .or_else(|| Some(format!("the rates of the relay let the next message go at {:.0}", next?)))
+    }
+
     /// Returns the relay's state in words.
     pub fn state(&self) -> &'static str {
         match self.paused_until {

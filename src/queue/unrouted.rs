@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::roster::{Member, Roster};
+use super::roster::{Aside, Member, Roster, Standing};
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState};
 
@@ -89,6 +89,17 @@ impl Unrouted {
             .for_each(|(id, member)| self.fresh.adopt(id, member, now));
     }
 
+    /// Makes every deferred message ready.
+    pub(super) fn wake_all(&mut self, now: Timestamp) {
+        self.fresh.wake_all(now);
+        self.former.iter_mut().for_each(|former| former.roster.wake_all(now));
+        for member in self.asked.values_mut() {
+            if matches!(member.standing, Standing::Waiting(_) | Standing::Elsewhere(Aside::Waiting(_))) {
+                member.standing = Standing::Ready;
+            }
+        }
+    }
+
     /// Returns the next look-up, with its number; `None` if one is under way, or if there is nothing to look up.
     pub(super) fn next_lookup(&mut self) -> Option<(u64, Vec<QueueId>)> {
         if !self.asked.is_empty() {
@@ -147,5 +158,47 @@ impl Unrouted {
     /// Returns the number of messages that are being looked up.
     pub(super) fn asked(&self) -> usize {
         self.asked.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::Submitter;
+
+    fn entry(number: u64) -> Entry {
+        Entry {
+            id: QueueId::from_raw(number),
+            arrived: Timestamp::UNIX_EPOCH,
+            submitter: Submitter::Loopback,
+            lane: 1,
+            patience_mark: 0,
+            marks: EntryState::Active.into(),
+        }
+    }
+
+    /// A flush right after a reload with other routes left what was deferred as it was.
+    #[test]
+    fn what_is_deferred_is_woken_wherever_it_waits_for_its_relays() {
+        let now = Timestamp::UNIX_EPOCH;
+        let deferred = |number| {
+            let mut roster = Roster::default();
+            roster.admit(&entry(number), now);
+            roster.defer(QueueId::from_raw(number), Timestamp::from_second(3600).unwrap());
+            roster
+        };
+        let mut unrouted = Unrouted::default();
+        unrouted.add_all(deferred(1), [], 0, 0);
+        let (lookup, asked) = unrouted.next_lookup().unwrap();
+        unrouted.add_all(deferred(2), [], 0, 0);
+        let (_, fresh) = deferred(3).expel(QueueId::from_raw(3)).unwrap();
+        unrouted.add(QueueId::from_raw(3), fresh, false, now);
+        unrouted.wake_all(now);
+        for number in 1..=3 {
+            let member = unrouted.member(QueueId::from_raw(number)).unwrap();
+            assert_eq!(member.standing, Standing::Ready, "{number}");
+        }
+        let found = asked.into_iter().map(|id| unrouted.found(lookup, id).unwrap().member.standing);
+        assert_eq!(found.collect::<Vec<_>>(), [Standing::Ready]);
     }
 }

@@ -42,7 +42,7 @@ impl AtRelay<'_> {
     fn make_room(&mut self) {
         let RelayState { throttle, roster, .. } = &*self.relay;
         let is_kept = throttle.awaits_fresh(|id| roster.is_ready(id));
-        if self.relay.has_coming() || self.relay.is_paused || !is_kept {
+        if self.relay.has_coming() || self.relay.is_paused() || !is_kept {
             return;
         }
         if let Some(connection) = self.relay.idle.pop_front() {

@@ -121,6 +121,8 @@ pub(in crate::queue) enum Event {
     SecretChanged(RelayPlace),
     /// An operator wants everything to be tried.
     ProbeNow,
+    /// An operator wants the mail of this route to be tried.
+    ProbeRoute(String),
     /// A client wants everything to be tried: [`QueueAnswer::Probe`].
     ProbeForClient,
     /// The relays were found that get these messages, in answer to [`Effect::Route`] of this number.

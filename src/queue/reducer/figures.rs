@@ -20,7 +20,24 @@ const CLIENT_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Reducer {
     pub(super) fn probe_now(&mut self) {
+        self.wake_unready();
         self.for_each_relay(|at| at.probe_now());
+    }
+
+    /// Probes the relay of this route, and tries every deferred and every held message that it gets.
+    pub(super) fn probe_route(&mut self, route: &str) {
+        let now = self.shared.now.steady;
+        let Some(place) = self.relays.place_of_route(route) else { return };
+        self.relays.wake_set_aside(Some(place), now);
+        AtRelay { relay: self.relays.at(place), shared: &mut self.shared }.probe_now();
+    }
+
+    /// Has the deferred messages tried that no roster has as deferred: those that another relay has now, and those whose
+    /// relays are being looked up.
+    fn wake_unready(&mut self) {
+        let now = self.shared.now.steady;
+        self.relays.wake_set_aside(None, now);
+        self.relays.wake_unrouted(now);
     }
 
     pub(super) fn probe_for_client(&mut self) -> Option<TooSoon> {
@@ -33,6 +50,7 @@ impl Reducer {
             return Some(TooSoon { last, again_in: CLIENT_PROBE_INTERVAL - last, next_probe_in });
         }
         self.shared.last_client_probe = Some(now);
+        self.wake_unready();
         self.for_each_relay(|at| at.probe_for_client());
         None
     }
@@ -63,6 +81,7 @@ impl Reducer {
             dead: sum(Roster::dead),
             newest_dead: self.relays.newest_dead(),
             relays: self.relays.in_force().iter().map(|relay| self.relay_status(relay)).collect(),
+            routes: self.relays.routes().clone(),
             retired_connections: self.relays.retired_connections(),
         }
     }
@@ -72,10 +91,15 @@ impl Reducer {
             route: relay.route.clone(),
             name: relay.name.clone(),
             live: relay.roster.len(),
+            ready: relay.roster.ready(),
+            under_way: relay.roster.under_way(),
+            deferred: relay.roster.waiting(),
+            held: relay.roster.held(),
             connections: relay.connections.len(),
             reached: relay.reached,
             troubles: relay.troubles,
             is_untried: relay.breaker.is_untried(),
+            paused_since: relay.paused_since.map(|time| self.shared.now.time_of_day_at(time)),
             paused_until: relay.breaker.retry_at().map(|time| self.shared.now.time_of_day_at(time)),
             trouble: relay.trouble.as_ref().map(ToString::to_string),
             trouble_outline: relay.trouble.as_ref().map(Trouble::outline),

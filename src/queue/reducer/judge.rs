@@ -93,7 +93,7 @@ impl AtRelay<'_> {
         self.meet_want(want, trouble(refusal, self.relay.refusals.trouble(refusal)));
         self.relay.soundings.met_trouble();
         if matches!(want, Want::Apart | Want::Few { .. }) {
-            let is_paused = self.relay.is_paused;
+            let is_paused = self.relay.is_paused();
             // Where the relay is not paused, the message has the pause of one that is lost again and again.
             self.relay.roster.update(refusal.id, |member| {
                 member.losses =
@@ -114,7 +114,7 @@ impl AtRelay<'_> {
     fn meet_want(&mut self, want: Want, trouble: Trouble) {
         match want {
             Want::Charged => {}
-            Want::Apart | Want::Few { again: true } if self.relay.is_paused => {
+            Want::Apart | Want::Few { again: true } if self.relay.is_paused() => {
                 self.trouble_again();
             }
             Want::Apart => self.shared.log(LogLine::RelayTrouble(trouble)),

@@ -25,7 +25,7 @@ impl AtRelay<'_> {
                 self.relay.roster.hold(id);
                 self.try_due();
             }
-            Disposition::Untried if self.relay.want_of_login.waits(id) && !self.relay.is_paused => {
+            Disposition::Untried if self.relay.want_of_login.waits(id) && !self.relay.is_paused() => {
                 self.try_lost_again(id);
             }
             Disposition::Untried => self.relay.roster.put_back(id, now),

@@ -23,7 +23,7 @@ impl AtRelay<'_> {
             return;
         }
         self.relay.answered();
-        if self.relay.is_paused && self.relay.want_of_login.shows_nothing(connection) {
+        if self.relay.is_paused() && self.relay.want_of_login.shows_nothing(connection) {
             // What a later connection meets ends the pause.
             return;
         }
@@ -67,7 +67,7 @@ impl AtRelay<'_> {
             // Every message had its answer before.
             (RelayFault::Transaction, None) => self.shared.log(LogLine::RelayTrouble(trouble)),
             // This was logged with the message, too.
-            (RelayFault::Transaction, Some(Blame::Suspects { again: true })) if self.relay.is_paused => {
+            (RelayFault::Transaction, Some(Blame::Suspects { again: true })) if self.relay.is_paused() => {
                 self.trouble_again();
             }
             (RelayFault::Transaction, Some(Blame::Suspects { .. })) => {

@@ -207,6 +207,7 @@ impl Model {
                 self.time_passes(time);
             }
             90 => self.on(Event::ProbeNow),
+            98 | 99 if self.random.bool() => self.on(Event::ProbeRoute("one".into())),
             91 => {
                 let answer = self.ask(Event::ProbeForClient);
                 assert!(matches!(answer, QueueAnswer::Probe(_)));

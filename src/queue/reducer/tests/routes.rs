@@ -2,7 +2,8 @@
 
 use jiff::SignedDuration;
 
-use super::world::{DAY, Does, HOUR, MINUTE, Pace, SECOND, World};
+use super::super::Event;
+use super::world::{DAY, Does, HOUR, MINUTE, Pace, SECOND, World, start};
 use crate::queue::Standing;
 
 const NEWS: &str = "news";
@@ -44,6 +45,9 @@ fn a_paused_route_holds_up_no_other() {
     let [first, news_relay, third] = &status.relays[..] else { panic!("{status:?}") };
     assert!(first.paused_until.is_none() && third.paused_until.is_none());
     assert!(news_relay.paused_until.is_some() && news_relay.live == 50 && news_relay.troubles > 0);
+    assert_eq!((news_relay.paused_since, first.paused_since), (Some(start().time_of_day), None));
+    let figures = (news_relay.ready, news_relay.under_way, news_relay.deferred, news_relay.held);
+    assert_eq!((figures, first.live, third.live), ((50, 0, 0, 0), 0, 0));
     assert_eq!(
         (ways(&world, "s7@x.example"), ways(&world, "p7@partner.example")),
         (vec![None], vec![partner()])
@@ -227,4 +231,47 @@ fn a_held_sender_is_let_go_though_another_relay_has_the_message() {
     world.pass(MINUTE * 10);
     assert_eq!((world.status().live, world.times_seen(held)), (0, 3));
     assert_eq!(ways(&world, "ann@x.example"), [None, None]);
+}
+
+/// A flush did not try what was deferred at one relay while another relay had the message.
+#[test]
+fn a_flush_tries_what_is_deferred_at_one_relay_while_another_has_the_message() {
+    for probe in [Event::ProbeNow, Event::ProbeForClient] {
+        let mut world = routed();
+        world.away.insert(partner());
+        world.relay_always(Does::Defers);
+        let id = world.submit("app@shop.example", &["ann@x.example", "bob@partner.example"]);
+        world.pass(DAY);
+        world.relay_always(Does::Takes);
+        world.relay.pace = Pace { transmitting: SECOND * 10, ..Pace::default() };
+        world.away.clear();
+        let before = world.times_seen(id);
+        while world.times_seen(id) == before {
+            world.pass(SECOND);
+        }
+        assert_eq!(ways(&world, "bob@partner.example"), [partner()], "this relay has it");
+        world.tell(probe);
+        world.answered();
+        world.pass(SECOND * 21);
+        assert_eq!((world.status().live, world.times_seen(id)), (0, before + 2));
+    }
+}
+
+#[test]
+fn a_flush_of_one_route_tries_its_mail_and_no_other() {
+    let mut world = routed();
+    world.away = [news(), None].into();
+    world.submit("app@news.example", &["ann@x.example"]);
+    world.submit("app@shop.example", &["bob@x.example"]);
+    world.pass(HOUR);
+    let troubles = |world: &mut World| -> Vec<u64> {
+        world.status().relays.iter().map(|relay| relay.troubles).collect()
+    };
+    let before = troubles(&mut world);
+    world.tell(Event::ProbeRoute(NEWS.into()));
+    world.tell(Event::ProbeRoute("unknown".into()));
+    assert_eq!(troubles(&mut world), [before[0], before[1] + 1, before[2]]);
+    world.away.clear();
+    world.tell(Event::ProbeRoute(NEWS.into()));
+    assert_eq!((ways(&world, "ann@x.example"), ways(&world, "bob@x.example")), (vec![news()], vec![]));
 }

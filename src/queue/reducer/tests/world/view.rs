@@ -16,6 +16,11 @@ impl World {
         self.answer.take().expect("it is answered")
     }
 
+    /// Throws an answer away that nobody looks at.
+    pub(in crate::queue::reducer::tests) fn answered(&mut self) {
+        self.answer = None;
+    }
+
     pub(in crate::queue::reducer::tests) fn status(&mut self) -> QueueStatus {
         match self.ask(Event::Status) {
             QueueAnswer::Status(status) => *status,
