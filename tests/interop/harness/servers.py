@@ -155,7 +155,7 @@ class ForwardingPostfix(Server):
 class Exim(Rooted):
     """Exim 4, Debian's."""
 
-    root = "exim"
+    root = "exim-heavy"
     binds = {"/etc/exim4": "etc"}
 
     def prepare(self):

@@ -1,0 +1,262 @@
+"""Logins at real relays: each mechanism at each server, by STARTTLS and implicit TLS, with TLS 1.2 and 1.3; certificates
+that are good, expired, for another name, of an unknown issuer, and pinned; wrong secrets.
+
+One daemon has a route for each cell of the table, and gets one message for each. What a server cannot offer is not a cell:
+`absent` of its class gives the reason, and `test_each_mechanism_is_offered_or_said_to_be_absent` holds it to that.
+"""
+
+import base64
+import hashlib
+import re
+import subprocess
+from typing import NamedTuple
+
+import pytest
+
+from daemon import Nullmta, submit
+from login_servers import (
+    FAULTS, LOGIN_SERVERS, MODES, OTHER_NAME, TOKENS, VERSIONS, Door, Login, access_token, certificates,
+)
+from pki import NAME, Authority
+from recorder import Recorder
+from waiting import wait_until
+
+MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
+PASSWORD, WRONG = "s3cret pass/word", "wr0ng pass/word"
+# What `auth.mechanisms` may name.
+MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2")
+STRANGE_PIN = "ab" * 32
+
+
+class Cell(NamedTuple):
+    """One login. `case` is "right", "wrong-secret", "pinned" or "other-pin"."""
+
+    server: str
+    mechanism: str
+    door: Door
+    case: str = "right"
+
+    @property
+    def user(self) -> str:
+        door = self.door
+        return f"{self.mechanism}-{door.mode}-{door.version or door.certificate}-{self.case}".lower()
+
+    @property
+    def recipient(self) -> str:
+        return f"{self.user}@{self.server}.test"
+
+    def __str__(self):
+        return f"{self.server}-{self.user}"
+
+
+def cells():
+    for server, family in LOGIN_SERVERS.items():
+        for mechanism in family.mechanisms:
+            yield from (Cell(server, mechanism, Door(mode, version)) for mode in MODES for version in VERSIONS)
+            yield Cell(server, mechanism, Door("starttls", "1.3"), "wrong-secret")
+        for mode in MODES:
+            for fault in FAULTS:
+                yield from (Cell(server, "PLAIN", Door(mode, certificate=fault), case) for case in ("right", "pinned"))
+            yield Cell(server, "PLAIN", Door(mode, "1.3"), "other-pin")
+
+
+CELLS = list(cells())
+WRONG_SECRET = [cell for cell in CELLS if cell.case == "wrong-secret"]
+REFUSED_CERTIFICATE = [
+    cell for cell in CELLS if cell.case == "other-pin" or cell.case == "right" and cell.door.certificate != "good"
+]
+DELIVERED = [cell for cell in CELLS if cell not in WRONG_SECRET + REFUSED_CERTIFICATE]
+
+
+def each(cells):
+    return pytest.mark.parametrize("cell", cells, ids=str)
+
+
+def pin_of(certificate) -> str:
+    """As the configuration file says it is made."""
+    command = f"openssl x509 -in {certificate} -pubkey -noout | openssl pkey -pubin -outform der"
+    return hashlib.sha256(subprocess.run(["sh", "-c", command], check=True, capture_output=True).stdout).hexdigest()
+
+
+ROUTE = """
+[[route]]
+name = "{cell}"
+recipients = "{cell.recipient}"
+relayhost = "{host}:{port}"
+[route.auth]
+username = "{cell.user}"
+{secret}
+mechanisms = ["{cell.mechanism}"]
+[route.tls]
+mode = "{cell.door.mode}"
+server-name = "{name}"
+{trust}
+"""
+
+
+def secret_of(cell) -> str:
+    """Its password or its access token."""
+    if cell.mechanism in TOKENS:
+        return access_token(cell.user, **({"key": b"not that of the server"} if cell.case == "wrong-secret" else {}))
+    return WRONG if cell.case == "wrong-secret" else PASSWORD
+
+
+def users_of(server) -> dict:
+    return {cell.user: PASSWORD for cell in CELLS if cell.server == server}
+
+
+class Matrix:
+    """The servers, the recorder behind them, and the daemon that has sent, or kept, the message of each cell."""
+
+    def __init__(self, base, authority):
+        base.mkdir()
+        self.shown = certificates(authority, Authority(base / "stranger", "a stranger's CA"))
+        self.pins = {name: pin_of(certificate) for name, (certificate, _) in self.shown.items()}
+        self.recorder, self.transactions = Recorder(), []
+        self.servers = {
+            name: family(base / name, self.shown, self.recorder.port, users_of(name))
+            for name, family in LOGIN_SERVERS.items()
+        }
+        self.ca_file = authority.ca_file
+        self.nullmta = Nullmta(base / "nullmta", 1, authority.ca_file, NAME, "nobody", PASSWORD)
+        self.secrets = {cell: secret_of(cell) for cell in CELLS}
+        text = self.nullmta.config.read_text() + '\n[log]\nlevel = "debug"\n'
+        self.nullmta.config.write_text(text + "".join(map(self._route, CELLS)))
+
+    def _route(self, cell):
+        host, port = self.place(cell)
+        pins = {"pinned": self.pins[cell.door.certificate], "other-pin": STRANGE_PIN}
+        trust = f'pin-sha256 = "{pins[cell.case]}"' if cell.case in pins else f'ca-file = "{self.ca_file}"'
+        return ROUTE.format(cell=cell, host=host, port=port, secret=self._secret(cell), name=NAME, trust=trust)
+
+    def _secret(self, cell):
+        path = self.nullmta.base / f"secret-{cell}"
+        path.write_text(self.secrets[cell])
+        path.chmod(0o600)
+        return f'{"token-file" if cell.mechanism in TOKENS else "password-file"} = "{path}"'
+
+    def run(self):
+        for server in self.servers.values():
+            server.start()
+        self.nullmta.start()
+        with self.nullmta.client() as client:
+            self.ids = {cell: submit(client, MESSAGE, recipients=[cell.recipient]) for cell in CELLS}
+        try:
+            wait_until(self._is_settled, 60, "an end of each")
+        except AssertionError:
+            pass  # each cell says for itself what it lacks
+        self.queued = {message["id"] for message in self.nullmta.queue()}
+        return self
+
+    def close(self):
+        if self.nullmta.process is not None:
+            self.nullmta.kill()
+        for server in self.servers.values():
+            server.kill()
+        self.recorder.close()
+
+    def _is_settled(self):
+        ids = {message["id"] for message in self.nullmta.queue()}
+        waiting = WRONG_SECRET + REFUSED_CERTIFICATE
+        return len(ids) == len(waiting) and all(self.pauses(cell) for cell in waiting)
+
+    def pauses(self, cell) -> list:
+        """The reason and the length of each pause that its relay had for a reason of this cell's kind."""
+        kind = f"AUTH: {cell.mechanism}:" if cell in WRONG_SECRET else "TLS"
+        host, port = self.place(cell)
+        line = rf"relay paused: {host}\[{host}\]:{port}: ({kind} .*); 1 in the queue, next probe in (.*)s"
+        return re.findall(line, self.nullmta.log())
+
+    def place(self, cell):
+        return self.servers[cell.server].places[cell.door]
+
+    def log_of(self, cell) -> str:
+        """The lines about its message."""
+        return "\n".join(line for line in self.nullmta.log().splitlines() if self.ids[cell] in line)
+
+    def waits(self, cell) -> bool:
+        """Whether its message is queued, and nothing was said of its recipient."""
+        return self.ids[cell] in self.queued and "status=" not in self.log_of(cell)
+
+    def story(self, cell) -> str:
+        """What is known of it, for a test that fails."""
+        host, port = self.place(cell)
+        told = [line for line in self.nullmta.log().splitlines() if f"{host}]:{port}: " in line]
+        return "\n".join([self.log_of(cell), *told[-30:], self.servers[cell.server].log()[-2000:]])
+
+    def arrived(self, cell) -> int:
+        """How often its message has come out behind the server."""
+        self.transactions += self.recorder.take()
+        return sum(cell.recipient in recipient for each in self.transactions for recipient in each.recipients)
+
+    def logins(self, cell) -> list:
+        return [login for login in self.servers[cell.server].logins() if login.user == cell.user]
+
+
+@pytest.fixture(scope="module")
+def matrix(base, authority):
+    made = Matrix(base / "matrix", authority)
+    try:
+        yield made.run()
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("server", LOGIN_SERVERS)
+def test_each_mechanism_is_offered_or_said_to_be_absent(server):
+    family = LOGIN_SERVERS[server]
+    assert sorted([*family.mechanisms, *family.absent]) == sorted(MECHANISMS)
+    assert all(family.absent.values())
+
+
+@each(DELIVERED)
+def test_it_logs_in_and_delivers(matrix, cell):
+    told = matrix.log_of(cell)
+    assert re.search(rf"to=<{re.escape(cell.recipient)}>.* tls=TLSv1\.\d, .*status=sent ", told), matrix.story(cell)
+    wait_until(lambda: matrix.arrived(cell), 30, lambda: f"the message behind the server\n{matrix.story(cell)}")
+    assert matrix.arrived(cell) == 1
+    version = cell.door.version or "1.3"
+    assert f"tls=TLSv{version}," in told
+    assert matrix.logins(cell) == [Login(cell.user, cell.mechanism, version)]
+
+
+def what_is_said(matrix, cell) -> str:
+    """The words for a certificate that is refused, with what to do."""
+    pin = matrix.pins[cell.door.certificate]
+    its_own = f'tls.pin-sha256 = "{pin}"'
+    if cell.case == "other-pin":
+        return f"the relay's key is none of tls.pin-sha256; its pin is {pin}"
+    return {
+        "expired": f"expired on .*: it must be renewed there; .*{its_own}",
+        "wrong-name": f'for {OTHER_NAME}, not for {NAME} .*set tls.server-name = "{OTHER_NAME}"',
+        "unknown": rf"is not trusted \(tls.ca-file names a private CA\).*{its_own}",
+    }[cell.door.certificate]
+
+
+@each(REFUSED_CERTIFICATE)
+def test_a_refused_certificate_costs_nothing_and_says_what_to_set(matrix, cell):
+    ((reason, _),) = matrix.pauses(cell)
+    assert re.search(what_is_said(matrix, cell), reason)
+    assert matrix.waits(cell)
+    assert matrix.logins(cell) == [] and matrix.arrived(cell) == 0
+
+
+@each(WRONG_SECRET)
+def test_a_wrong_secret_makes_the_message_wait(matrix, cell):
+    ((reason, pause),) = matrix.pauses(cell)
+    assert re.search(r"the relay said: 535 ", reason)
+    # A login that is refused has a pause of its own, so that no account is locked.
+    assert float(pause) > 30
+    assert matrix.waits(cell)
+    assert matrix.logins(cell) == [] and matrix.arrived(cell) == 0
+
+
+def test_no_secret_is_in_the_log(matrix):
+    """Nor is it in base64, in whole or as the end of another text (as PLAIN sends it), with the dialogue in the log."""
+    log = matrix.nullmta.log()
+    assert " AUTH" in log
+    for secret in set(matrix.secrets.values()):
+        assert secret not in log
+        for before in range(3):
+            inner = base64.b64encode(b"x" * before + secret.encode())[4:-4].decode()
+            assert inner not in log
