@@ -23,6 +23,8 @@ mod line;
 mod maildir;
 mod odd;
 mod options;
+mod profile;
+mod sender;
 mod session;
 mod visit;
 
@@ -47,6 +49,8 @@ pub use first_octets::{BadHelloLimit, HelloLimit};
 pub use limit::{BadLimit, LimitKind, LimitWindow, SinkLimit};
 pub use odd::OddReply;
 pub use options::{Security, SinkOptions};
+pub use profile::SinkProfile;
+pub use sender::SenderRule;
 
 use crate::listener::backend::{BoxStream, ClientStream};
 use crate::listener::certificate::Certificate;
@@ -64,9 +68,6 @@ use line::{Hangable, Hangup};
 use maildir::Maildir;
 use session::{SinkBackend, stall};
 use visit::Visit;
-
-/// A sink waits longer for its clients than they wait for it.
-const PACE: Pace = Pace::even(Duration::from_secs(3600));
 
 /// The reason why a sink cannot start.
 #[derive(Debug)]
@@ -115,6 +116,9 @@ struct Shared {
     maildir: Option<Maildir>,
     envelope_fields: bool,
     hello_limit: Option<HelloLimit>,
+    senders: SenderRule,
+    words: &'static [(u16, &'static str)],
+    pace: Pace,
     misbehaviour: Mutex<Misbehaviour>,
     clock: SinkClock,
     events: UnboundedSender<SinkEvent>,
@@ -163,7 +167,7 @@ impl Shared {
             Some(FaultEffect::Stall) => return stall().await,
             Some(_) => return,
         }
-        let line = Hangup::default();
+        let (line, pace) = (Hangup::default(), self.pace);
         let host = SinkBackend::new(Arc::clone(&self), visit, line.clone());
         let mut session = Session::new(policy);
         let mut stream: BoxStream = Box::new(Hangable { stream, line });
@@ -177,12 +181,8 @@ impl Shared {
             }
             session.tls_started();
         }
-        drive(
-            session,
-            host,
-            ClientConnection { stream, client, tally: RepeatTally::new(), pace: PACE, stop },
-        )
-        .await;
+        drive(session, host, ClientConnection { stream, client, tally: RepeatTally::new(), pace, stop })
+            .await;
     }
 }
 
@@ -236,6 +236,9 @@ impl Sink {
             maildir,
             envelope_fields: options.envelope_fields,
             hello_limit: options.hello_limit,
+            senders: options.senders,
+            words: options.words,
+            pace: Pace::even(options.idle),
             misbehaviour: Mutex::new(Misbehaviour {
                 faults: Faults::new(options.faults, options.seed),
                 allowances: Allowances::new(options.limits),

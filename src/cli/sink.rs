@@ -6,6 +6,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::runtime::Runtime;
@@ -21,8 +22,8 @@ use crate::log::Foreign;
 use crate::oauth::AccessToken;
 use crate::secret::Secret;
 use crate::sink::{
-    self, FaultEffect, HelloLimit, Security, SinkClock, SinkError, SinkEvent, SinkFault, SinkLimit,
-    SinkOptions, SinkUser, TokenUser,
+    self, FaultEffect, HelloLimit, Security, SinkError, SinkEvent, SinkFault, SinkLimit, SinkOptions,
+    SinkProfile, SinkUser, TokenUser,
 };
 
 const FAULTS: &str = "\
@@ -34,18 +35,35 @@ Faults: PHASE[:ADDRESS]=EFFECT[*TIMES][%PERCENT]
            \"raw 250-a\\r\\n250 b\\xe9\" for any octets; CRLF follows unless \\c is the end
   Examples --fail rcpt=451  --fail 'dot=drop*3'  --fail rcpt:bad@example.org=550  --fail 'mail=421%10'
 
-Limits: NUMBER[@PHASE]=EFFECT, or NUMBER[rcpt]/WINDOW[@PHASE][!]=EFFECT for a rate and a quota
+Limits: NUMBER[@PHASE]=EFFECT, or NUMBER[rcpt]/WINDOW[@PHASE[,PHASE]][!]=EFFECT for a rate and a quota
   WINDOW   s, min, h, day, or so many of them: 20s
-  PHASE    where it is counted, and refused beyond the limit; each limit has its usual one
+  PHASE    where it is counted, and refused beyond the limit; each limit has its usual one. With two,
+           it is counted at the first one and refused at the second
   rcpt     counts recipients, not messages;  !  lets a refused try begin the window anew
-  Examples --max-recipients '50=452 4.5.3 too many'  --rate '14/s=454 slow down'  --quota '500rcpt/day@rcpt!=550'";
+  Examples --max-recipients '50=452 4.5.3 too many'  --rate '14/s=454 slow down'  --quota '500rcpt/day@rcpt!=550'
+           --quota '100/day@dot,auth=451 credits exceeded'";
+
+/// Returns the help for the forms of faults and limits, and for the providers.
+fn after_help() -> String {
+    let providers: String = SinkProfile::all()
+        .iter()
+        .map(|profile| format!("\n  {:<34} {}", profile.names.join(", "), profile.provider))
+        .collect();
+    format!(
+        "{FAULTS}\n\nProviders: --like NAME gives the sink their extensions, mechanisms, limits and replies, as far \
+         as\nthey are known. Other options win; those of faults come first.{providers}"
+    )
+}
 
 /// Run a small relay for development and rehearsals of outages.
 ///
 /// It takes mail for anyone, delivers it to nobody, and keeps it in a Maildir.
 #[derive(Args)]
-#[command(after_help = FAULTS)]
+#[command(after_help = after_help())]
 pub(super) struct SinkCommand {
+    /// Be like the relay of this provider, such as ses; the help lists them all at its end
+    #[arg(long, value_name = "NAME", value_parser = parse_profile)]
+    like: Option<&'static SinkProfile>,
     /// The loopback address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525")]
     listen: SocketAddr,
@@ -55,9 +73,9 @@ pub(super) struct SinkCommand {
     /// Put the envelope in front of each message, as Return-Path and X-Envelope-To
     #[arg(long)]
     envelope: bool,
-    /// The protection of connections
-    #[arg(long, value_enum, default_value_t = SinkSecurity::Starttls)]
-    tls: SinkSecurity,
+    /// The protection of connections [default: starttls]
+    #[arg(long, value_enum)]
+    tls: Option<SinkSecurity>,
     /// Write the self-made certificate to this file, for tls.ca-file
     #[arg(long, value_name = "FILE", conflicts_with = "certificate")]
     ca_file: Option<PathBuf>,
@@ -73,6 +91,9 @@ pub(super) struct SinkCommand {
     /// Ask for AUTH, and accept this access token (OAUTHBEARER, XOAUTH2); use no real one
     #[arg(long = "token", value_name = "NAME:TOKEN", value_parser = parse_token)]
     tokens: Vec<TokenUser>,
+    /// Take mail of this sender only, or of this @domain; the others are refused at MAIL, or as the provider does it
+    #[arg(long, value_name = "ADDRESS")]
+    verified: Vec<String>,
     /// Behave in this way at some step; the first fault that fits is used
     #[arg(long = "fail", value_name = "FAULT")]
     faults: Vec<SinkFault>,
@@ -91,18 +112,21 @@ pub(super) struct SinkCommand {
     /// Take no more messages in any window; the others are refused at the final dot
     #[arg(long, value_name = "LIMIT", value_parser = SinkLimit::quota)]
     quota: Vec<SinkLimit>,
+    /// Close a session that is silent for so many seconds [default: 3600]
+    #[arg(long, value_name = "SECONDS")]
+    idle: Option<u64>,
     /// Lose a ClientHello that is longer, such as 1400=drop or 1400=stall
     #[arg(long, value_name = "OCTETS=EFFECT")]
     max_client_hello: Option<HelloLimit>,
     /// Determines when faults with a percentage occur
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
-    /// The name in the greeting
-    #[arg(long, value_name = "NAME", default_value = "localhost")]
-    hostname: String,
-    /// The largest message, in octets
-    #[arg(long, value_name = "OCTETS", default_value_t = 100 << 20)]
-    max_message_size: u64,
+    /// The name in the greeting [default: localhost]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// The largest message, in octets [default: 104857600]
+    #[arg(long, value_name = "OCTETS")]
+    max_message_size: Option<u64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -113,6 +137,12 @@ enum SinkSecurity {
     Implicit,
     /// No TLS at all
     None,
+}
+
+fn parse_profile(name: &str) -> Result<&'static SinkProfile, String> {
+    let names = || SinkProfile::all().iter().map(|profile| profile.names.join(" or "));
+    SinkProfile::named(name)
+        .ok_or_else(|| format!("there is no such provider, but {}", names().collect::<Vec<_>>().join(", ")))
 }
 
 fn parse_user(text: &str) -> Result<SinkUser, &'static str> {
@@ -155,34 +185,47 @@ impl SinkCommand {
             }
             _ => Certificate::self_made("localhost"),
         };
+        let certificate = certificate.map_err(|error| Failure::new(Exit::Config, error))?;
+        let usual = match self.like {
+            Some(profile) => profile.options(certificate),
+            None => SinkOptions::new(certificate),
+        };
+        let limits =
+            [self.max_recipients, self.messages_per_session, self.max_connections, self.rate, self.quota];
         Ok(SinkOptions {
             address: self.listen,
-            hostname: self.hostname,
-            security: match self.tls {
-                SinkSecurity::Starttls => Security::StartTls,
-                SinkSecurity::Implicit => Security::Implicit,
-                SinkSecurity::None => Security::None,
-            },
-            certificate: certificate.map_err(|error| Failure::new(Exit::Config, error))?,
+            hostname: self.hostname.unwrap_or(usual.hostname),
+            security: self.tls.map_or(usual.security, Security::from),
             users: self.users,
             tokens: self.tokens,
+            senders: usual.senders.verifying(self.verified),
             maildir: self.maildir,
             envelope_fields: self.envelope,
-            max_message_size: self.max_message_size,
-            faults: self.faults,
-            limits: [
-                self.max_recipients,
-                self.messages_per_session,
-                self.max_connections,
-                self.rate,
-                self.quota,
-            ]
-            .concat(),
+            max_message_size: self.max_message_size.unwrap_or(usual.max_message_size),
+            faults: [self.faults, usual.faults].concat(),
+            limits: in_place_of(usual.limits, limits.concat()),
+            idle: self.idle.map_or(usual.idle, Duration::from_secs),
             hello_limit: self.max_client_hello,
-            clock: SinkClock::real(),
             seed: self.seed,
+            ..usual
         })
     }
+}
+
+impl From<SinkSecurity> for Security {
+    fn from(tls: SinkSecurity) -> Self {
+        match tls {
+            SinkSecurity::Starttls => Security::StartTls,
+            SinkSecurity::Implicit => Security::Implicit,
+            SinkSecurity::None => Security::None,
+        }
+    }
+}
+
+/// Returns the limits of a provider with those of the command line, each in place of the provider's of its kind.
+fn in_place_of(mut of_provider: Vec<SinkLimit>, own: Vec<SinkLimit>) -> Vec<SinkLimit> {
+    of_provider.retain(|limit| !own.iter().any(|own| own.is_like(limit)));
+    [own, of_provider].concat()
 }
 
 async fn serve(options: SinkOptions) -> Result<(), Failure> {
@@ -315,8 +358,52 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_gives_what_no_other_option_does() {
+        let like = |more: &[&str]| parse(&[&["--like", "ses"], more].concat()).unwrap();
+        let options = like(&[]);
+        assert_eq!(options.hostname, "email-smtp.eu-west-1.amazonaws.com");
+        assert_eq!((options.limits.len(), options.faults.len()), (4, 1));
+        let changed = like(&[
+            "--quota",
+            "5/h=454",
+            "--quota",
+            "9/day=454",
+            "--fail",
+            "dot=451",
+            "--tls",
+            "none",
+            "--hostname",
+            "x",
+            "--max-message-size",
+            "99",
+            "--idle",
+            "7",
+            "--verified",
+            "@example.org",
+        ]);
+        assert_eq!(changed.limits.len(), 5, "both quotas, and the other three of the provider");
+        assert_eq!(
+            changed.limits[..2],
+            [SinkLimit::quota("5/h=454"), SinkLimit::quota("9/day=454")].map(Result::unwrap)
+        );
+        assert_eq!(changed.faults[0].to_string(), "dot=451 4.3.0 as told by a fault");
+        assert_eq!((changed.security, changed.hostname.as_str()), (Security::None, "x"));
+        assert_eq!((changed.max_message_size, changed.idle.as_secs()), (99, 7));
+        assert_eq!(changed.senders, options.senders.verifying(vec!["@example.org".into()]));
+        let implicit = parse(&["--like", "yandex"]).unwrap();
+        assert_eq!(implicit.security, Security::Implicit);
+    }
+
+    #[test]
+    fn the_help_lists_every_provider() {
+        let help = after_help();
+        assert!(SinkProfile::all().iter().all(|profile| help.contains(profile.provider)), "{help}");
+    }
+
+    #[test]
     fn nonsense_is_refused_with_what_was_expected() {
-        let cases: [(&[&str], &str); 11] = [
+        let cases: [(&[&str], &str); 12] = [
+            (&["--like", "nobody"], "amazon-ses or ses, azure"),
             (&["--rate", "14=454"], "expected a window"),
             (&["--max-recipients", "50@mail=452"], "not counted at that phase"),
             (&["--max-client-hello", "1400=550"], "OCTETS=drop"),

@@ -246,7 +246,7 @@ impl<B: Backend> Driver<B> {
             ClientAnswer::Reply(reply) => self.say(reply).await,
             ClientAnswer::Octets(severity, octets) => {
                 self.wire.say_octets(&octets).await?;
-                Ok(severity)
+                if octets.starts_with(b"421") { Err(SessionEnd::Closed) } else { Ok(severity) }
             }
         }
     }

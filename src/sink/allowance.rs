@@ -78,18 +78,19 @@ impl Allowances {
         phase: SinkPhase,
         now: Duration,
     ) -> Option<FaultEffect> {
-        for (at, allowance) in self.here(phase) {
+        for (at, allowance) in self.those(|limit| limit.phase == phase) {
             if !allowance.allows(session, at, now) {
                 allowance.note_refused(session, now);
                 return Some(allowance.limit.effect.clone());
             }
         }
-        self.here(phase).for_each(|(at, allowance)| allowance.take(session, at, now));
+        let counted = self.those(|limit| limit.counted == phase);
+        counted.for_each(|(at, allowance)| allowance.take(session, at, now));
         None
     }
 
-    fn here(&mut self, phase: SinkPhase) -> impl Iterator<Item = (usize, &mut Allowance)> {
-        self.0.iter_mut().enumerate().filter(move |(_, allowance)| allowance.limit.phase == phase)
+    fn those(&mut self, are: impl Fn(&SinkLimit) -> bool) -> impl Iterator<Item = (usize, &mut Allowance)> {
+        self.0.iter_mut().enumerate().filter(move |(_, allowance)| are(&allowance.limit))
     }
 
     /// Gives back what a session has taken up until its end.
@@ -120,9 +121,10 @@ impl Allowance {
     fn wanted(&self, session: &SessionTally) -> u32 {
         match &self.used {
             Used::Bucket { window, .. } | Used::Quota { window, .. }
-                if window.recipients && self.limit.phase != SinkPhase::Rcpt =>
+                if window.recipients && self.limit.counted != SinkPhase::Rcpt =>
             {
-                session.recipients
+                // Before it has any, whoever comes wants to send at least one.
+                session.recipients.max(1)
             }
             _ => 1,
         }
@@ -145,7 +147,7 @@ impl Allowance {
             }
             Used::Quota { window, counted, sum } => {
                 forget(*window, counted, sum, now);
-                *sum + wanted <= most
+                sum.saturating_add(wanted) <= most
             }
         }
     }
@@ -255,6 +257,18 @@ mod tests {
         assert!(!data(&mut limit, &mut sessions[2]), "it had no place");
         limit.leave(&mut sessions[0]);
         assert!(data(&mut limit, &mut sessions[2]));
+    }
+
+    #[test]
+    fn a_quota_that_is_refused_at_another_phase_is_counted_at_its_own() {
+        let mut quota = allowances(SinkLimit::quota("2/h@dot,auth=451"));
+        let logs_in = |quota: &mut Allowances, second| {
+            quota.take(&mut SessionTally::default(), SinkPhase::Auth, Duration::from_secs(second)).is_none()
+        };
+        assert!(logs_in(&mut quota, 0) && logs_in(&mut quota, 0) && logs_in(&mut quota, 0));
+        assert_eq!(dots(&mut quota, 0, 3), 3, "a session goes on");
+        assert!(!logs_in(&mut quota, 3599));
+        assert!(logs_in(&mut quota, 3600));
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl FromStr for SinkPhase {
 pub enum FaultEffect {
     /// Sends this 4xx or 5xx reply; after 421 it closes the connection.
     Answer(Reply),
-    /// Sends these octets, and keeps the connection open. What they answer is done if their first digit says so, and
+    /// Sends these octets; after 421 it closes the connection. What they answer is done if their first digit says so, and
     /// refused otherwise.
     Odd(OddReply),
     /// Sends nothing more, but keeps the connection open.

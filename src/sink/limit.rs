@@ -3,10 +3,11 @@
 //! Promises: a [`SinkLimit`] that exists is possible: its effect is one that its phase can have, and recipients are counted
 //! only where they are known.
 //!
-//! Text form: `NUMBER[rcpt][/WINDOW][@PHASE][!]=EFFECT`, with the effects of a fault, for instance `50=452 4.5.3 too many`,
+//! Text form: `NUMBER[rcpt][/WINDOW][@PHASE[,PHASE]][!]=EFFECT`, with the effects of a fault, for instance `50=452 4.5.3 too many`,
 //! `14/s=454 slow down`, `500rcpt/day@rcpt!=550 quota exceeded`. Only a rate and a quota have a window (`s`, `min`, `h`,
 //! `day`, or so many of them: `20s`), count recipients on request, and may have the `!`: whoever tries while nothing is
-//! left waits for the whole window again.
+//! left waits for the whole window again. With two phases, it is counted at the first one and refused at the second:
+//! `5000/day@dot,auth=451 credits exceeded`.
 //!
 //! Not here: counting (`allowance.rs`).
 
@@ -22,7 +23,9 @@ pub struct SinkLimit {
     pub(super) kind: LimitKind,
     /// How much of it is allowed.
     pub(super) most: u32,
-    /// The phase at which it is counted, and beyond the limit refused.
+    /// The phase at which it is counted.
+    pub(super) counted: SinkPhase,
+    /// The phase at which it is refused beyond the limit; for most limits the same.
     pub(super) phase: SinkPhase,
     /// What happens beyond the limit.
     pub(super) effect: FaultEffect,
@@ -58,8 +61,21 @@ pub struct LimitWindow {
 struct Front<'a> {
     most: u32,
     window: Option<(&'a str, bool)>,
-    phase: Option<SinkPhase>,
+    phases: Option<LimitPhases>,
     prolonged: bool,
+}
+
+/// The phases at which a limit is counted and refused.
+#[derive(Clone, Copy)]
+struct LimitPhases {
+    counted: SinkPhase,
+    refused: SinkPhase,
+}
+
+impl LimitPhases {
+    fn both(phase: SinkPhase) -> Self {
+        LimitPhases { counted: phase, refused: phase }
+    }
 }
 
 impl SinkLimit {
@@ -93,7 +109,7 @@ impl SinkLimit {
         if front.window.is_some() || front.prolonged {
             return Err(BadLimit::NoWindowHere);
         }
-        Self::possible(kind, front.most, front.phase.unwrap_or(usual), effect)
+        Self::possible(kind, front.most, front.phases.unwrap_or(LimitPhases::both(usual)), effect)
     }
 
     fn with_window(text: &str, kind: fn(LimitWindow) -> LimitKind) -> Result<Self, BadLimit> {
@@ -101,11 +117,18 @@ impl SinkLimit {
         let (length, recipients) = front.window.ok_or(BadLimit::NoWindow)?;
         let length = window_length(length).ok_or(BadLimit::NoWindow)?;
         let window = LimitWindow { length, recipients, prolonged: front.prolonged };
-        Self::possible(kind(window), front.most, front.phase.unwrap_or(SinkPhase::Dot), effect)
+        let phases = front.phases.unwrap_or(LimitPhases::both(SinkPhase::Dot));
+        Self::possible(kind(window), front.most, phases, effect)
     }
 
-    fn possible(kind: LimitKind, most: u32, phase: SinkPhase, effect: FaultEffect) -> Result<Self, BadLimit> {
+    fn possible(
+        kind: LimitKind,
+        most: u32,
+        phases: LimitPhases,
+        effect: FaultEffect,
+    ) -> Result<Self, BadLimit> {
         use SinkPhase::{Content, Data, Dot, Mail, Quit, Rcpt};
+        let LimitPhases { counted: phase, refused } = phases;
         let counted = match kind {
             LimitKind::Recipients => matches!(phase, Rcpt | Data | Dot),
             LimitKind::Messages => matches!(phase, Mail | Rcpt | Data | Dot),
@@ -116,13 +139,19 @@ impl SinkLimit {
                 !matches!(phase, Content | Quit)
             }
         };
-        if !counted {
+        let has_window = matches!(kind, LimitKind::Rate(_) | LimitKind::Quota(_));
+        if !counted || refused != phase && (!has_window || matches!(refused, Content | Quit)) {
             return Err(BadLimit::NotCountedHere);
         }
-        if !effect.is_possible_at(phase) {
+        if !effect.is_possible_at(refused) {
             return Err(BadLimit::Effect(BadFault::EffectNotHere));
         }
-        Ok(SinkLimit { kind, most, phase, effect })
+        Ok(SinkLimit { kind, most, counted: phase, phase: refused, effect })
+    }
+
+    /// Returns true if `other` is a limit of the same kind.
+    pub fn is_like(&self, other: &SinkLimit) -> bool {
+        std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
     }
 }
 
@@ -130,9 +159,9 @@ fn split(text: &str) -> Result<(Front<'_>, FaultEffect), BadLimit> {
     let (front, effect) = text.split_once('=').ok_or(BadLimit::NoEffect)?;
     let effect = parse_effect(effect).map_err(BadLimit::Effect)?;
     let (front, prolonged) = front.strip_suffix('!').map_or((front, false), |front| (front, true));
-    let (front, phase) = match front.split_once('@') {
+    let (front, phases) = match front.split_once('@') {
         None => (front, None),
-        Some((front, name)) => (front, Some(name.parse().map_err(BadLimit::Effect)?)),
+        Some((front, names)) => (front, Some(limit_phases(names)?)),
     };
     let (number, window) = match front.split_once('/') {
         None => (front, None),
@@ -143,7 +172,15 @@ fn split(text: &str) -> Result<(Front<'_>, FaultEffect), BadLimit> {
         None => (number, false),
     };
     let most = number.parse().map_err(|_| BadLimit::NoNumber)?;
-    Ok((Front { most, window: window.map(|window| (window, recipients)), phase, prolonged }, effect))
+    Ok((Front { most, window: window.map(|window| (window, recipients)), phases, prolonged }, effect))
+}
+
+fn limit_phases(names: &str) -> Result<LimitPhases, BadLimit> {
+    let phase = |name: &str| name.parse().map_err(BadLimit::Effect);
+    match names.split_once(',') {
+        None => phase(names).map(LimitPhases::both),
+        Some((counted, refused)) => Ok(LimitPhases { counted: phase(counted)?, refused: phase(refused)? }),
+    }
 }
 
 /// Returns the length of `s`, `20s`, `min`, `h` or `day`; `None` for anything else.
@@ -220,6 +257,14 @@ mod tests {
             (limit.kind, limit.effect),
             (LimitKind::Quota(window(20, false, false)), FaultEffect::Stall)
         );
+    }
+
+    #[test]
+    fn what_is_counted_at_one_phase_may_be_refused_at_another() {
+        let limit = SinkLimit::quota("5000/day@dot,auth=451 credits exceeded").unwrap();
+        assert_eq!((limit.counted, limit.phase), (SinkPhase::Dot, SinkPhase::Auth));
+        assert_eq!(SinkLimit::recipients("5@rcpt,dot=452"), Err(BadLimit::NotCountedHere));
+        assert_eq!(SinkLimit::quota("5/day@dot,quit=452"), Err(BadLimit::NotCountedHere));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::auth::{MECHANISMS, SinkUser};
 use super::bearer::{TOKEN_MECHANISMS, TokenUser};
@@ -9,8 +10,12 @@ use super::clock::SinkClock;
 use super::fault::SinkFault;
 use super::first_octets::HelloLimit;
 use super::limit::SinkLimit;
+use super::sender::SenderRule;
 use crate::listener::certificate::Certificate;
-use crate::smtp::session::{AuthOffer, SessionPolicy};
+use crate::smtp::session::{AuthOffer, ServiceExtension, SessionPolicy};
+
+/// A sink waits longer for its clients than they wait for it.
+const USUAL_IDLE: Duration = Duration::from_secs(3600);
 
 /// The protection of connections to the sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,12 @@ pub struct SinkOptions {
     pub users: Vec<SinkUser>,
     /// The users who may send after AUTH with an access token.
     pub tokens: Vec<TokenUser>,
+    /// The mechanisms that it offers to its users; `None` for all that it speaks.
+    pub mechanisms: Option<&'static [&'static str]>,
+    /// The extensions that it offers besides STARTTLS and AUTH.
+    pub extensions: Vec<ServiceExtension>,
+    /// The senders from whom it takes mail.
+    pub senders: SenderRule,
     /// The directory in which messages are stored; `None` to report them as events only.
     pub maildir: Option<PathBuf>,
     /// True if a message is stored with its envelope in front, as `Return-Path:` and `X-Envelope-To:`.
@@ -49,6 +60,10 @@ pub struct SinkOptions {
     pub faults: Vec<SinkFault>,
     /// The limits; at each phase the first one that does not allow more is used.
     pub limits: Vec<SinkLimit>,
+    /// The time after which a silent session is closed.
+    pub idle: Duration,
+    /// Refusals that it says in place of its own ones with these codes.
+    pub words: &'static [(u16, &'static str)],
     /// The longest ClientHello that arrives; `None` for any.
     pub hello_limit: Option<HelloLimit>,
     /// The clock by which the limits count.
@@ -67,11 +82,16 @@ impl SinkOptions {
             certificate,
             users: Vec::new(),
             tokens: Vec::new(),
+            mechanisms: None,
+            extensions: ServiceExtension::ALL.into(),
+            senders: SenderRule::default(),
             maildir: None,
             envelope_fields: false,
             max_message_size: 100 << 20,
             faults: Vec::new(),
             limits: Vec::new(),
+            idle: USUAL_IDLE,
+            words: &[],
             hello_limit: None,
             clock: SinkClock::real(),
             seed: 0,
@@ -82,8 +102,9 @@ impl SinkOptions {
     pub(super) fn policy(&self) -> SessionPolicy {
         let of_passwords: &[&str] = if self.users.is_empty() { &[] } else { &MECHANISMS };
         let of_tokens: &[&str] = if self.tokens.is_empty() { &[] } else { &TOKEN_MECHANISMS };
-        let mechanisms: Vec<String> =
-            [of_passwords, of_tokens].concat().into_iter().map(String::from).collect();
+        let spoken = [of_passwords, of_tokens].concat();
+        let offered = self.mechanisms.filter(|_| !spoken.is_empty()).unwrap_or(&spoken);
+        let mechanisms: Vec<String> = offered.iter().map(|name| (*name).to_owned()).collect();
         let auth = (!mechanisms.is_empty()).then_some(AuthOffer {
             mechanisms,
             needs_tls: self.security != Security::None,
@@ -93,6 +114,7 @@ impl SinkOptions {
             hostname: self.hostname.clone(),
             max_message_size: self.max_message_size,
             max_recipients: 10_000,
+            extensions: self.extensions.clone(),
             starttls: self.security == Security::StartTls,
             auth,
             max_errors: 100,

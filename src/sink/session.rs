@@ -63,6 +63,8 @@ enum Instead {
 /// The effects of faults on the present transaction, which the session core does not know.
 #[derive(Debug, Default)]
 struct SinkTransaction {
+    /// The reverse-path, as the client gave it.
+    sender: String,
     mail_refused: bool,
     /// The number of recipients that the core accepted, and the positions of those that faults refused.
     recipients: usize,
@@ -90,7 +92,13 @@ impl SinkBackend {
 
     /// Returns the effect of the fault or limit that strikes here, if any. If it is a stall, this returns only after it.
     async fn strike(&mut self, phase: SinkPhase, address: Option<&str>) -> Option<FaultEffect> {
-        let effect = self.visit.strike(phase, address)?;
+        let effect = match self.shared.senders.strike(phase, &self.transaction.sender) {
+            Some(effect) => {
+                self.shared.tell(SinkEvent::Struck(phase, effect.clone()));
+                effect
+            }
+            None => self.visit.strike(phase, address)?,
+        };
         if effect == FaultEffect::Stall {
             stall().await;
             return Some(FaultEffect::Drop);
@@ -153,7 +161,10 @@ impl SinkBackend {
         let reply = ClientAnswer::Reply(reply);
         let Some((phase, mailbox)) = phase_of(command) else { return Some(reply) };
         match phase {
-            SinkPhase::Mail => self.transaction = SinkTransaction::default(),
+            SinkPhase::Mail => {
+                let sender = mailbox.clone().unwrap_or_default();
+                self.transaction = SinkTransaction { sender, ..SinkTransaction::default() };
+            }
             SinkPhase::Rcpt => self.transaction.recipients += 1,
             _ => {}
         }
@@ -168,6 +179,14 @@ impl SinkBackend {
             _ => {}
         }
         self.answer_of(effect, phase)
+    }
+
+    /// Returns the refusal `reply` in the words of the relay that the sink plays.
+    fn in_its_words(&self, reply: Reply) -> ClientAnswer {
+        match self.shared.words.iter().find(|(code, _)| *code == reply.code()) {
+            Some((_, words)) => ClientAnswer::Octets(reply.severity(), format!("{words}\r\n").into_bytes()),
+            None => ClientAnswer::Reply(reply),
+        }
     }
 
     async fn begin(&self, envelope: Envelope, protocol: &'static str) -> io::Result<SinkIntake> {
@@ -280,7 +299,7 @@ impl Backend for SinkBackend {
                 self.answer_accepted(command, reply).await
             }
             (None, Answered::Command | Answered::Line | Answered::Chunk | Answered::EndOfData) => {
-                Some(ClientAnswer::Reply(reply))
+                Some(self.in_its_words(reply))
             }
         }
     }

@@ -26,6 +26,7 @@
 mod action;
 mod auth;
 mod content;
+mod extension;
 mod line;
 mod refusal;
 mod state;
@@ -34,6 +35,7 @@ mod transaction;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::bad_command::BadCommand;
 use super::command::Command;
 use super::dot::LineEnd;
 use super::reply::{Reply, Severity};
@@ -42,6 +44,7 @@ use line::{InputLine, LineReader};
 use state::{SessionClient, SessionState};
 
 pub use action::{Answered, Durable, SessionAction};
+pub use extension::ServiceExtension;
 pub use line::MAX_UNCONSUMED_OCTETS;
 pub use refusal::{HostTrouble, MessageRefusal};
 
@@ -54,6 +57,8 @@ pub struct SessionPolicy {
     pub max_message_size: u64,
     /// The most recipients of one message.
     pub max_recipients: usize,
+    /// The extensions that are offered besides STARTTLS and AUTH.
+    pub extensions: Vec<ServiceExtension>,
     /// True if STARTTLS is offered.
     pub starttls: bool,
     /// The offer of AUTH; `None` if it is not offered.
@@ -91,6 +96,7 @@ impl SessionPolicy {
             hostname: hostname.into(),
             max_message_size,
             max_recipients,
+            extensions: ServiceExtension::ALL.into(),
             starttls: false,
             auth: None,
             max_errors: MAX_ERRORS,
@@ -256,6 +262,10 @@ impl<P: Durable> Session<P> {
             Command::Mail { envelope, size } => self.mail(envelope, size),
             Command::Rcpt(recipient) => self.rcpt(recipient),
             Command::Data => self.data(end),
+            // The octets of the chunk must not be taken for commands.
+            Command::Bdat { .. } if !self.policy.offers(ServiceExtension::Chunking) => {
+                self.close(Answered::Command, BadCommand::Unknown.reply())
+            }
             Command::Bdat { octets, last } => return self.bdat(octets, last).map_or(Next::Read, Next::Act),
             Command::Rset => self.rset(),
             Command::Noop => self.answer(ok(0, 0, "ok")),
@@ -265,6 +275,9 @@ impl<P: Durable> Session<P> {
                 self.answer(Reply::new(252, Status::success(5, 0), "not verified, but accepted"))
             }
             Command::Expn => self.answer(error(502, 5, 1, "no mailing lists here")),
+            Command::Etrn if !self.policy.offers(ServiceExtension::Etrn) => {
+                self.answer(BadCommand::Unknown.reply())
+            }
             Command::Etrn => self.etrn(),
             Command::StartTls => self.start_tls(more_behind),
             Command::Auth { mechanism, initial_response } => self.auth(mechanism, initial_response),
@@ -285,18 +298,17 @@ impl<P: Durable> Session<P> {
 
     fn extensions(&self) -> Vec<String> {
         let policy = &self.policy;
-        let size = format!("SIZE {}", policy.max_message_size);
-        let mut lines =
-            vec![policy.hostname.clone(), "PIPELINING".into(), size, "VRFY".into(), "ETRN".into()];
+        let line = |extension: ServiceExtension| extension.line(policy.max_message_size);
+        let offered = || ServiceExtension::ALL.into_iter().filter(|extension| policy.offers(*extension));
+        let mut lines = vec![policy.hostname.clone()];
+        lines.extend(offered().filter(|extension| extension.is_before_tls()).map(line));
         if policy.starttls && !self.client.tls {
             lines.push("STARTTLS".into());
         }
         if let Some(auth) = self.auth_offered() {
             lines.push(format!("AUTH {}", auth.mechanisms.join(" ")));
         }
-        lines.extend(
-            ["ENHANCEDSTATUSCODES", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "HELP"].map(String::from),
-        );
+        lines.extend(offered().filter(|extension| !extension.is_before_tls()).map(line));
         lines
     }
 

@@ -1,6 +1,7 @@
 //! `config/providers/`: a small configuration for each provider, which can be used as it is but for the names in it.
 
 use nullmta::relay::ReplyRules;
+use nullmta::sink::SinkProfile;
 
 use super::*;
 
@@ -57,6 +58,32 @@ fn each_is_a_configuration_for_its_relay_and_its_replies() {
         })
         .collect();
     assert_eq!(found, PROVIDERS.map(|(name, relay, rules)| (name.into(), relay.into(), rules)));
+}
+
+/// The sinks that play relays for which there is no file: their names and hosts, and whose rules their replies are read by.
+const WITHOUT_FILE: [(&str, &str, Option<&str>); 9] = [
+    ("emailit", "smtp.emailit.com", None),
+    ("hoster", "mail.hoster.example", None),
+    ("mailersend", "smtp.mailersend.net", Some("MailerSend")),
+    ("microsoft-365-high-volume", "smtp-hve.office365.com", Some("Microsoft 365")),
+    ("msndr", "smtp.msndr.net", None),
+    ("oracle", "smtp.email.eu-frankfurt-1.oci.oraclecloud.com", None),
+    ("outlook", "smtp-mail.outlook.com", Some("Microsoft 365")),
+    ("purelymail", "smtp.purelymail.com", Some("Purelymail")),
+    ("zeptomail", "smtp.zeptomail.com", Some("ZeptoMail")),
+];
+
+/// The files, the rules for replies and the sinks know the same providers, by the same hosts.
+#[test]
+fn each_provider_has_a_sink_of_its_name() {
+    let expected = PROVIDERS.map(|(name, relay, rules)| (name, relay.rsplit_once(':').unwrap().0, rules));
+    let mut expected = [&expected[..], &WITHOUT_FILE[..]].concat();
+    expected.sort_unstable();
+    let found: Vec<_> = SinkProfile::all()
+        .iter()
+        .map(|sink| (sink.names[0], sink.host, ReplyRules::new(&[], sink.host).provider()))
+        .collect();
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -152,15 +152,8 @@ impl LineEnds {
 }
 
 fn policy(max_message_size: u64) -> SessionPolicy {
-    SessionPolicy {
-        hostname: "localhost".into(),
-        max_message_size,
-        max_recipients: MAX_RECIPIENTS,
-        starttls: false,
-        auth: None,
-        max_errors: 100,
-        max_junk_commands: u32::MAX,
-    }
+    let plain = SessionPolicy::plain("localhost", max_message_size, MAX_RECIPIENTS);
+    SessionPolicy { max_errors: 100, max_junk_commands: u32::MAX, ..plain }
 }
 
 /// Runs the server side of a session while the daemon is down. Returns when it has ended.

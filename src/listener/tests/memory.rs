@@ -18,7 +18,9 @@ use crate::listener::drive::{ClientConnection, Pace, SessionEnd, drive};
 use crate::listener::repeats::RepeatTally;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::smtp::reply::Reply;
-use crate::smtp::session::{Answered, AuthOffer, Durable, MessageRefusal, Session, SessionPolicy};
+use crate::smtp::session::{
+    Answered, AuthOffer, Durable, MessageRefusal, ServiceExtension, Session, SessionPolicy,
+};
 
 /// The calls that a backend has received.
 #[derive(Default)]
@@ -179,6 +181,7 @@ pub fn policy() -> SessionPolicy {
         hostname: "host.example.org".into(),
         max_message_size: 100 << 20,
         max_recipients: 1000,
+        extensions: ServiceExtension::ALL.into(),
         starttls: true,
         auth: Some(AuthOffer { mechanisms: vec!["PLAIN".into()], ..AuthOffer::default() }),
         max_errors: 20,

@@ -16,6 +16,7 @@ fn session() -> Session<Stored> {
         hostname: "mx.test".into(),
         max_message_size: 1_000_000,
         max_recipients: 10,
+        extensions: ServiceExtension::ALL.into(),
         starttls: true,
         auth: Some(AuthOffer { mechanisms: vec!["PLAIN".into()], ..AuthOffer::default() }),
         max_errors: 5,

@@ -18,6 +18,9 @@ impl<P: Durable> Session<P> {
                 error(503, 5, 1, "transaction under way")
             }
             _ if self.lacks_auth() => authentication_required(),
+            _ if !self.policy.knows_parameters_of_mail(&envelope, size) => {
+                BadCommand::UnknownParameter.reply()
+            }
             // RFC 1870 6.1.
             _ if declared_size > self.policy.max_message_size => too_large(),
             _ => {
@@ -30,8 +33,10 @@ impl<P: Durable> Session<P> {
 
     pub(super) fn rcpt(&mut self, recipient: Recipient) -> SessionAction {
         let max_recipients = self.policy.max_recipients;
+        let knows_parameters = self.policy.knows_parameters_of_rcpt(&recipient);
         let reply = match &mut self.state {
             SessionState::ExpectHello => say_hello_first(),
+            SessionState::ExpectRecipient(_) if !knows_parameters => BadCommand::UnknownParameter.reply(),
             SessionState::ExpectRecipient(CollectedEnvelope { envelope, .. }) => {
                 if recipient.address.needs_smtputf8() && !envelope.smtputf8 {
                     BadCommand::NeedsSmtputf8.reply()
