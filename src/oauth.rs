@@ -20,5 +20,5 @@ pub use access_token::{AccessToken, BadToken};
 pub use assertion::{AssertionKey, BadAssertionKey, Claims};
 pub use challenge::reason_in;
 pub use form::form;
-pub use grant_reply::{Denial, DeviceCode, Granted, device_code, granted};
+pub use grant_reply::{Denial, DeviceCode, Granted, device_code, granted, rotated};
 pub use remedies::remedy_at_relay;

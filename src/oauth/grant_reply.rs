@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::access_token::AccessToken;
-use super::remedies::remedy;
+use super::remedies::{DenialEnd, known};
 use super::words::quoted;
 use crate::secret::Secret;
 
@@ -68,12 +68,13 @@ pub fn granted(status: u16, body: &[u8]) -> Result<Granted, Denial> {
         let words = format!("it gives tokens of the type {}; only Bearer can be used", quoted(kind));
         return Err(Denial::Configuration(words));
     }
-    let refresh_token = text(&reply, "refresh_token").filter(|text| is_refresh_token(text));
-    Ok(Granted {
-        token,
-        lifetime: seconds(&reply, "expires_in"),
-        refresh_token: refresh_token.map(|text| Secret::new(text.into())),
-    })
+    Ok(Granted { token, lifetime: seconds(&reply, "expires_in"), refresh_token: refresh_token(&reply) })
+}
+
+/// Returns the refresh token to use from now on, if the reply with the HTTP status `status` holds one, whatever else is wrong
+/// with it: the one before may be dead.
+pub fn rotated(status: u16, body: &[u8]) -> Option<Secret> {
+    refresh_token(&fields(status, body).ok()?)
 }
 
 /// Reads the reply with the HTTP status `status` to a request for a device code.
@@ -97,10 +98,13 @@ pub fn device_code(status: u16, body: &[u8]) -> Result<DeviceCode, Denial> {
 }
 
 /// RFC 6749 A.17: 1*VSCHAR.
-fn is_refresh_token(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= crate::secret::MAX_OCTETS
-        && text.bytes().all(|octet| octet.is_ascii_graphic() || octet == b' ')
+fn refresh_token(reply: &Map<String, Value>) -> Option<Secret> {
+    let is_token = |text: &&str| {
+        !text.is_empty()
+            && text.len() <= crate::secret::MAX_OCTETS
+            && text.bytes().all(|octet| octet.is_ascii_graphic() || octet == b' ')
+    };
+    text(reply, "refresh_token").filter(is_token).map(|text| Secret::new(text.into()))
 }
 
 fn fields(status: u16, body: &[u8]) -> Result<Map<String, Value>, Denial> {
@@ -128,15 +132,15 @@ fn refused(status: u16, reply: &Map<String, Value>) -> Denial {
         "slow_down" => return Denial::SlowDown,
         _ => {}
     }
-    let remedy = remedy(error, description).map(|remedy| format!(": {remedy}")).unwrap_or_default();
+    let (end, remedy) = known(error, description);
+    let remedy = remedy.map(|remedy| format!(": {remedy}")).unwrap_or_default();
     let said =
         if description.is_empty() { String::new() } else { format!("; it said: {}", quoted(description)) };
     let words = format!("{}{remedy}{said}", quoted(error));
-    let is_transient = matches!(error, "temporarily_unavailable" | "server_error" | "internal_failure");
-    if is_transient || status >= 500 || status == 429 {
-        Denial::Trouble(words)
-    } else {
-        Denial::Configuration(words)
+    // 429 and 5xx say that it is not about the request.
+    match end {
+        DenialEnd::ByOperator if status < 500 && status != 429 => Denial::Configuration(words),
+        DenialEnd::ByOperator | DenialEnd::ByItself => Denial::Trouble(words),
     }
 }
 

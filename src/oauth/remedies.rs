@@ -1,78 +1,189 @@
-//! What to do about a refusal, for the mistakes that are made most.
+//! What to do about a refusal, for the mistakes that are made most; and which refusals pass without anybody.
+//!
+//! Promises: one table says of each error whether an operator must act, and how. An error that is not in it is for an
+//! operator.
 //!
 //! Sources: Microsoft's list of AADSTS codes and its guide to SMTP by OAuth; Google's guide to OAuth.
 
-/// The codes of Microsoft that begin an `error_description`, each with what to do.
-const AADSTS: &[(&str, &str)] = &[
+/// The way in which a denial ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DenialEnd {
+    /// An operator must act.
+    ByOperator,
+    /// It passes.
+    ByItself,
+}
+
+use DenialEnd::{ByItself, ByOperator};
+
+/// A word of an endpoint, how that ends, and what to do about it.
+type KnownDenial = (&'static str, DenialEnd, &'static str);
+
+/// The codes of Microsoft that begin an `error_description`.
+const AADSTS: &[KnownDenial] = &[
     (
         "AADSTS7000215",
+        ByOperator,
         "the client secret is wrong; client-secret-file must hold the secret's Value, not its Secret ID",
     ),
     (
         "AADSTS7000222",
+        ByOperator,
         "the client secret has expired; make a new one in the app registration and put it into the file",
     ),
     (
+        "AADSTS7000216",
+        ByOperator,
+        "the app must prove itself; set client-secret-file, or client-certificate and key-file",
+    ),
+    (
+        "AADSTS7000218",
+        ByOperator,
+        "the app is not public; set client-secret-file, or allow public client flows in its registration",
+    ),
+    ("AADSTS7000112", ByOperator, "the app is disabled in the tenant"),
+    (
         "AADSTS700016",
+        ByOperator,
         "the tenant knows no app with this client-id; is the id, and the tenant in token-url, right?",
     ),
     (
+        "AADSTS700024",
+        ByOperator,
+        "the assertion was not valid at this time; is the clock of this host right?",
+    ),
+    (
+        "AADSTS700027",
+        ByOperator,
+        "the certificate is not one of the app registration; upload client-certificate there",
+    ),
+    (
+        "AADSTS700082",
+        ByOperator,
+        "the refresh token has expired, since it was not used for too long; log in again",
+    ),
+    (
+        "AADSTS700084",
+        ByOperator,
+        "the refresh token is that of a page in a browser, and is dead after 24 hours; log in again",
+    ),
+    (
+        "AADSTS70008",
+        ByOperator,
+        "the refresh token has expired, since it was not used for too long; log in again",
+    ),
+    (
+        "AADSTS70011",
+        ByOperator,
+        "scope is wrong; for client credentials it is \"https://outlook.office365.com/.default\"",
+    ),
+    (
+        "AADSTS70043",
+        ByOperator,
+        "the refresh token has expired by a rule of the tenant about how often users log in; log in again",
+    ),
+    (
         "AADSTS900144",
+        ByOperator,
         "scope is missing; set auth.oauth.scope, such as \"https://outlook.office365.com/.default\"",
     ),
     (
         "AADSTS1002012",
+        ByOperator,
         "scope must end in /.default for client credentials: \"https://outlook.office365.com/.default\"",
     ),
     (
-        "AADSTS70011",
-        "scope is wrong; for client credentials it is \"https://outlook.office365.com/.default\"",
+        "AADSTS500011",
+        ByOperator,
+        "scope names a service that the tenant does not know: \"https://outlook.office365.com/.default\"",
     ),
-    ("AADSTS90002", "there is no such tenant; is the tenant in token-url right?"),
-    ("AADSTS700027", "the certificate is not one of the app registration; upload client-certificate there"),
-    ("AADSTS700024", "the assertion was not valid at this time; is the clock of this host right?"),
-    ("AADSTS70008", "the refresh token has expired, since it was not used for too long; log in again"),
-    ("AADSTS700082", "the refresh token has expired, since it was not used for too long; log in again"),
-    ("AADSTS50173", "the refresh token was revoked, mostly by a new password; log in again"),
+    ("AADSTS90002", ByOperator, "there is no such tenant; is the tenant in token-url right?"),
+    ("AADSTS50034", ByOperator, "the tenant has no such account; log in again as auth.username"),
+    ("AADSTS50057", ByOperator, "the account is disabled"),
+    (
+        "AADSTS50074",
+        ByOperator,
+        "the account needs a second factor; log in again on a terminal, or use client credentials",
+    ),
     (
         "AADSTS50076",
+        ByOperator,
         "the account needs a second factor; log in again on a terminal, or use client credentials",
     ),
     (
         "AADSTS50079",
+        ByOperator,
         "the account needs a second factor; log in again on a terminal, or use client credentials",
     ),
-    ("AADSTS65001", "nobody has consented to the app; an admin grants SMTP.SendAsApp (or SMTP.Send) to it"),
     (
-        "AADSTS7000218",
-        "the app is not public; set client-secret-file, or allow public client flows in its registration",
+        "AADSTS50105",
+        ByOperator,
+        "the account is not assigned to the app; an admin assigns it in the Enterprise application",
     ),
-    ("AADSTS7000112", "the app is disabled in the tenant"),
-    ("AADSTS53003", "a Conditional Access policy of the tenant forbids it"),
+    ("AADSTS50173", ByOperator, "the refresh token was revoked, mostly by a new password; log in again"),
+    (
+        "AADSTS65001",
+        ByOperator,
+        "nobody has consented to the app; an admin grants SMTP.SendAsApp (or SMTP.Send) to it",
+    ),
+    ("AADSTS53003", ByOperator, "a Conditional Access policy of the tenant forbids it"),
+    ("AADSTS50196", ByItself, "the app asks too often; is it used by many hosts?"),
+    ("AADSTS90006", ByItself, "the endpoint has trouble of its own"),
+    ("AADSTS90012", ByItself, "the endpoint has trouble of its own"),
+    ("AADSTS90024", ByItself, "the endpoint has trouble of its own"),
+    ("AADSTS90033", ByItself, "the endpoint has trouble of its own"),
+    ("AADSTS90055", ByItself, "the tenant asks too often"),
 ];
 
-/// The errors of RFC 6749 5.2 and RFC 8628 3.5, each with what to do.
-const ERRORS: &[(&str, &str)] = &[
+/// The errors of RFC 6749 4.1.2.1 and 5.2, RFC 8628 3.5, RFC 8707 2, OpenID Connect and Google.
+const ERRORS: &[KnownDenial] = &[
     (
         "invalid_grant",
+        ByOperator,
         "the refresh token or the assertion is not accepted any more; log in again (nullmta oauth login). At Google, a \
          refresh token of an app in testing dies after 7 days, and a service account needs domain-wide delegation for the \
          scope; the clock of this host must be right",
     ),
-    ("invalid_client", "client-id and its secret or certificate do not fit"),
-    ("unauthorized_client", "the client may not use this grant, or not this scope"),
-    ("invalid_scope", "auth.oauth.scope is not known, or not allowed"),
-    ("unsupported_grant_type", "the endpoint does not know this grant; is token-url right?"),
-    ("invalid_request", "something is missing in the request, mostly auth.oauth.scope"),
-    ("access_denied", "the user said no, or a policy did"),
-    ("expired_token", "the code has expired; begin again"),
+    ("invalid_client", ByOperator, "client-id and its secret or certificate do not fit"),
+    ("unauthorized_client", ByOperator, "the client may not use this grant, or not this scope"),
+    ("invalid_scope", ByOperator, "auth.oauth.scope is not known, or not allowed"),
+    ("unsupported_grant_type", ByOperator, "the endpoint does not know this grant; is token-url right?"),
+    ("invalid_request", ByOperator, "something is missing in the request, mostly auth.oauth.scope"),
+    (
+        "invalid_target",
+        ByOperator,
+        "the endpoint does not know what the token is wanted for; is auth.oauth.scope right?",
+    ),
+    ("access_denied", ByOperator, "the user said no, or a policy did"),
+    ("expired_token", ByOperator, "the code has expired; begin again"),
+    ("interaction_required", ByOperator, "the user must log in again (nullmta oauth login)"),
+    ("login_required", ByOperator, "the user must log in again (nullmta oauth login)"),
+    (
+        "consent_required",
+        ByOperator,
+        "nobody has consented to the app; an admin does, or the user by a login",
+    ),
+    (
+        "deleted_client",
+        ByOperator,
+        "the app was deleted at the provider; make a new one, and set its client-id",
+    ),
+    ("disabled_client", ByOperator, "the app is disabled at the provider"),
+    ("admin_policy_enforced", ByOperator, "an admin of the domain has not allowed the app or its scope"),
+    ("org_internal", ByOperator, "the app is for accounts of another organization"),
+    ("temporarily_unavailable", ByItself, "the endpoint has trouble of its own"),
+    ("server_error", ByItself, "the endpoint has trouble of its own"),
+    ("internal_failure", ByItself, "the endpoint has trouble of its own"),
+    ("rate_limit_exceeded", ByItself, "the app asks too often"),
 ];
 
-/// Returns what to do about `error` with this `description`; `None` if nothing is known of it.
-pub(super) fn remedy(error: &str, description: &str) -> Option<&'static str> {
+/// Returns how `error` with this `description` ends, and what to do about it, if that is known. What is not known is for an
+/// operator: it does not pass by being asked again.
+pub(super) fn known(error: &str, description: &str) -> (DenialEnd, Option<&'static str>) {
     let code = description.trim_start().split([':', ' ']).next().unwrap_or_default();
-    let found = AADSTS.iter().find(|(known, _)| *known == code);
-    found.or_else(|| ERRORS.iter().find(|(known, _)| *known == error)).map(|(_, remedy)| *remedy)
+    let of_microsoft = AADSTS.iter().find(|(known, ..)| *known == code);
+    let found = of_microsoft.or_else(|| ERRORS.iter().find(|(known, ..)| *known == error));
+    found.map_or((ByOperator, None), |(_, end, remedy)| (*end, Some(*remedy)))
 }
 
 /// What a relay says when it refuses a token that the endpoint has just handed out, each with what to do.
@@ -107,18 +218,37 @@ mod tests {
 
     #[test]
     fn the_code_of_microsoft_goes_first() {
-        let secret =
-            remedy("invalid_client", "AADSTS7000215: Invalid client secret provided. Ensure …").unwrap();
-        assert!(secret.contains("Value, not its Secret ID"));
-        assert!(remedy("invalid_client", "AADSTS7000222: expired").unwrap().contains("expired"));
-        assert!(
-            remedy("invalid_request", "AADSTS900144: The request body must contain …")
-                .unwrap()
-                .contains("scope")
-        );
-        assert!(remedy("invalid_client", "AADSTS1: new").unwrap().contains("do not fit"));
-        assert!(remedy("invalid_grant", "").unwrap().contains("nullmta oauth login"));
-        assert_eq!(remedy("other", ""), None);
+        let cases = [
+            (
+                "invalid_client",
+                "AADSTS7000215: Invalid client secret provided. Ensure …",
+                "Value, not its Secret ID",
+            ),
+            ("invalid_client", "AADSTS7000222: expired", "expired"),
+            ("invalid_request", "AADSTS900144: The request body must contain …", "scope"),
+            ("invalid_client", "AADSTS1: new", "do not fit"),
+            ("invalid_grant", "", "nullmta oauth login"),
+        ];
+        for (error, description, expected) in cases {
+            let (end, remedy) = known(error, description);
+            assert_eq!(end, ByOperator, "{error} {description}");
+            assert!(remedy.unwrap().contains(expected), "{error} {description}");
+        }
+        assert_eq!(known("other", ""), (ByOperator, None));
+        assert_eq!(known("invalid_grant", "AADSTS90033: A transient error has occurred.").0, ByItself);
+        assert_eq!(known("temporarily_unavailable", "").0, ByItself);
+    }
+
+    /// A code that is the beginning of another one must not hide it.
+    #[test]
+    fn each_word_is_known_once() {
+        for table in [AADSTS, ERRORS] {
+            for (place, (word, end, remedy)) in table.iter().enumerate() {
+                assert!(table[..place].iter().all(|(earlier, ..)| earlier != word), "{word}");
+                let found = if table == AADSTS { known("", &format!("{word}: x")) } else { known(word, "") };
+                assert_eq!(found, (*end, Some(*remedy)), "{word}");
+            }
+        }
     }
 
     #[test]

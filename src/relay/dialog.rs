@@ -296,6 +296,7 @@ impl Connection {
             Cause::Other(_)
             | Cause::LoginRefused { .. }
             | Cause::Waits { .. }
+            | Cause::NoToken(_)
             | Cause::Garbage(_)
             | Cause::OutOfStep(_) => false,
         };

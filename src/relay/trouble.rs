@@ -11,7 +11,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::reply_meaning::WaitReason;
+use super::reply_meaning::{WaitClass, WaitReason};
+use crate::config::RuleScope;
 use crate::smtp::reply::Reply;
 use crate::tls_faults;
 
@@ -108,6 +109,9 @@ pub enum Cause {
         /// The reason, by a rule.
         reason: Box<WaitReason>,
     },
+    /// There is no access token for the login, and there will be none before an operator acts: our words for that. The
+    /// relay was not asked.
+    NoToken(String),
     /// Another reason, in our words for the operator: TLS verification, nothing in common, DNS, a secret that cannot be
     /// read.
     Other(String),
@@ -133,7 +137,9 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Reply(reply) => write!(f, "the relay said: {reply}"),
-            Cause::LoginRefused { said: words, .. } | Cause::Other(words) => f.write_str(words),
+            Cause::LoginRefused { said: words, .. } | Cause::NoToken(words) | Cause::Other(words) => {
+                f.write_str(words)
+            }
             Cause::Waits { said, reason } => {
                 write!(f, "the relay said: {said}")?;
                 reason.hint.map_or(Ok(()), |hint| write!(f, " ({hint})"))
@@ -168,6 +174,7 @@ impl Trouble {
                 format!("relay trouble, {}: {}{status}", self.phase, reply.code())
             }
             Cause::Waits { reason, .. } => format!("{}, {}", reason.class, self.phase),
+            Cause::NoToken(_) => format!("{CONFIGURATION}, {}", self.phase),
             _ => format!("relay trouble, {}", self.phase),
         }
     }
@@ -178,13 +185,18 @@ impl Trouble {
     }
 }
 
+/// The class of trouble that an operator must end.
+const CONFIGURATION: WaitClass = WaitClass::Configuration(RuleScope::Route);
+
 /// The hint behind a refusal of EHLO: Gmail's `421 4.7.0 Try again later` mostly means that it does not take the name.
 const NAME_HINT: &str = "; is the name that EHLO gives one that this relay takes (relay.helo-name)?";
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Cause::Waits { reason, .. } = &self.cause {
-            write!(f, "{}: ", reason.class)?;
+        match &self.cause {
+            Cause::Waits { reason, .. } => write!(f, "{}: ", reason.class)?,
+            Cause::NoToken(_) => write!(f, "{CONFIGURATION}: ")?,
+            _ => {}
         }
         if let Some(peer) = &self.peer {
             write!(f, "{peer}: ")?;
@@ -245,6 +257,12 @@ mod tests {
                  is the name that EHLO gives one that this relay takes (relay.helo-name)?",
             ),
             (
+                Some(peer("192.0.2.5:587")),
+                Phase::Auth,
+                Cause::NoToken("the token endpoint login.example: invalid_grant".into()),
+                "configuration: mx.example.net[192.0.2.5]:587: AUTH: the token endpoint login.example: invalid_grant",
+            ),
+            (
                 None,
                 Phase::Resolve,
                 Cause::Other("mx.example.net has no address".into()),
@@ -271,6 +289,7 @@ mod tests {
             (Cause::Reply(Reply::bare(421, "ceo@example.org")), "relay trouble, MAIL FROM: 421"),
             (Cause::Garbage("ceo@example.org".into()), "relay trouble, MAIL FROM"),
             (Cause::Other("cannot read /root/secret".into()), "relay trouble, MAIL FROM"),
+            (Cause::NoToken("cannot read /root/secret".into()), "configuration, MAIL FROM"),
             (Cause::Closed, "relay trouble, MAIL FROM"),
         ];
         for (cause, expected) in cases {

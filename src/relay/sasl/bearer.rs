@@ -61,10 +61,10 @@ pub(super) async fn authenticate_by_token(
     }
 }
 
-/// Returns the cause for a token that is not to be had: a refused login, if an operator must act, else trouble that may pass.
+/// Returns the cause for a token that is not to be had: trouble that may pass, or an operator must act.
 fn cause_of(denial: Denial) -> Cause {
     match denial {
-        Denial::Configuration(said) => Cause::LoginRefused { said, for_good: true, reply: None },
+        Denial::Configuration(words) => Cause::NoToken(words),
         Denial::Trouble(words) => Cause::Other(words),
         Denial::Pending | Denial::SlowDown => {
             Cause::Other("the token endpoint answers another question".into())

@@ -146,6 +146,25 @@ fn a_login_that_an_operator_must_correct_says_how_and_is_tried_as_seldom_as_a_wr
     assert_eq!((world.status().live, world.log.len()), (0, 100));
 }
 
+/// A refresh token that was dead was trouble like a relay that is down for a moment: nothing said that somebody must act.
+#[test]
+fn a_token_that_an_operator_must_see_to_is_configuration_and_said_once() {
+    let mut world = World::new(20);
+    world.relay_always(Does::HasNoToken("the token endpoint login.example: invalid_grant: log in again"));
+    world.arrive(100);
+    let expected = "configuration: AUTH: the token endpoint login.example: invalid_grant: log in again";
+    assert_eq!(trouble(&mut world), expected);
+    assert!(world.watches_secret, "a login on a terminal ends the pause");
+    world.pass(HOUR);
+    // After 1, 3, 7, 15 and 31 minutes.
+    assert_eq!(world.begun.len(), 6, "{:?}", world.begun);
+    world.pass(DAY * 7);
+    assert_eq!((world.log.len(), world.pauses_logged()), (0, 1), "nothing bounces: {:?}", world.log);
+    world.relay_always(Does::Takes);
+    world.tell(Event::ProbeNow);
+    assert_eq!((world.status().live, world.log.len()), (0, 100));
+}
+
 #[test]
 fn credits_that_are_used_up_at_the_login_are_a_quota() {
     let mut world = World::new(20);
