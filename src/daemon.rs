@@ -8,7 +8,8 @@
 //!
 //! Stop (SIGTERM, SIGINT): no more connections are accepted, idle sessions get 421, and content on its way in is taken
 //! to its end or refused. The relay gets no more messages, and a dialogue past its final dot is waited for. After 20 s
-//! the rest is cut off. Nothing durable depends on any of this.
+//! the rest is cut off. Nothing durable depends on any of this. A request with a refresh token is waited for up to 35 s
+//! more, since the token that comes back may be the only valid one.
 //!
 //! Every task of the daemon is begun in `daemon/parts.rs`, which has the table of the parts, or by one of these parts
 //! (the accept loop begins the sessions, the queue its connections and settlements).
@@ -32,7 +33,7 @@ use std::time::Duration;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::admin::protocol::Configuration;
 use crate::config::Config;
@@ -42,6 +43,7 @@ use crate::listener::certificate::Certificate;
 use crate::listener::stop::Stopper;
 use crate::log;
 use crate::queue::Queue;
+use crate::relay::refresh_tokens_settled;
 use crate::spool::Spool;
 use crate::systemd::{self, Inherited, SocketAddresses};
 use crate::users::Users;
@@ -55,6 +57,9 @@ pub use start::taken_over;
 
 /// The time for which a stop waits for dialogues under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The time for which a stop waits, after that, for a token endpoint, which is given up after 30 s, and for the disk.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(35);
 
 /// The input of a start.
 pub struct Start {
@@ -172,6 +177,8 @@ impl Daemon {
         self.stopper.stop(Instant::now() + STOP_PATIENCE);
         self.queue.stop(STOP_PATIENCE);
         self.parts.end().await;
+        // What is not written then is in the log, or the endpoint never answered.
+        let _ = timeout(TOKEN_PATIENCE, refresh_tokens_settled()).await;
         self.service.say_what_was_counted();
         self.spool.close().await;
         // A socket file that is gone already does no harm.

@@ -80,7 +80,7 @@ pub use dialog::Connection;
 pub use reply_meaning::{Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
 pub use reply_rules::{ExplainedReply, ReplyConsequence, ReplyRules, ShownRule};
 pub use subject::Subject;
-pub use token::{DevicePrompt, device_login};
+pub use token::{DevicePrompt, device_login, refresh_tokens_settled};
 pub use trouble::{Cause, Peer, Phase, Trouble};
 pub use verdict::Verdict;
 
@@ -359,7 +359,7 @@ impl Relay {
 fn tokens_of(settings: &config::RelayConfig) -> Result<(Option<Arc<TokenDesk>>, Vec<String>), SettingError> {
     let Some(auth) = &settings.auth else { return Ok((None, Vec::new())) };
     let Some(oauth) = auth.secret.oauth() else { return Ok((None, Vec::new())) };
-    let (desk, warnings) = TokenDesk::new(oauth.clone(), auth.username.clone())?;
+    let (desk, warnings) = TokenDesk::new(oauth.clone(), auth.username.clone(), settings.families)?;
     Ok((Some(Arc::new(desk)), warnings))
 }
 

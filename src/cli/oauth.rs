@@ -6,32 +6,76 @@
 
 use std::io::{self, Write};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use tokio::runtime::Runtime;
 
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::output::say;
-use crate::config::Config;
+use crate::config::{Config, OAuthConfig, RelayConfig};
 use crate::relay::{DevicePrompt, device_login};
 
 /// Log in at the provider, for access tokens in place of a password.
 #[derive(Subcommand)]
 pub(super) enum OauthCommand {
     /// Log in with a browser on any host, and keep the refresh token for the daemon
-    Login(ConfigFile),
+    Login(LoginAsked),
+}
+
+#[derive(Args)]
+pub(super) struct LoginAsked {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Log in for the relay of this [[route]], in place of that of the top-level relayhost
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
 }
 
 impl OauthCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
-        let OauthCommand::Login(file) = self;
-        let config = file.load()?;
-        login(&config, &file.config.display().to_string())
+        let OauthCommand::Login(asked) = self;
+        let config = asked.file.load()?;
+        let relay = asked.relay(&config)?;
+        login(relay, &asked.path())
     }
 }
 
-fn login(config: &Config, path: &str) -> Result<(), Failure> {
-    let auth = config.relay.auth.as_ref();
+impl LoginAsked {
+    fn path(&self) -> String {
+        self.file.config.display().to_string()
+    }
+
+    /// Returns the relay to log in for: the one that is named, or the only one with such a login.
+    fn relay<'c>(&self, config: &'c Config) -> Result<&'c RelayConfig, Failure> {
+        let failure = |words: String| Failure::new(Exit::Config, format!("{}: {words}", self.path()));
+        let routes = || config.routes.iter();
+        if let Some(name) = &self.route {
+            let found = routes().find(|route| route.rule.name == *name);
+            let found =
+                found.ok_or_else(|| failure(format!("expected a [[route]] with the name {name:?}")))?;
+            return Ok(&found.relay);
+        }
+        if has_login(&config.relay) {
+            return Ok(&config.relay);
+        }
+        let mut others = routes().filter(|route| has_login(&route.relay));
+        match (others.next(), others.next()) {
+            (Some(only), None) => Ok(&only.relay),
+            (None, _) => Ok(&config.relay),
+            (Some(one), Some(other)) => Err(failure(format!(
+                "several routes have such a login ({}, {} …): name one with --route",
+                one.rule.name, other.rule.name
+            ))),
+        }
+    }
+}
+
+fn has_login(relay: &RelayConfig) -> bool {
+    relay.auth.as_ref().and_then(|auth| auth.secret.oauth()).is_some_and(OAuthConfig::has_login)
+}
+
+fn login(relay: &RelayConfig, path: &str) -> Result<(), Failure> {
+    let auth = relay.auth.as_ref();
     let oauth = auth.and_then(|auth| auth.secret.oauth().filter(|oauth| oauth.has_login()));
     let (Some(auth), Some(oauth)) = (auth, oauth) else {
         let words = format!(
@@ -40,7 +84,8 @@ fn login(config: &Config, path: &str) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Config, words));
     };
     let runtime = Runtime::new().map_err(|error| Failure::new(Exit::OsError, error))?;
-    let logged_in = runtime.block_on(device_login(oauth, |prompt| tell(prompt, &auth.username)));
+    let prompt = |prompt: &DevicePrompt| tell(prompt, &auth.username);
+    let logged_in = runtime.block_on(device_login(oauth, relay.families, prompt));
     logged_in.map_err(|words| Failure::new(Exit::Failed, words))?;
     let kept = oauth.refresh_token_file().map(|file| file.display().to_string()).unwrap_or_default();
     say!("logged in; the refresh token is in {kept}")

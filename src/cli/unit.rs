@@ -174,9 +174,10 @@ fn files(config: &Config) -> Vec<&Path> {
 /// Returns the directories that the daemon writes to: the spool, and that of the control socket. The socket of `sendmail`
 /// is made by the socket unit.
 fn directories(config: &Config) -> Vec<&Path> {
-    let oauth = config.relay.auth.as_ref().and_then(|auth| auth.secret.oauth());
-    let refresh_token = oauth.and_then(|oauth| oauth.refresh_token_file()?.parent());
-    [Some(&*config.spool), config.control.parent(), refresh_token].into_iter().flatten().collect()
+    let refresh_tokens = config
+        .relays()
+        .filter_map(|relay| relay.auth.as_ref()?.secret.oauth()?.refresh_token_file()?.parent());
+    [Some(&*config.spool), config.control.parent()].into_iter().flatten().chain(refresh_tokens).collect()
 }
 
 #[cfg(test)]

@@ -31,6 +31,14 @@ impl WebAddress {
         if self.port == usual { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
     }
 
+    /// Returns whether the server is on this host, by its name or address.
+    pub fn is_local(&self) -> bool {
+        match &self.host {
+            HostOrIp::Name(name) => name.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+            HostOrIp::Address(address) => address.is_loopback(),
+        }
+    }
+
     fn parse(text: &str) -> Option<WebAddress> {
         let (is_tls, rest) = match text.strip_prefix("https://") {
             Some(rest) => (true, rest),

@@ -3,17 +3,22 @@
 //! Promises:
 //! 1. A token is used until shortly before its end, by all connections; then one request gets another, and the others wait
 //!    for it. While the endpoint does not work, the old token is used up to its end.
-//! 2. A request that has begun comes to its end even if the connection that wanted it is given up: a refresh token that the
-//!    endpoint has handed out is not lost (`token/refresh_file.rs`).
+//! 2. A request that has begun comes to its end even if the connection that wanted it is given up, and a stop of the daemon
+//!    waits for it: a refresh token that the endpoint hands out meanwhile is written (`token/refresh_file.rs`). No request is
+//!    begun for a connection that was given up.
 //! 3. A token that a relay has refused is not used again.
+//! 4. The endpoint is not asked before the time that it names (Retry-After), and while an old token is valid, not within a
+//!    minute of a failure.
 //!
 //! Fails: [`Denial`], with the endpoint in front: an operator must act, or the endpoint has trouble.
 //!
-//! Not here: the text of requests and replies (`oauth/`), HTTP (`token/endpoint.rs`).
+//! Not here: the text of requests and replies (`oauth/`), HTTP (`token/endpoint.rs`), how long a token is used
+//! (`token/keeping.rs`).
 //!
 //! RFC 6749.
 
 mod endpoint;
+mod keeping;
 mod login;
 mod refresh_file;
 mod request;
@@ -21,23 +26,20 @@ mod request;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 pub use login::{DevicePrompt, device_login};
+pub use refresh_file::settled as refresh_tokens_settled;
 
-use crate::config::{OAuthConfig, OAuthGrant, SettingError, WebAddress};
+use crate::config::{Families, OAuthConfig, OAuthGrant, SettingError, WebAddress};
 use crate::log;
-use crate::oauth::{AccessToken, Denial, Granted, granted};
-use endpoint::Endpoint;
+use crate::oauth::{AccessToken, Denial, Granted, granted, rotated};
+use endpoint::{Endpoint, EndpointReply};
+use keeping::TokenKeeping;
 use refresh_file::RefreshFile;
 use request::TokenRequest;
-
-/// A token is renewed this long before its end, or at half of its life if that is later.
-const AHEAD: Duration = Duration::from_secs(300);
-/// The lifetime of a token whose endpoint does not say (RFC 6749 5.1).
-const UNSAID: Duration = Duration::from_secs(600);
 
 /// The tokens of one `[auth.oauth]`.
 pub(super) struct TokenDesk {
@@ -46,13 +48,7 @@ pub(super) struct TokenDesk {
     username: String,
     endpoint: Endpoint,
     /// The lock is held across a request, so that the others wait for its token (promise 1).
-    held: Mutex<Option<HeldToken>>,
-}
-
-struct HeldToken {
-    token: AccessToken,
-    renew_at: Instant,
-    ends_at: Instant,
+    keeping: Mutex<TokenKeeping>,
 }
 
 /// A token for a login.
@@ -65,18 +61,22 @@ pub(super) struct HandedToken {
 
 impl TokenDesk {
     /// Loads the authorities. Returns the desk, and warnings for the operator. Blocks on the disk.
-    pub(super) fn new(oauth: OAuthConfig, username: String) -> Result<(Self, Vec<String>), SettingError> {
-        let (endpoint, warnings) = Endpoint::new(oauth.ca_file.as_deref())?;
-        Ok((TokenDesk { oauth, username, endpoint, held: Mutex::default() }, warnings))
+    pub(super) fn new(
+        oauth: OAuthConfig,
+        username: String,
+        families: Families,
+    ) -> Result<(Self, Vec<String>), SettingError> {
+        let (endpoint, warnings) = Endpoint::new(oauth.ca_file.as_deref(), families)?;
+        Ok((TokenDesk { oauth, username, endpoint, keeping: Mutex::default() }, warnings))
     }
 
     /// Returns a token that is valid now.
     pub(super) async fn token(self: &Arc<Self>) -> Result<HandedToken, Denial> {
-        let desk = Arc::clone(self);
+        let (asker, handed) = oneshot::channel();
         // A task of its own: it is not given up with the caller (promise 2).
-        let flight = tokio::spawn(async move { desk.flight().await });
-        let handed = flight.await.map_err(|error| Denial::Trouble(error.to_string()));
-        handed.flatten().map_err(|denial| at(&self.oauth.token_url, denial))
+        tokio::spawn(Arc::clone(self).flight(asker));
+        let handed = handed.await.unwrap_or_else(|_| Err(given_up()));
+        handed.map_err(|denial| at(&self.oauth.token_url, denial))
     }
 
     /// Returns what the files hold that `[auth.oauth]` names; `None` if they cannot be read now.
@@ -87,54 +87,63 @@ impl TokenDesk {
 
     /// Takes in that a relay has refused `token`.
     pub(super) async fn refused(&self, token: &AccessToken) {
-        let mut held = self.held.lock().await;
-        if held.as_ref().is_some_and(|held| held.token.expose() == token.expose()) {
-            *held = None;
-        }
+        self.keeping.lock().await.refused(token);
     }
 
-    async fn flight(self: Arc<Self>) -> Result<HandedToken, Denial> {
-        let desk = Arc::clone(&self);
-        let mut held = desk.held.lock().await;
+    async fn flight(self: Arc<Self>, asker: Asker) {
+        let handed = self.handed(&asker).await;
+        // The connection may have been given up meanwhile.
+        let _ = asker.send(handed);
+    }
+
+    async fn handed(self: &Arc<Self>, asker: &Asker) -> Result<HandedToken, Denial> {
+        let mut keeping = self.keeping.lock().await;
         let now = Instant::now();
-        if let Some(held) = held.as_ref().filter(|held| now < held.renew_at) {
-            return Ok(HandedToken { token: held.token.clone(), is_fresh: false });
+        if let Some(token) = keeping.token(now) {
+            return Ok(HandedToken { token, is_fresh: false });
         }
-        match self.ask().await {
+        let asked = match keeping.rested(now) {
+            Ok(()) => self.ask(asker).await,
+            Err(denial) => Err(denial.into()),
+        };
+        match asked {
             Ok(granted) => {
-                let lifetime = granted.lifetime.unwrap_or(UNSAID);
-                let (renew_at, ends_at) =
-                    (now + lifetime.saturating_sub(AHEAD).max(lifetime / 2), now + lifetime);
-                *held = Some(HeldToken { token: granted.token.clone(), renew_at, ends_at });
+                keeping.keep(now, &granted);
                 Ok(HandedToken { token: granted.token, is_fresh: true })
             }
-            Err(denial) => match held.as_ref().filter(|held| now < held.ends_at) {
-                Some(held) => Ok(HandedToken { token: held.token.clone(), is_fresh: false }),
-                None => Err(denial),
-            },
+            Err(NotGranted { denial, retry_after }) => {
+                keeping.failed(Instant::now(), &denial, retry_after);
+                let old = keeping.old_token(now);
+                old.map(|token| HandedToken { token, is_fresh: false }).ok_or(denial)
+            }
         }
     }
 
     /// Asks the endpoint for a token.
-    async fn ask(self: &Arc<Self>) -> Result<Granted, Denial> {
+    async fn ask(self: &Arc<Self>, asker: &Asker) -> Result<Granted, NotGranted> {
         match &self.oauth.grant {
             OAuthGrant::RefreshToken { file, device_url, .. } => {
                 let file = RefreshFile::lock(file).await;
+                still_wanted(asker)?;
                 self.refresh(file, device_url.is_some()).await
             }
             OAuthGrant::ClientCredentials { .. } | OAuthGrant::JwtBearer { .. } => {
+                still_wanted(asker)?;
                 let desk = Arc::clone(self);
                 let request =
                     aside(move || TokenRequest::for_token(&desk.oauth, &desk.username, None)).await?;
-                let url = &self.oauth.token_url;
-                let reply = self.endpoint.post(url, &request.form()).await.map_err(Denial::Trouble)?;
-                read(&request, reply, granted)
+                let reply = self.post(&request).await?;
+                read_grant(&request, &reply)
             }
         }
     }
 
     /// Asks with the refresh token in `file`, and writes the one that replaces it.
-    async fn refresh(self: &Arc<Self>, mut file: RefreshFile, has_login: bool) -> Result<Granted, Denial> {
+    async fn refresh(
+        self: &Arc<Self>,
+        mut file: RefreshFile,
+        has_login: bool,
+    ) -> Result<Granted, NotGranted> {
         let desk = Arc::clone(self);
         let (mut file, token, request) = aside(move || {
             let path = desk.refresh_path();
@@ -150,10 +159,9 @@ impl TokenDesk {
             Ok((file, token, request))
         })
         .await?;
-        let url = &self.oauth.token_url;
-        let reply = self.endpoint.post(url, &request.form()).await.map_err(Denial::Trouble)?;
-        let granted = read(&request, reply, granted)?;
-        if let Some(new) = granted.refresh_token.clone().filter(|new| new.expose() != token.expose()) {
+        let reply = self.post(&request).await?;
+        // Also beside an access token that cannot be used: the old one may be dead from now on.
+        if let Some(new) = rotated(reply.status, &reply.body).filter(|new| new.expose() != token.expose()) {
             let desk = Arc::clone(self);
             aside(move || {
                 if let Err(error) = file.replace(token, new) {
@@ -163,7 +171,12 @@ impl TokenDesk {
             })
             .await?;
         }
-        Ok(granted)
+        read_grant(&request, &reply)
+    }
+
+    async fn post(&self, request: &TokenRequest) -> Result<EndpointReply, Denial> {
+        let reply = self.endpoint.post(&self.oauth.token_url, &request.form()).await;
+        reply.map_err(Denial::Trouble)
     }
 
     /// Returns the path of the refresh token; empty for a grant without one, which never asks.
@@ -172,10 +185,39 @@ impl TokenDesk {
     }
 }
 
+/// The other end of a request: who waits for its token.
+type Asker = oneshot::Sender<Result<HandedToken, Denial>>;
+
+/// The reason why there is no token, with the time for which the endpoint wants no further request, if it named one.
+struct NotGranted {
+    denial: Denial,
+    retry_after: Option<Duration>,
+}
+
+impl From<Denial> for NotGranted {
+    fn from(denial: Denial) -> Self {
+        NotGranted { denial, retry_after: None }
+    }
+}
+
+fn given_up() -> Denial {
+    Denial::Trouble("the request was given up".into())
+}
+
+/// Returns an error if nobody waits any more.
+fn still_wanted(asker: &Asker) -> Result<(), Denial> {
+    if asker.is_closed() { Err(given_up()) } else { Ok(()) }
+}
+
+fn read_grant(request: &TokenRequest, reply: &EndpointReply) -> Result<Granted, NotGranted> {
+    let retry_after = reply.retry_after;
+    read(request, reply, granted).map_err(|denial| NotGranted { denial, retry_after })
+}
+
 /// Reads the reply to `request`. The secrets of the request are not in a denial, even if the endpoint repeats them.
 fn read<T>(
     request: &TokenRequest,
-    reply: endpoint::EndpointReply,
+    reply: &EndpointReply,
     reader: impl Fn(u16, &[u8]) -> Result<T, Denial>,
 ) -> Result<T, Denial> {
     match reader(reply.status, &reply.body) {

@@ -4,6 +4,8 @@
 //! 1. A secret goes only to a server whose certificate was verified for the name in the address; without TLS only to a
 //!    loopback address. Redirects are not followed.
 //! 2. A request takes at most 30 s in all, a reply has at most 64 KiB, and its head at most 32 KiB.
+//! 3. `relay.address-family` and `relay.source-address` hold as for the relay: a host whose firewall lets one address of it
+//!    out reaches both. An endpoint on this host (`localhost`, a loopback address) is reached from any address.
 //!
 //! Fails: with a sentence about the endpoint, which contains nothing that was sent.
 //!
@@ -21,9 +23,10 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, USER_AGENT};
 use hyper::rt::ReadBufCursor;
 use hyper::{Request, Response};
+use jiff::Timestamp;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -52,21 +55,28 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// The client of a token endpoint.
 pub(super) struct Endpoint {
     tls: Arc<ClientConfig>,
+    /// The addresses from which connections come.
+    families: Families,
 }
 
 /// The reply of an endpoint.
 pub(super) struct EndpointReply {
     /// The HTTP status.
     pub(super) status: u16,
+    /// The time for which the endpoint wants no further request (Retry-After), if it names one.
+    pub(super) retry_after: Option<Duration>,
     /// The body; empty behind a redirect.
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
 impl Endpoint {
     /// Loads the authorities. Returns the client, and warnings for the operator. Blocks on the disk.
-    pub(super) fn new(ca_file: Option<&Path>) -> Result<(Self, Vec<String>), SettingError> {
+    pub(super) fn new(
+        ca_file: Option<&Path>,
+        families: Families,
+    ) -> Result<(Self, Vec<String>), SettingError> {
         let (tls, warnings) = trust::web_config(ca_file)?;
-        Ok((Endpoint { tls }, warnings))
+        Ok((Endpoint { tls, families }, warnings))
     }
 
     /// Sends a form to `url` and returns the reply.
@@ -82,7 +92,8 @@ impl Endpoint {
     /// Connects to the first address of the endpoint that works.
     async fn connected(&self, url: &WebAddress) -> Result<Box<dyn Stream>, String> {
         let host = RelayHost { host: url.host.clone(), port: url.port };
-        let internet = Internet { families: Families::default() };
+        let families = if url.is_local() { Families::default() } else { self.families };
+        let internet = Internet { families };
         let found = addresses(&internet, &host, &internet.families, CONNECT_LIMIT).await;
         let found = found.map_err(|trouble| trouble.cause.to_string())?;
         let mut race = Race::new(&internet, found, CONNECT_LIMIT);
@@ -150,16 +161,29 @@ async fn exchange(stream: Box<dyn Stream>, url: &WebAddress, form: &[u8]) -> Res
 }
 
 async fn read(response: Response<hyper::body::Incoming>) -> Result<EndpointReply, String> {
-    let status = response.status();
+    let (status, retry_after) = (response.status(), retry_after(response.headers()));
     if status.is_redirection() {
-        return Ok(EndpointReply { status: status.as_u16(), body: Zeroizing::default() });
+        return Ok(EndpointReply { status: status.as_u16(), retry_after, body: Zeroizing::default() });
     }
     let body = Limited::new(response.into_body(), MAX_REPLY_OCTETS).collect().await;
     let body = body.map_err(|error| match error.downcast_ref::<hyper::Error>() {
         Some(error) => http_words(error),
         None => format!("its reply has more than {} KiB", MAX_REPLY_OCTETS / 1024),
     })?;
-    Ok(EndpointReply { status: status.as_u16(), body: Zeroizing::new(body.to_bytes().to_vec()) })
+    let body = Zeroizing::new(body.to_bytes().to_vec());
+    Ok(EndpointReply { status: status.as_u16(), retry_after, body })
+}
+
+/// Returns the time that Retry-After names: in seconds, or by a date (RFC 9110 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+            Duration::try_from(date.duration_since(Timestamp::now())).ok()
+        }
+    }
 }
 
 /// Describes an error of HTTP with its cause.

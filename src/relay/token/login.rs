@@ -9,7 +9,7 @@ use super::endpoint::Endpoint;
 use super::refresh_file;
 use super::request::TokenRequest;
 use super::{aside, at, read};
-use crate::config::{OAuthConfig, OAuthGrant};
+use crate::config::{Families, OAuthConfig, OAuthGrant};
 use crate::oauth::{Denial, device_code, granted};
 
 /// What the user is asked to do.
@@ -23,18 +23,23 @@ pub struct DevicePrompt {
 }
 
 /// Logs a user in by `oauth`, and writes the refresh token. `prompt` tells the user what to do.
-pub async fn device_login(oauth: &OAuthConfig, prompt: impl FnOnce(&DevicePrompt)) -> Result<(), String> {
+pub async fn device_login(
+    oauth: &OAuthConfig,
+    families: Families,
+    prompt: impl FnOnce(&DevicePrompt),
+) -> Result<(), String> {
     let OAuthGrant::RefreshToken { client_id, proof, file, device_url: Some(device_url) } = &oauth.grant
     else {
         return Err("expected auth.oauth with grant = \"device-code\", found another one".into());
     };
-    let (endpoint, _) = Endpoint::new(oauth.ca_file.as_deref()).map_err(|error| error.to_string())?;
+    let (endpoint, _) =
+        Endpoint::new(oauth.ca_file.as_deref(), families).map_err(|error| error.to_string())?;
     let told = |denial| words_of(at(&oauth.token_url, denial));
     let told_of_device = |denial| words_of(at(device_url, denial));
     let request = TokenRequest::for_device_code(oauth, client_id, proof.as_ref()).map_err(told_of_device)?;
     let reply = endpoint.post(device_url, &request.form()).await;
     let reply = reply.map_err(|words| told_of_device(Denial::Trouble(words)))?;
-    let code = read(&request, reply, device_code).map_err(told_of_device)?;
+    let code = read(&request, &reply, device_code).map_err(told_of_device)?;
     let minutes = code.lifetime.as_secs() / 60;
     prompt(&DevicePrompt { page: code.page, user_code: code.user_code, minutes });
     let (ends_at, mut interval) = (Instant::now() + code.lifetime, code.interval);
@@ -50,7 +55,7 @@ pub async fn device_login(oauth: &OAuthConfig, prompt: impl FnOnce(&DevicePrompt
             interval *= 2;
             continue;
         };
-        match read(&request, reply, granted) {
+        match read(&request, &reply, granted) {
             Ok(granted) => break granted.refresh_token,
             Err(Denial::Pending | Denial::Trouble(_)) => {}
             Err(Denial::SlowDown) => interval += std::time::Duration::from_secs(5),

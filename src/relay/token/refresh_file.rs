@@ -8,7 +8,11 @@
 //! 3. A token that somebody else wrote meanwhile, as `nullmta oauth login` does, is not overwritten.
 //!
 //! Fails: if the new token cannot be written, it is kept in memory, and no other request is made before it is written; a
-//! crash in this time loses the login, which the log says.
+//! crash in this time loses the login, which the log says. A crash between the endpoint's answer and the write, a few
+//! milliseconds, loses the new token in any case, since nothing can be durable before it has arrived: then the old one is
+//! tried, which most endpoints take once more or for some time (Microsoft until its end, Google for ever, since it does not
+//! replace it); where they do not, they say `invalid_grant`, and somebody must log in again. A stop of the daemon waits for
+//! the request and the write ([`settled`]).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -20,6 +24,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::config::SecretFile;
+use crate::log;
 use crate::secret::Secret;
 
 /// A refresh token that could not be written yet, with the one that it replaces.
@@ -65,6 +70,19 @@ impl RefreshFile {
             *self.unwritten = Some((old, new));
         }
         written
+    }
+}
+
+/// Waits until no request uses the file of a refresh token, and writes the tokens that could not be written before. Called
+/// at a stop, when nobody begins a request any more.
+pub async fn settled() {
+    let paths: Vec<PathBuf> = FILES.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+    for path in paths {
+        let mut file = RefreshFile::lock(&path).await;
+        let written = tokio::task::spawn_blocking(move || file.catch_up()).await;
+        if let Ok(Err(error)) = written {
+            log::refresh_token_not_written(&path.display(), &error);
+        }
     }
 }
 

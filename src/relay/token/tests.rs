@@ -9,6 +9,9 @@ use tokio::task::JoinHandle;
 use super::super::testing::authority::{Authority, Identity, file};
 use super::*;
 use crate::config::{ClientProof, HostOrIp};
+use crate::secret::Secret;
+
+mod at_relay;
 
 /// What the endpoint answers to one request; then it closes the connection.
 type Answers = Vec<String>;
@@ -125,7 +128,7 @@ fn refresh(files: &Files, device_url: Option<WebAddress>) -> OAuthGrant {
 }
 
 fn desk(oauth: OAuthConfig) -> Arc<TokenDesk> {
-    Arc::new(TokenDesk::new(oauth, "ann@example.com".into()).unwrap().0)
+    Arc::new(TokenDesk::new(oauth, "ann@example.com".into(), Families::default()).unwrap().0)
 }
 
 async fn denied(desk: &Arc<TokenDesk>) -> Denial {
@@ -168,12 +171,16 @@ async fn an_endpoint_that_is_down_leaves_the_old_token_up_to_its_end() {
     let files = Files::new();
     let far = Far::answering(vec![json(503, ""), json(503, "")]).await;
     let desk = desk(config(&far.url, client(&files)));
-    let token = AccessToken::of(crate::secret::Secret::new("old".into())).unwrap();
-    let now = Instant::now();
-    let ends_at = now + Duration::from_secs(3600);
-    *desk.held.lock().await = Some(HeldToken { token: token.clone(), renew_at: now, ends_at });
+    let lived = |lifetime: u64, age: u64| {
+        let token = AccessToken::of(Secret::new("old".into())).unwrap();
+        let granted = Granted { token, lifetime: Some(Duration::from_secs(lifetime)), refresh_token: None };
+        let mut keeping = TokenKeeping::default();
+        keeping.keep(Instant::now() - Duration::from_secs(age), &granted);
+        keeping
+    };
+    *desk.keeping.lock().await = lived(3600, 3500);
     assert_eq!(desk.token().await.unwrap().token.expose(), "old");
-    *desk.held.lock().await = Some(HeldToken { token, renew_at: now, ends_at: now });
+    *desk.keeping.lock().await = lived(3600, 3600);
     let expected = Denial::Trouble("the token endpoint 127.0.0.1: HTTP 503".into());
     assert_eq!(denied(&desk).await, expected);
 }
@@ -195,6 +202,80 @@ async fn another_refresh_token_is_on_disk_before_it_is_used() {
     let form =
         |token: &str| format!("grant_type=refresh_token&refresh_token={token}&client_id=app&scope=mail.send");
     assert_eq!(far.forms().await, [form("r1"), form("r2"), form("r2")]);
+}
+
+/// The new refresh token was forgotten with an access token that cannot be used, and the login with it.
+#[tokio::test]
+async fn another_refresh_token_is_kept_beside_a_useless_access_token() {
+    let files = Files::new();
+    files.with("refresh", "r1");
+    let far = Far::answering(vec![json(200, r#"{"access_token":"a b","refresh_token":"r2"}"#)]).await;
+    let desk = desk(config(&far.url, refresh(&files, None)));
+    assert!(matches!(denied(&desk).await, Denial::Trouble(words) if words.contains("no access token")));
+    assert_eq!(files.text("refresh"), "r2\n");
+}
+
+/// A daemon that was stopped while the endpoint answered lost the only valid refresh token.
+#[tokio::test]
+async fn a_stop_waits_for_the_request_and_for_the_disk() {
+    let files = Files::new();
+    files.with("refresh", "r1");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let host = HostOrIp::Address(address.ip());
+    let url = WebAddress { is_tls: false, host, port: address.port(), path: "/token?a=b".into() };
+    let desk = desk(config(&url, refresh(&files, None)));
+    let asking = tokio::spawn(async move { desk.token().await.is_ok() });
+    let (mut stream, _) = listener.accept().await.unwrap();
+    // The connection to the relay is cut off, and then the daemon stops.
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    let mut stopping = std::pin::pin!(refresh_tokens_settled());
+    let is_waiting = tokio::select! {
+        biased;
+        () = &mut stopping => false,
+        () = tokio::task::yield_now() => true,
+    };
+    assert!(is_waiting);
+    let answer = json(200, r#"{"access_token":"t","refresh_token":"r2"}"#);
+    let (form, ()) = tokio::join!(serve(&mut stream, &answer), stopping);
+    assert!(form.contains("refresh_token=r1"));
+    assert_eq!(files.text("refresh"), "r2\n");
+}
+
+/// A request for a connection that nobody waits for any more would only begin another rotation.
+#[tokio::test]
+async fn nothing_is_asked_for_nobody() {
+    let files = Files::new();
+    let far = Far::answering(vec![token("t1"), token("t2")]).await;
+    let desk = desk(config(&far.url, client(&files)));
+    let held = desk.keeping.lock().await;
+    let waiting = Arc::clone(&desk);
+    let given_up = tokio::spawn(async move { waiting.token().await.is_ok() });
+    tokio::task::yield_now().await;
+    given_up.abort();
+    assert!(given_up.await.unwrap_err().is_cancelled());
+    drop(held);
+    assert_eq!(desk.token().await.unwrap().token.expose(), "t1");
+}
+
+/// An endpoint that asked for patience was asked again with every probe of the relay.
+#[tokio::test]
+async fn an_endpoint_that_is_asked_too_often_gets_its_rest() {
+    let date = |text: &str| format!("HTTP/1.1 429 X\r\nRetry-After: {text}\r\nContent-Length: 0\r\n\r\n");
+    for (told, expected) in [
+        ("120", "HTTP 429; it wants no request for another 1"),
+        ("Fri, 31 Dec 2100 23:59:59 GMT", "HTTP 429; it wants no request for another 35"),
+    ] {
+        let files = Files::new();
+        let far = Far::answering(vec![date(told)]).await;
+        let desk = desk(config(&far.url, client(&files)));
+        let first = Denial::Trouble("the token endpoint 127.0.0.1: HTTP 429".into());
+        assert_eq!(denied(&desk).await, first);
+        let Denial::Trouble(words) = denied(&desk).await else { panic!("no trouble") };
+        assert!(words.contains(expected), "{words}");
+        assert_eq!(far.forms().await.len(), 1);
+    }
 }
 
 /// Each reply of an endpoint, and what is made of it: `!` for an operator.
@@ -312,9 +393,11 @@ async fn a_login_on_a_terminal_leaves_a_refresh_token() {
     let far = Far::answering(vec![json(200, code), pending, done]).await;
     let oauth = config(&far.url, refresh(&files, Some(far.url.clone())));
     let mut told = String::new();
-    device_login(&oauth, |prompt| told = format!("{} {} {}", prompt.page, prompt.user_code, prompt.minutes))
-        .await
-        .unwrap();
+    device_login(&oauth, Families::default(), |prompt| {
+        told = format!("{} {} {}", prompt.page, prompt.user_code, prompt.minutes)
+    })
+    .await
+    .unwrap();
     assert_eq!((told.as_str(), files.text("refresh").as_str()), ("https://x/ AB-CD 15", "r1\n"));
     let asked =
         "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=d%261&client_id=app";
@@ -333,7 +416,7 @@ async fn a_login_that_is_refused_says_so() {
     for (answers, expected) in cases {
         let far = Far::answering(answers).await;
         let oauth = config(&far.url, refresh(&files, Some(far.url.clone())));
-        let words = device_login(&oauth, |_| {}).await.unwrap_err();
+        let words = device_login(&oauth, Families::default(), |_| {}).await.unwrap_err();
         assert!(words.contains(expected), "{words}");
         assert!(!files.path("refresh").exists());
     }
