@@ -67,27 +67,9 @@ impl CheckCommand {
             return print_rules(&config, self.json);
         }
         if let Some([from, to]) = self.route.as_deref() {
-            return self.say_route(&config, from, to);
+            return say!("{}", way_of(&config, self.uid, from, to)?);
         }
         say!("{}: ok, {}", self.file.config.display(), summary(&config))
-    }
-
-    /// Prints which relay gets mail from `from` to `to`, addresses as the relay gets them.
-    fn say_route(&self, config: &Config, from: &str, to: &str) -> Result<(), Failure> {
-        let parse = |text: &str| {
-            Address::parse(text).map_err(|bad| Failure::new(Exit::Usage, format!("{text:?}: {bad}")))
-        };
-        let author = if matches!(from, "" | "<>") { None } else { Some(parse(from)?) };
-        let reverse_path = author.clone().map_or(ReversePath::Null, ReversePath::Mailbox);
-        let submitter = self.uid.map_or(Submitter::Loopback, Submitter::Uid);
-        let authors: Vec<Address> = author.into_iter().collect();
-        let mail = RoutedMail { reverse_path: &reverse_path, authors: &authors, submitter };
-        let place = config.routing().place_of(&mail, &parse(to)?);
-        let by = match place.checked_sub(1).and_then(|route| config.routes.get(route)) {
-            Some(route) => format!("by route {} to {}", route.rule.name, goal(&route.relay)),
-            None => format!("by no route, so to {}", goal(&config.relay)),
-        };
-        say!("mail from <{reverse_path}> to <{to}> goes {by}")
     }
 
     /// Returns the configuration, all warnings, and a note if a credential could not be looked at.
@@ -212,6 +194,24 @@ fn summary(config: &Config) -> String {
     format!("mail goes to {}{routes}, spool in {}", goal(&config.relay), config.spool.display())
 }
 
+/// Returns which relay gets mail from `from` to `to`, addresses as the relay gets them, if this user submits it.
+fn way_of(config: &Config, uid: Option<u32>, from: &str, to: &str) -> Result<String, Failure> {
+    let parse = |text: &str| {
+        Address::parse(text).map_err(|bad| Failure::new(Exit::Usage, format!("{text:?}: {bad}")))
+    };
+    let author = if matches!(from, "" | "<>") { None } else { Some(parse(from)?) };
+    let reverse_path = author.clone().map_or(ReversePath::Null, ReversePath::Mailbox);
+    let submitter = uid.map_or(Submitter::Loopback, Submitter::Uid);
+    let authors: Vec<Address> = author.into_iter().collect();
+    let mail = RoutedMail { reverse_path: &reverse_path, authors: &authors, submitter };
+    let place = config.routing().place_of(&mail, &parse(to)?);
+    let by = match place.checked_sub(1).and_then(|route| config.routes.get(route)) {
+        Some(route) => format!("by route {} to {}", route.rule.name, goal(&route.relay)),
+        None => format!("by no route, so to {}", goal(&config.relay)),
+    };
+    Ok(format!("mail from <{reverse_path}> to <{to}> goes {by}"))
+}
+
 /// Returns the hosts of a relay, and our name there.
 pub(super) fn goal(relay: &RelayConfig) -> String {
     let hosts: Vec<String> = relay.hosts.iter().map(ToString::to_string).collect();
@@ -222,6 +222,57 @@ pub(super) fn goal(relay: &RelayConfig) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_way_of_mail_is_said_as_the_queue_will_send_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nullmta.toml");
+        let text = "relayhost = \"mx.example\"\n\
+             route = [\n\
+             { name = \"news\", senders = [\"@news.example\", \"<>\"], relayhost = [\"a.example\", \"b.example:465\"], tls.mode = \
+             \"implicit\" },\n\
+             { recipients = \"@.partner.example\", uid = 33, relayhost = \"c.example\" },\n\
+             ]\n";
+        std::fs::write(&path, text).unwrap();
+        let config = Config::read(&path).unwrap();
+        for (from, to, uid, expected) in [
+            (
+                "app@News.example",
+                "b@x.example",
+                None,
+                "<app@News.example> to <b@x.example> goes by route news to a.example:465, then b.example:465",
+            ),
+            (
+                "",
+                "b@x.example",
+                None,
+                "<> to <b@x.example> goes by route news to a.example:465, then b.example:465",
+            ),
+            (
+                "<>",
+                "b@x.example",
+                Some(33),
+                "<> to <b@x.example> goes by route news to a.example:465, then b.example:465",
+            ),
+            (
+                "a@x.example",
+                "b@eu.partner.example",
+                Some(33),
+                "<a@x.example> to <b@eu.partner.example> goes by route c.example:587 to c.example:587",
+            ),
+            (
+                "a@x.example",
+                "b@eu.partner.example",
+                None,
+                "<a@x.example> to <b@eu.partner.example> goes by no route, so to mx.example:587",
+            ),
+        ] {
+            assert_eq!(way_of(&config, uid, from, to).unwrap(), format!("mail from {expected}"));
+        }
+        for (from, to) in [("a b@x", "b@x.example"), ("a@x.example", "")] {
+            assert_eq!(way_of(&config, None, from, to).unwrap_err().exit(), Exit::Usage);
+        }
+    }
 
     /// A spool that `StateDirectory=` makes at the start was an error as long as it was not there.
     #[test]

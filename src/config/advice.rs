@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::environment::is_full_name;
 use super::file::ConfigFile;
-use super::{Config, EhloName, HostOrIp, RelayConfig, RelayHost, Tls};
+use super::{Config, EhloName, HostOrIp, RelayConfig, RelayHost, RouteConfig, Tls};
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 
 /// Providers that accept mail only from senders they know. Each entry is the end of their host names; one that ends in a
@@ -64,11 +64,20 @@ pub(super) fn advice(file: &ConfigFile, config: &Config) -> Vec<String> {
     [bare_hostname(config), bare_sender(file, config), unknown_sender(config), root_at_home(config)]
         .into_iter()
         .flatten()
-        .chain(config.relays().filter_map(no_login))
-        .chain(config.relays().filter_map(unwelcome_password))
+        .chain(of_login(&config.relay))
+        .chain(config.routes.iter().flat_map(of_login_of_route))
         .chain(bare_targets(file, config))
         .chain(shadowed_routes(config))
         .collect()
+}
+
+/// Returns the warnings about the login at a relay.
+fn of_login(relay: &RelayConfig) -> Vec<String> {
+    [no_login(relay), unwelcome_password(relay)].into_iter().flatten().collect()
+}
+
+fn of_login_of_route(route: &RouteConfig) -> Vec<String> {
+    of_login(&route.relay).into_iter().map(|said| format!("route {}: {said}", route.rule.name)).collect()
 }
 
 fn bare_hostname(config: &Config) -> Option<String> {

@@ -28,7 +28,9 @@ impl AuthConfig {
         let Some(username) = &auth.username else {
             let mechanisms = auth.mechanisms.as_ref().map(|list| &list.location);
             return match sources.first().map(|(location, _)| *location).or(mechanisms) {
-                Some(location) => Err(location.expected("auth.username beside it", "no username")),
+                Some(location) => {
+                    Err(location.expected(location.beside("auth.username") + " beside it", "no username"))
+                }
                 None => Ok(None),
             };
         };

@@ -112,9 +112,7 @@ fn files_of<'a>(tls: &'a file::TlsTable, auth: &'a file::AuthTable) -> [Option<&
 
 /// Returns the same error with the position of its setting, which is one of these.
 fn at_its_setting<'a>(locations: impl Iterator<Item = &'a KeyLocation>, error: &TlsFileError) -> ConfigFault {
-    let is_it = |location: &&KeyLocation| {
-        location.key.strip_prefix("route.").unwrap_or(&location.key) == error.setting
-    };
+    let is_it = |location: &&KeyLocation| location.key_of_relay() == error.setting;
     match locations.into_iter().find(is_it) {
         Some(location) => location.fault(error.words()),
         None => ConfigFault::of_file(error.to_string()),

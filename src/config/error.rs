@@ -63,6 +63,21 @@ impl KeyLocation {
         KeyLocation { line: 1, key: key.into() }
     }
 
+    /// Returns the key without the route in whose tables it stands: `auth.username` of `route[2].auth.username`.
+    pub(super) fn key_of_relay(&self) -> &str {
+        self.route_and_rest().map_or(&self.key, |(_, rest)| rest)
+    }
+
+    /// Returns a further key about the same relay, such as `auth.username`: `route[2].auth.username` if this one is in the
+    /// second route.
+    pub(super) fn beside(&self, key: &str) -> String {
+        self.route_and_rest().map_or_else(|| key.to_owned(), |(route, _)| format!("{route}.{key}"))
+    }
+
+    fn route_and_rest(&self) -> Option<(&str, &str)> {
+        self.key.split_once('.').filter(|(table, _)| table.starts_with("route["))
+    }
+
     /// Returns a fault at this position: "expected …, found …".
     pub(super) fn expected(&self, expected: impl fmt::Display, found: impl fmt::Display) -> ConfigFault {
         self.fault(format!("expected {expected}, found {found}"))

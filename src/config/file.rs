@@ -190,7 +190,7 @@ table! {
 impl TablePart for Vec<Located<RouteTable>> {
     fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault> {
         let route = |(location, table)| Ok(Located { location, value: RouteTable::read(table)? });
-        table.tables(key)?.into_iter().map(route).collect()
+        table.numbered_tables(key)?.into_iter().map(route).collect()
     }
 }
 

@@ -4,11 +4,13 @@
 
 use std::path::Path;
 
-use super::{ClientCertificate, Config, RelayConfig, SecretSource, ServerCertificate, TokenSource, Trust};
+use super::{
+    ClientCertificate, Config, RelayConfig, RouteConfig, SecretSource, ServerCertificate, TokenSource, Trust,
+};
 
 /// A file that the configuration names.
 pub struct NamedFile<'a> {
-    /// The key, such as `tls.ca-file` or `route.tls.ca-file`.
+    /// The key, such as `tls.ca-file` or `route[2].tls.ca-file`.
     pub setting: String,
     /// The path of the file.
     pub path: &'a Path,
@@ -16,7 +18,7 @@ pub struct NamedFile<'a> {
     pub is_secret: bool,
 }
 
-/// Returns the files of one relay; `table` comes before each key, such as `route.`.
+/// Returns the files of one relay; `table` comes before each key, such as `route[2].`.
 fn of_relay<'a>(relay: &'a RelayConfig, table: &str) -> Vec<NamedFile<'a>> {
     let named = |(key, path, is_secret)| NamedFile { setting: format!("{table}{key}"), path, is_secret };
     let mut files: Vec<(&str, &Path, bool)> = Vec::new();
@@ -42,7 +44,9 @@ impl Config {
     /// Returns every file that the configuration names, in the order `[auth]`, `[tls]`, those of the routes, `[listen]`.
     pub fn named_files(&self) -> Vec<NamedFile<'_>> {
         let mut files = of_relay(&self.relay, "");
-        files.extend(self.routes.iter().flat_map(|route| of_relay(&route.relay, "route.")));
+        for (place, RouteConfig { relay, .. }) in self.routes.iter().enumerate() {
+            files.extend(of_relay(relay, &format!("route[{}].", place + 1)));
+        }
         if let Some(ServerCertificate::Files { chain, key }) = &self.listen.certificate {
             let listen = |key: &str, path, is_secret| NamedFile { setting: key.to_owned(), path, is_secret };
             files.extend([listen("listen.certificate", chain, false), listen("listen.key", key, true)]);

@@ -87,7 +87,9 @@ impl OAuthConfig {
     pub(super) fn of(table: &OAuthTable) -> Result<Option<(&KeyLocation, OAuthConfig)>, ConfigFault> {
         let Some(grant) = &table.grant else {
             return match keys(table).into_iter().find_map(|(location, _)| location) {
-                Some(location) => Err(location.expected("auth.oauth.grant beside it", "no grant")),
+                Some(location) => {
+                    Err(location.expected(location.beside("auth.oauth.grant") + " beside it", "no grant"))
+                }
                 None => Ok(None),
             };
         };
@@ -221,9 +223,8 @@ fn keys(table: &OAuthTable) -> Vec<(Option<&KeyLocation>, KeyUsers)> {
 
 fn needed<'t, T>(key: &'t Key<T>, grant: &Located<GrantWord>, name: &str) -> Result<&'t T, ConfigFault> {
     given(key).ok_or_else(|| {
-        grant
-            .location
-            .expected(format!("auth.oauth.{name} beside grant = \"{}\"", grant.value.word()), "none")
+        let wanted = grant.location.beside(&format!("auth.oauth.{name}"));
+        grant.location.expected(format!("{wanted} beside grant = \"{}\"", grant.value.word()), "none")
     })
 }
 
@@ -240,7 +241,8 @@ fn grant_of(table: &OAuthTable, grant: &Located<GrantWord>) -> Result<OAuthGrant
     match grant.value {
         GrantWord::ClientCredentials => {
             let proof = proof_of(table)?.ok_or_else(|| {
-                let wanted = "auth.oauth.client-secret-file, or client-certificate and key-file, beside it";
+                let secret = grant.location.beside("auth.oauth.client-secret-file");
+                let wanted = format!("{secret}, or client-certificate and key-file, beside it");
                 grant.location.expected(wanted, "none of them")
             })?;
             Ok(OAuthGrant::ClientCredentials { client_id: client_id()?, proof })
@@ -267,10 +269,11 @@ fn proof_of(table: &OAuthTable) -> Result<Option<ClientProof>, ConfigFault> {
             Err(secret.location.expected("either this, or client-certificate and key-file", "both"))
         }
         (None, Some(alone), None) => {
-            Err(alone.location.expected("auth.oauth.key-file beside it", "it alone"))
+            Err(alone.location.expected(alone.location.beside(KEY_FILE) + " beside it", "it alone"))
         }
         (None, None, Some(alone)) => {
-            Err(alone.location.expected("auth.oauth.client-certificate beside it", "it alone"))
+            let certificate = alone.location.beside("auth.oauth.client-certificate");
+            Err(alone.location.expected(certificate + " beside it", "it alone"))
         }
     }
 }

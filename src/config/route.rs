@@ -28,7 +28,7 @@ impl RouteTable {
     /// Returns the tables about the relay of this route, which begins at `location`.
     pub(super) fn tables(&self, location: &KeyLocation, long_lines: LongLines) -> RelayTables<'_> {
         let RouteTable { relayhost, auth, tls, relay, .. } = self;
-        let location = KeyLocation { line: location.line, key: "route.relayhost".into() };
+        let location = KeyLocation { line: location.line, key: format!("{}.relayhost", location.key) };
         RelayTables { location, relayhost: relayhost.as_ref(), auth, tls, relay, long_lines }
     }
 }
@@ -67,7 +67,7 @@ fn rule(table: &RouteTable, relay: &RelayConfig, location: &KeyLocation) -> Resu
         ));
     }
     if let (None, Some(place)) = (senders, senders_in) {
-        return Err(place.location.expected("route.senders beside it", "no senders"));
+        return Err(place.location.expected(place.location.beside("senders") + " beside it", "no senders"));
     }
     let hosts: Vec<String> = relay.hosts.iter().map(ToString::to_string).collect();
     Ok(RouteRule {

@@ -172,20 +172,35 @@ impl<'i> TomlTable<'i> {
         &mut self,
         key: &'static str,
     ) -> Result<Vec<(KeyLocation, TomlTable<'i>)>, ConfigFault> {
+        self.tables_named(key, |name, _| name.to_owned())
+    }
+
+    /// Does the same, and calls the tables `key[1]`, `key[2]` and so on in errors.
+    pub(super) fn numbered_tables(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Vec<(KeyLocation, TomlTable<'i>)>, ConfigFault> {
+        self.tables_named(key, |name, number| format!("{name}[{number}]"))
+    }
+
+    fn tables_named(
+        &mut self,
+        key: &'static str,
+        called: impl Fn(&str, usize) -> String,
+    ) -> Result<Vec<(KeyLocation, TomlTable<'i>)>, ConfigFault> {
         let name = full_key(&self.name, &written(key));
         let Some((location, value)) = self.remove(key) else { return Ok(Vec::new()) };
-        let expected = format!("a list of tables, [[{name}]]");
+        let expected = format!("a list of tables, [[{}]]", heading(&name));
         let items = match value.into_inner() {
             DeValue::Array(items) => items,
             other => return Err(location.expected(expected, found(&other))),
         };
         let mut tables = Vec::new();
-        for item in items {
+        for (place, item) in items.into_iter().enumerate() {
+            let name = called(&name, place + 1);
             let location = KeyLocation { line: line_at(self.text, item.span().start), key: name.clone() };
             match item.into_inner() {
-                DeValue::Table(table) => {
-                    tables.push((location, TomlTable::of(self.text, name.clone(), table)))
-                }
+                DeValue::Table(table) => tables.push((location, TomlTable::of(self.text, name, table))),
                 other => return Err(location.expected(expected, found(&other))),
             }
         }
@@ -199,7 +214,7 @@ impl<'i> TomlTable<'i> {
             None => Ok(TomlTable { text: self.text, name, entries: Vec::new(), asked: Vec::new() }),
             Some((location, value)) => match value.into_inner() {
                 DeValue::Table(table) => Ok(TomlTable::of(self.text, name, table)),
-                other => Err(location.expected(format!("a table, [{name}]"), found(&other))),
+                other => Err(location.expected(format!("a table, [{}]", heading(&name)), found(&other))),
             },
         }
     }
@@ -254,6 +269,12 @@ fn read<T: Setting>(
 /// Returns the key of the field `name`: hyphens replace underscores.
 fn written(name: &str) -> String {
     name.replace('_', "-")
+}
+
+/// Returns the name of a table as its heading has it: without the number of a table of a list.
+fn heading(name: &str) -> String {
+    let parts = name.split('.').map(|part| part.split_once('[').map_or(part, |(list, _)| list));
+    parts.collect::<Vec<_>>().join(".")
 }
 
 fn full_key(table: &str, key: &str) -> String {

@@ -117,8 +117,11 @@ fn refuse_plaintext_beyond_loopback(
 fn trust_of(tls: &file::TlsTable) -> Result<Trust, ConfigFault> {
     match (&tls.ca_file, &tls.pin_sha256) {
         (Some(ca_file), Some(pins)) => Err(pins.location.expected(
-            "either tls.ca-file or tls.pin-sha256 (a pinned key is trusted whatever CA signed it)",
-            format!("both (tls.ca-file stands on line {})", ca_file.location.line),
+            format!(
+                "either {} or {} (a pinned key is trusted whatever CA signed it)",
+                ca_file.location.key, pins.location.key
+            ),
+            format!("both ({} stands on line {})", ca_file.location.key, ca_file.location.line),
         )),
         (Some(ca_file), None) => Ok(Trust::CaFile(ca_file.value.0.clone())),
         (None, Some(pins)) => Ok(Trust::Pins(pins.values().into_iter().map(|pin| pin.0).collect())),
@@ -132,7 +135,12 @@ fn client_certificate_of(tls: &file::TlsTable) -> Result<Option<ClientCertificat
         (Some(certificate), Some(key)) => {
             Ok(Some(ClientCertificate { certificate: certificate.value.0.clone(), key: key.value.0.clone() }))
         }
-        (Some(alone), None) => Err(alone.location.expected("tls.client-key beside it", "it alone")),
-        (None, Some(alone)) => Err(alone.location.expected("tls.client-certificate beside it", "it alone")),
+        (Some(alone), None) => {
+            Err(alone.location.expected(alone.location.beside("tls.client-key") + " beside it", "it alone"))
+        }
+        (None, Some(alone)) => {
+            let certificate = alone.location.beside("tls.client-certificate");
+            Err(alone.location.expected(certificate + " beside it", "it alone"))
+        }
     }
 }
