@@ -63,7 +63,6 @@ mod trouble;
 mod trust;
 mod verdict;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,6 +197,8 @@ pub trait Work: Send {
 
 /// The configured relayhosts, with their TLS settings loaded, ready to connect.
 pub struct Relay {
+    /// The name of the route that leads here; `None` for the relay of the top-level `relayhost`.
+    route: Option<Arc<str>>,
     settings: config::RelayConfig,
     protection: Protection,
     /// The rules for the meaning of the replies of each host, in the order of the hosts.
@@ -227,7 +228,18 @@ impl Relay {
         let (dsn_offer, farewells) = (Arc::default(), Arc::default());
         let rules = |host: &config::RelayHost| ReplyRules::new(&settings.replies, &host.host.to_string());
         let rules = settings.hosts.iter().map(|host| Arc::new(rules(host))).collect();
-        Ok(Relay { settings, rules, protection, pace, offer, dsn_offer, farewells, warnings, login })
+        Ok(Relay {
+            route: None,
+            settings,
+            rules,
+            protection,
+            pace,
+            offer,
+            dsn_offer,
+            farewells,
+            warnings,
+            login,
+        })
     }
 
     /// Returns the relays of `config`, in the order of [`config::Config::relays`]. An error has the position of the setting
@@ -235,9 +247,17 @@ impl Relay {
     pub fn of_config(config: &config::Config) -> Result<Vec<Relay>, String> {
         let first = Relay::new(config.relay.clone()).map_err(|error| config.located(&error))?;
         let others = config.routes.iter().enumerate().map(|(place, route)| {
-            Relay::new(route.relay.clone()).map_err(|error| config.located_in_route(place, &error))
+            let relay = Relay::new(route.relay.clone());
+            let relay = relay.map_err(|error| config.located_in_route(place, &error))?;
+            Ok(relay.on_route(&route.rule.name))
         });
         std::iter::once(Ok(first)).chain(others).collect()
+    }
+
+    /// Returns the same relay, to which this route leads.
+    fn on_route(mut self, name: &str) -> Relay {
+        self.warnings.iter_mut().for_each(|warning| *warning = format!("route {name}: {warning}"));
+        Relay { route: Some(name.into()), ..self }
     }
 
     /// Returns warnings for the operator: no trust bundle of the system was found, a certificate in `tls.ca-file` was
@@ -297,11 +317,12 @@ impl Relay {
         let mut race = Race::new(network, addresses, limit);
         let mut told: Option<Trouble> = None;
         while let Some((address, connected)) = race.next().await {
-            let peer = peer(host, address);
+            let peer = Peer { name: dial::name_of(host), address, route: self.route.clone(), tls: None };
             let opened = match connected {
                 Ok(stream) => self.open(network, stream, peer, host).await,
                 Err(cause) => Err(Trouble { phase: Phase::Connect, peer: Some(peer), cause }),
             };
+            self.protection.log_expiring(self.route.as_deref());
             match opened {
                 Ok(connection) => return Ok(connection),
                 Err(trouble) if trouble.phase == Phase::Auth => return Err(trouble),
@@ -338,7 +359,7 @@ impl Relay {
         let smaller = FirstFlight::new(KeyExchange::Classical);
         let opened = self.open_with(&smaller, stream, peer, host).await;
         if smaller.is_answered() && self.offer.fall_back() {
-            log::classical_key_exchange(&unanswered);
+            log::classical_key_exchange(unanswered.route(), &unanswered);
         }
         opened
     }
@@ -368,10 +389,6 @@ fn keep(told: Option<Trouble>, later: Trouble) -> Trouble {
         Some(earlier) => earlier.more_telling(later),
         None => later,
     }
-}
-
-fn peer(host: &config::RelayHost, address: SocketAddr) -> Peer {
-    Peer { name: dial::name_of(host), address, tls: None }
 }
 
 #[cfg(test)]

@@ -183,11 +183,59 @@ fn each_route_is_shown_with_what_waits_for_it_and_is_flushed_alone() {
     }
     let shown = text(&host.nullmta(&["queue", "list"])).1;
     assert!(shown.contains(&format!("\n{:18}route news: (127.0.0.1[127.0.0.1]:{port}: ", "")), "{shown}");
+    let log = host.log();
+    assert!(log.contains(" route news: relay paused: ") && log.contains(" relay paused: 127"), "{log}");
     let mailq = text(&host.mailq()).1;
     assert!(
         !mailq.contains("route") && mailq.contains(&format!("(127.0.0.1[127.0.0.1]:{port}: ")),
         "{mailq}"
     );
+}
+
+/// The user is known on the socket, and over TCP by the owner of the connection; a route for another user gets nothing.
+#[test]
+fn mail_of_a_user_goes_by_the_route_of_that_user_whether_by_tcp_or_by_sendmail() {
+    let host = Host::start();
+    let uid = fs::metadata(host.directory.path()).unwrap().uid();
+    let config = fs::read_to_string(host.config()).unwrap();
+    let route = |name: &str, uid: u32| {
+        format!(
+            "\n[[route]]\nname = \"{name}\"\nuid = {uid}\nrelayhost = \"127.0.0.1:{}\"\ntls.mode = \"none\"\n",
+            free_port()
+        )
+    };
+    let routes = |mine: u32| route("another", mine + 1) + &route("mine", mine);
+    fs::write(host.config(), config.clone() + &routes(uid)).unwrap();
+    assert_eq!(text(&host.nullmta(&["reload"])).0, 0);
+    host.submit();
+    let mut sendmail = Command::new(PROGRAM)
+        .args(["sendmail", "-C"])
+        .arg(host.config())
+        .arg("bob@example.net")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(sendmail.stdin.take());
+    assert!(sendmail.wait().unwrap().success());
+    let ways = || -> Vec<serde_json::Value> {
+        let json = text(&host.nullmta(&["queue", "list", "--json"])).1;
+        let listed = json.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        listed.map(|message| message["recipients"][0]["route"].clone()).collect()
+    };
+    assert_eq!(ways(), ["mine", "mine"]);
+    fs::write(host.config(), config + &routes(uid + 1)).unwrap();
+    assert_eq!(text(&host.nullmta(&["reload"])).0, 0);
+    assert_eq!(ways(), [serde_json::Value::Null, serde_json::Value::Null]);
+    let uid = (uid + 1).to_string();
+    let (code, out, err) = text(&host.nullmta(&["check", "--route", "", "bob@x.example", "--uid", &uid]));
+    assert!(
+        code == 0 && out.contains("mail from <> to <bob@x.example> goes by route mine to 127"),
+        "{out} {err}"
+    );
+    let (code, out, err) = text(&host.nullmta(&["check", "--route", "ann@x.example", "bob@x.example"]));
+    assert!(code == 0 && out.contains(" goes by no route, so to 127.0.0.1:"), "{out} {err}");
+    let (code, _, err) = text(&host.nullmta(&["check", "--route", "ann@x.example", "not an address"]));
+    assert_eq!((code, err.contains("not an address")), (64, true), "{err}");
 }
 
 /// A user who may see none of it was told that the queue is empty; and was shown the relay's words, which may hold the

@@ -40,6 +40,8 @@ pub struct DeliveryLine<'a> {
     pub orig_to: Option<&'a Address>,
     /// The relay; `None` if none was reached.
     pub relay: Option<LoggedRelay<'a>>,
+    /// The name of the route by which it went; `None` if by none.
+    pub route: Option<&'a str>,
     /// The parts of the time since the message was received.
     pub delays: Delays,
     /// The enhanced status code, from the relay or from us.
@@ -70,6 +72,9 @@ impl fmt::Display for DeliveryLine<'_> {
         if let Some(tls) = self.relay.and_then(|relay| relay.tls) {
             write!(f, ", tls={tls}")?;
         }
+        if let Some(route) = self.route {
+            write!(f, ", route={}", Foreign(route))?;
+        }
         write!(f, ", dsn={}, status={} ({})", self.status, self.outcome, Foreign(self.said))
     }
 }
@@ -83,6 +88,7 @@ pub fn delivery(delivery: &DeliveryLine<'_>) {
         orig_to = delivery.orig_to.map(Address::as_str),
         relay = %RelayName(delivery.relay),
         tls = delivery.relay.and_then(|relay| relay.tls),
+        route = delivery.route,
         delay = number(delivery.delays.total()),
         delay_before = number(before),
         delay_queued = number(queued),

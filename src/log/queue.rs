@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::relay::ByRoute;
 use super::text::{Foreign, Seconds, foreign};
 use crate::envelope::{Address, ReversePath};
 use crate::outcome::HeldUntil;
@@ -61,20 +62,32 @@ pub fn sending_resumed(live: usize) {
 }
 
 /// Logs that a message is held after a refusal, while no other message was held.
-pub fn refusal_held(why: &HeldBack<'_>) {
-    warn!("{why}");
+pub fn refusal_held(route: Option<&str>, why: &HeldBack<'_>) {
+    let by = ByRoute(route);
+    warn!(route, "{by}{why}");
 }
 
 /// Logs, once for each sender, that its mail is held until an operator acts; one message is tried again each `probe_in`.
-pub fn sender_held(from: &ReversePath, said: &str, hint: Option<&'static str>, probe_in: Duration) {
+pub fn sender_held(
+    route: Option<&str>,
+    from: &ReversePath,
+    said: &str,
+    hint: Option<&'static str>,
+    probe_in: Duration,
+) {
+    let by = ByRoute(route);
     let (from, said, wait) = (foreign(from), Foreign(said), Seconds(probe_in));
     let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
-    warn!("mail from <{from}> is held, other mail goes on: {said}{hint}; one is tried again every {wait}s");
+    warn!(
+        route,
+        "{by}mail from <{from}> is held, other mail goes on: {said}{hint}; one is tried again every {wait}s"
+    );
 }
 
 /// Logs that the relay takes mail of this sender again.
-pub fn sender_taken(from: &ReversePath, held: usize) {
-    info!("mail from <{}> is taken again; {held} that were held are tried", foreign(from));
+pub fn sender_taken(route: Option<&str>, from: &ReversePath, held: usize) {
+    let (by, from) = (ByRoute(route), foreign(from));
+    info!(route, "{by}mail from <{from}> is taken again; {held} that were held are tried");
 }
 
 /// The reason why mail is held, and what to do about it.
@@ -110,15 +123,17 @@ impl fmt::Display for HeldBack<'_> {
 
 /// Logs, once after each start or reload, that the relay refuses `<>`; mail from `<>` is sent from `instead`, only that
 /// for the postmaster if not `is_for_all`.
-pub fn null_sender_refused(said: &str, instead: &Address, is_for_all: bool) {
-    let (said, instead) = (Foreign(said), foreign(instead));
+pub fn null_sender_refused(route: Option<&str>, said: &str, instead: &Address, is_for_all: bool) {
+    let (by, said, instead) = (ByRoute(route), Foreign(said), foreign(instead));
     if is_for_all {
         return info!(
-            "the relay refuses mail from <>: {said}; such mail is sent again as from {instead} (queue.bounce-sender)"
+            route,
+            "{by}the relay refuses mail from <>: {said}; such mail is sent again as from {instead} (queue.bounce-sender)"
         );
     }
     warn!(
-        "the relay refuses mail from <>: {said}; the postmaster's is sent as from {instead} now, and all other needs \
+        route,
+        "{by}the relay refuses mail from <>: {said}; the postmaster's is sent as from {instead} now, and all other needs \
          queue.bounce-sender or rewrite.null-sender"
     );
 }

@@ -7,63 +7,92 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::text::{Seconds, foreign};
+use super::text::{Foreign, Seconds, foreign};
 use crate::queue_id::QueueId;
 
+/// The route at the start of a line about its relay, `route news: `; nothing for the relay of the top-level `relayhost`.
+pub(super) struct ByRoute<'a>(pub(super) Option<&'a str>);
+
+impl fmt::Display for ByRoute<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |route| write!(f, "route {}: ", Foreign(route)))
+    }
+}
+
 /// Logs that the relay is paused for all messages: at level WARN when the pause begins, at INFO later.
-pub fn relay_paused(trouble: &dyn fmt::Display, live: usize, probe_in: Duration, is_new: bool) {
-    let (trouble, wait) = (foreign(trouble), Seconds(probe_in));
+pub fn relay_paused(
+    route: Option<&str>,
+    trouble: &dyn fmt::Display,
+    live: usize,
+    probe_in: Duration,
+    is_new: bool,
+) {
+    let (by, trouble, wait) = (ByRoute(route), foreign(trouble), Seconds(probe_in));
     if is_new {
-        warn!(relay_state = "paused", "relay paused: {trouble}; {live} in the queue, next probe in {wait}s");
+        warn!(
+            route,
+            relay_state = "paused",
+            "{by}relay paused: {trouble}; {live} in the queue, next probe in {wait}s"
+        );
     } else {
         info!(
+            route,
             relay_state = "paused",
-            "relay still paused: {trouble}; {live} in the queue, next probe in {wait}s"
+            "{by}relay still paused: {trouble}; {live} in the queue, next probe in {wait}s"
         );
     }
 }
 
 /// Logs that the relay refuses messages because they are too many, and gets fewer at a time.
-pub fn relay_slowed(trouble: &dyn fmt::Display, connections: usize) {
-    info!("relay takes less at a time: {trouble}; at most {connections} connections from now on");
+pub fn relay_slowed(route: Option<&str>, trouble: &dyn fmt::Display, connections: usize) {
+    let by = ByRoute(route);
+    info!(route, "{by}relay takes less at a time: {trouble}; at most {connections} connections from now on");
 }
 
 /// Logs that bodies of a message were encoded, since the relay does not take them as they are.
-pub fn recoded(id: QueueId, relay: &dyn fmt::Display) {
-    info!(queue_id = %id, "{id}: bodies encoded for {}, which does not take them as they are", foreign(relay));
+pub fn recoded(id: QueueId, route: Option<&str>, relay: &dyn fmt::Display) {
+    let relay = foreign(relay);
+    info!(queue_id = %id, route, "{id}: bodies encoded for {relay}, which does not take them as they are");
 }
 
 /// Logs trouble of one connection that does not pause the relay.
-pub fn relay_trouble(trouble: &dyn fmt::Display) {
-    info!("relay trouble: {}", foreign(trouble));
+pub fn relay_trouble(route: Option<&str>, trouble: &dyn fmt::Display) {
+    let (by, trouble) = (ByRoute(route), foreign(trouble));
+    info!(route, "{by}relay trouble: {trouble}");
 }
 
 /// Logs that a relay failed when several commands were sent at once, and gets one at a time for this period.
-pub fn lock_step(period: Duration, trouble: &dyn fmt::Display) {
+pub fn lock_step(route: Option<&str>, period: Duration, trouble: &dyn fmt::Display) {
     let minutes = period.as_secs() / 60;
     let period = if minutes < 60 { format!("{minutes} minutes") } else { "a day".into() };
-    info!("relay gets one command at a time for {period}, since it failed at several: {trouble}");
+    let by = ByRoute(route);
+    info!(route, "{by}relay gets one command at a time for {period}, since it failed at several: {trouble}");
 }
 
 /// Logs that a relay offers DSN, refused a command with DSN parameters, and took the message without them.
-pub fn dsn_refused(peer: &dyn fmt::Display, said: &str) {
+pub fn dsn_refused(route: Option<&str>, peer: &dyn fmt::Display, said: &str) {
+    let by = ByRoute(route);
     info!(
-        "relay gets no DSN parameters for a day, since it takes mail only without them, and success is reported from \
+        route,
+        "{by}relay gets no DSN parameters for a day, since it takes mail only without them, and success is reported from \
          here: {peer}: {said}"
     );
 }
 
 /// Logs that a relay answered only a ClientHello that fits into one TCP segment.
-pub fn classical_key_exchange(trouble: &dyn fmt::Display) {
+pub fn classical_key_exchange(route: Option<&str>, trouble: &dyn fmt::Display) {
+    let by = ByRoute(route);
     info!(
-        "relay gets a smaller ClientHello for a day, without post-quantum key exchange, since it did not answer the \
+        route,
+        "{by}relay gets a smaller ClientHello for a day, without post-quantum key exchange, since it did not answer the \
          larger one: {trouble}"
     );
 }
 
 /// Logs that a certificate is about to expire.
-pub fn certificate_expires(notice: &str) {
-    warn!("certificate about to expire: {}", foreign(&notice));
+pub fn certificate_expires(route: Option<&str>, notice: &str) {
+    let (by, notice) = (ByRoute(route), foreign(&notice));
+    warn!(route, "{by}certificate about to expire: {notice}");
 }
 
 /// Logs that a new refresh token could not be written, while the endpoint may take the old one no more.
@@ -75,19 +104,26 @@ pub fn refresh_token_not_written(path: &dyn fmt::Display, error: &dyn fmt::Displ
 }
 
 /// Logs that the relay takes mail again.
-pub fn relay_resumed(live: usize) {
-    info!(relay_state = "usable", "relay usable again; {live} in the queue");
+pub fn relay_resumed(route: Option<&str>, live: usize) {
+    let by = ByRoute(route);
+    info!(route, relay_state = "usable", "{by}relay usable again; {live} in the queue");
 }
 
 /// Logs the number of further pauses that came and went in a minute, after a few that were logged one by one.
-pub fn relay_flickered(times: u32, live: usize) {
-    warn!(times, "relay paused and usable again {times} more times within a minute; {live} in the queue");
+pub fn relay_flickered(route: Option<&str>, times: u32, live: usize) {
+    let by = ByRoute(route);
+    warn!(
+        route,
+        times, "{by}relay paused and usable again {times} more times within a minute; {live} in the queue"
+    );
 }
 
 /// A command or a reply between a relay and us, but nothing of AUTH and no content.
 pub struct RelayLine<'a> {
     /// The queue id of the message; `None` before and between transactions.
     pub id: Option<QueueId>,
+    /// The route that leads to the relay.
+    pub route: Option<&'a str>,
     /// The relay at the other end, by its name and address.
     pub relay: &'a dyn fmt::Display,
     /// The command, or the phase in which the relay replied.
@@ -111,11 +147,16 @@ impl fmt::Display for Prefix {
 
 /// Logs a command to the relay.
 pub fn relay_told(told: &RelayLine<'_>) {
-    debug!(queue_id = told.id.map(tracing::field::display), "{}to {told}", Prefix(told.id));
+    let (prefix, by) = (Prefix(told.id), ByRoute(told.route));
+    debug!(queue_id = told.id.map(tracing::field::display), route = told.route, "{prefix}{by}to {told}");
 }
 
 /// Logs a reply of the relay.
 pub fn relay_said(said: &RelayLine<'_>, reply: &dyn fmt::Display) {
-    let prefix = Prefix(said.id);
-    debug!(queue_id = said.id.map(tracing::field::display), "{prefix}from {said}: {}", foreign(reply));
+    let (prefix, by, reply) = (Prefix(said.id), ByRoute(said.route), foreign(reply));
+    debug!(
+        queue_id = said.id.map(tracing::field::display),
+        route = said.route,
+        "{prefix}{by}from {said}: {reply}"
+    );
 }

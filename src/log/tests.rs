@@ -24,6 +24,7 @@ fn the_delivery_line_is_postfix_s() {
         to: &to,
         orig_to: Some(&orig_to),
         relay: Some(relay()),
+        route: None,
         delays: Delays {
             before: Duration::from_millis(10),
             queued: Duration::ZERO,
@@ -39,6 +40,13 @@ fn the_delivery_line_is_postfix_s() {
         "18A4F1C9A02B3D40: to=<ann@example.org>, orig_to=<root>, relay=mx.example.net[192.0.2.5]:587, \
          delay=3.1, delays=0.01/0/2.6/0.5, tls=TLSv1.3, dsn=2.0.0, status=sent (250 2.0.0 ok)"
     );
+    let by_route = DeliveryLine { orig_to: None, route: Some("news"), ..line };
+    assert_eq!(
+        by_route.to_string(),
+        "18A4F1C9A02B3D40: to=<ann@example.org>, relay=mx.example.net[192.0.2.5]:587, delay=3.1, \
+         delays=0.01/0/2.6/0.5, tls=TLSv1.3, route=news, dsn=2.0.0, status=sent (250 2.0.0 ok)"
+    );
+    let line = DeliveryLine { orig_to: Some(&orig_to), route: None, ..by_route };
     let turned = Address::parse("ann\u{202e}@example.org").unwrap();
     let hostile = DeliveryLine { to: &turned, ..line };
     assert!(hostile.to_string().contains("to=<ann\\u{202e}@example.org>"), "{hostile}");
@@ -62,9 +70,9 @@ fn the_delivery_line_is_postfix_s() {
 fn the_lines_about_a_sender_whose_mail_is_held() {
     let from = ReversePath::Mailbox(Address::parse("shop@example.org").unwrap());
     let lines = logged(|| {
-        sender_held(&from, "554 not\u{7}verified", Some("verify it"), Duration::from_secs(3600));
-        sender_held(&from, "554 no", None, Duration::from_secs(60));
-        sender_taken(&from, 20);
+        sender_held(None, &from, "554 not\u{7}verified", Some("verify it"), Duration::from_secs(3600));
+        sender_held(None, &from, "554 no", None, Duration::from_secs(60));
+        sender_taken(None, &from, 20);
     });
     let expected = [
         "mail from <shop@example.org> is held, other mail goes on: 554 not\\\\u{7}verified; verify it; one is tried again \
@@ -76,6 +84,45 @@ fn the_lines_about_a_sender_whose_mail_is_held() {
         assert!(line.contains(expected), "{line}");
     }
     assert_eq!(lines.lines().count(), expected.len());
+}
+
+/// Of several relays no line said which one it was about.
+#[test]
+fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_as_before() {
+    let from = ReversePath::Null;
+    let said = HeldBack { said: "550 no", until: HeldUntil::Mended, has_null_sender: true };
+    let minute = Duration::from_secs(60);
+    let sender = Address::parse("ops@example.org").unwrap();
+    let all = |route: Option<&str>| {
+        logged(|| {
+            relay_paused(route, &"x", 1, minute, true);
+            relay_paused(route, &"x", 1, minute, false);
+            relay_slowed(route, &"x", 1);
+            relay_trouble(route, &"x");
+            relay_resumed(route, 1);
+            relay_flickered(route, 3, 1);
+            lock_step(route, minute, &"x");
+            dsn_refused(route, &"mx", "x");
+            classical_key_exchange(route, &"x");
+            certificate_expires(route, "x");
+            refusal_held(route, &said);
+            sender_held(route, &from, "x", None, minute);
+            sender_taken(route, &from, 1);
+            null_sender_refused(route, "x", &sender, true);
+            null_sender_refused(route, "x", &sender, false);
+        })
+    };
+    let (with, without) = (all(Some("news")), all(None));
+    assert_eq!(with.lines().count(), 15);
+    for (with, without) in with.lines().zip(without.lines()) {
+        let [with, without] =
+            [with, without].map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let text = without["message"].as_str().unwrap();
+        assert_eq!(with["message"], format!("route news: {text}"));
+        assert_eq!((&with["route"], without.get("route")), (&"news".into(), None));
+    }
+    let text = logged(|| recoded(ID, Some("news"), &"mx"));
+    assert!(text.contains(r#""route":"news""#), "{text}");
 }
 
 #[test]
@@ -219,6 +266,7 @@ fn delays_are_numbers_in_json() {
             to: &to,
             orig_to: None,
             relay: None,
+            route: Some("news"),
             delays: Delays { before: Duration::from_micros(61_234_567), ..Delays::default() },
             status: Status::success(0, 0),
             outcome: Outcome::Sent,
@@ -226,6 +274,7 @@ fn delays_are_numbers_in_json() {
         });
     });
     let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(line["route"], "news", "{text}");
     let expected = [61.234, 61.234, 0.0, 0.0, 0.0];
     let names = ["delay", "delay_before", "delay_queued", "delay_connecting", "delay_transmitting"];
     for (name, seconds) in names.into_iter().zip(expected) {

@@ -18,13 +18,22 @@ pub(super) struct DeliveryDesk {
     pub(super) spool: Spool,
     pub(super) settings: Settings,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) null_sender: NullSender,
+    /// What each relay gets in place of `<>`, in the order of the relays.
+    null_senders: Vec<NullSender>,
 }
 
 impl DeliveryDesk {
     pub(super) fn new(queue: Queue, spool: Spool, settings: Settings, clock: Arc<dyn Clock>) -> Self {
-        let null_sender = NullSender::new(settings.null_substitutes());
-        DeliveryDesk { queue, spool, settings, clock, null_sender }
+        let null_sender =
+            |relay: &RelaySettings| NullSender::new(relay.route.clone(), settings.null_substitutes());
+        let null_senders = settings.relays.iter().map(null_sender).collect();
+        DeliveryDesk { queue, spool, settings, clock, null_senders }
+    }
+
+    /// Returns what this relay gets in place of `<>`.
+    pub(super) fn null_sender(&self, place: RelayPlace) -> &NullSender {
+        // A place is one of the settings in force, whose desk this is.
+        &self.null_senders[place.0]
     }
 
     /// Returns the settings of this relay.

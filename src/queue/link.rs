@@ -97,7 +97,7 @@ impl QueueLink {
     fn begin(&mut self, taken: Taken, elsewhere: BTreeSet<usize>, stored: Stored) -> Transaction {
         let id = taken.id;
         let Stored { envelope, arrived, ledger, content, content_len, replies, .. } = stored;
-        let told = self.desk.null_sender.told(id, &envelope);
+        let told = self.desk.null_sender(self.relay).told(id, &envelope);
         let message = OnSpool { elsewhere, envelope, arrived, ledger, replies };
         let attempt = Attempt::new(taken, message, told, self.desk.clock.moment());
         let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();
@@ -166,7 +166,7 @@ impl QueueLink {
 
     /// Tells the owner of a report, and asks it about that; it knows what the relay said to other messages.
     async fn hear(&self, attempt: &Attempt, report: Report) -> (Report, Ruling) {
-        let mut hearing = Hearing::new(self.connection, attempt, report, &self.desk.null_sender);
+        let mut hearing = Hearing::new(self.connection, attempt, report, self.desk.null_sender(self.relay));
         while let Some(hears) = hearing.next() {
             match hears {
                 Hears::Told(event) => self.desk.queue.tell(event),

@@ -8,6 +8,8 @@
 //!    next start or reload.
 //! 3. No message is excused twice: if it is refused from that address too, that is its end.
 //!
+//! 4. What one relay says to `<>` changes nothing for another one: there is one value for each.
+//!
 //! No loop can arise: the spool keeps `<>`, so that a failure makes no further bounce to a reverse-path, and nothing that
 //! is sent to the other address comes back to this host.
 //!
@@ -47,9 +49,11 @@ impl NullSubstitutes {
     }
 }
 
-/// The addresses that the relay may get in place of `<>`, and what it has said to `<>`.
+/// The addresses that one relay may get in place of `<>`, and what it has said to `<>`.
 #[derive(Debug, Default)]
 pub(super) struct NullSender {
+    /// The name of the route that leads to the relay, for the log.
+    route: Option<String>,
     substitutes: NullSubstitutes,
     /// The messages whose second try is to come, and is not answered.
     refused: Mutex<BTreeSet<QueueId>>,
@@ -60,8 +64,8 @@ pub(super) struct NullSender {
 
 impl NullSender {
     /// Returns the rule in which nothing has been refused yet.
-    pub(super) fn new(substitutes: NullSubstitutes) -> Self {
-        NullSender { substitutes, ..NullSender::default() }
+    pub(super) fn new(route: Option<String>, substitutes: NullSubstitutes) -> Self {
+        NullSender { route, substitutes, ..NullSender::default() }
     }
 
     /// Returns the reverse-path that the relay gets for the message `id` with this envelope.
@@ -84,7 +88,7 @@ impl NullSender {
         for recipient in report.recipients.iter_mut().filter(|recipient| may_be_about_sender(recipient)) {
             if !self.is_logged.swap(true, Ordering::Relaxed) {
                 let is_for_all = self.substitutes.when_refused.is_some();
-                log::null_sender_refused(&recipient.said, sender, is_for_all);
+                log::null_sender_refused(self.route.as_deref(), &recipient.said, sender, is_for_all);
             }
             recipient.verdict = Verdict::Untold;
             self.refused().insert(attempt.id);

@@ -325,8 +325,8 @@ impl SharedState {
         self.effects.push(Effect::QueueAnswer(answer));
     }
 
-    fn log(&mut self, line: LogLine) {
-        self.effects.push(Effect::Log(Box::new(line)));
+    fn log(&mut self, route: Option<String>, line: LogLine) {
+        self.effects.push(Effect::Log { route, line: Box::new(line) });
     }
 
     fn draw(&mut self) -> Spread {
@@ -346,11 +346,16 @@ struct AtRelay<'a> {
 }
 
 impl AtRelay<'_> {
+    /// Logs this line about the relay.
+    fn log(&mut self, line: LogLine) {
+        self.shared.log(self.relay.route.clone(), line);
+    }
+
     /// Logs in one line the pauses that were not logged one by one.
     fn tell_flickers(&mut self) {
         if let Some(times) = self.relay.flickers.counted(self.shared.now.steady) {
             let live = self.relay.roster.len();
-            self.shared.log(LogLine::RelayFlickered { times, live });
+            self.log(LogLine::RelayFlickered { times, live });
         }
     }
 
@@ -360,7 +365,7 @@ impl AtRelay<'_> {
         if self.relay.follow_breaker(now, is_recording) == Passage::Resumed {
             if self.relay.flickers.ends() {
                 let live = self.relay.roster.len();
-                self.shared.log(LogLine::RelayResumed { live });
+                self.log(LogLine::RelayResumed { live });
             }
             self.shared.effects.push(Effect::ForgetSecret(self.relay.place));
         }

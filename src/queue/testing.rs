@@ -65,6 +65,7 @@ pub(super) fn report_at(
         peer: Peer {
             name: "relay.example".into(),
             address: "192.0.2.1:587".parse().unwrap(),
+            route: None,
             tls: Some("TLSv1.3"),
         },
         recipients: recipients

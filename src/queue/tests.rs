@@ -13,6 +13,7 @@
 //! | `delivery::what_one_transaction_came_to_is_recorded_before_the_next` | a message that is read again for each transaction, and a panic between two |
 //! | `delivery::a_reload_gives_the_new_settings_to_what_is_queued_already` | the owner's way from the settings to a connection |
 //! | `delivery::another_secret_is_noticed_after_a_panic_in_what_looks_at_it` | a panic of the task that watches the secret |
+//! | `routes::each_message_on_the_spool_finds_its_relay_at_its_arrival_a_start_and_a_reload` | the content of messages on a disk, and the task that looks their relays up |
 //! | `disks::while_deliveries_cannot_be_recorded_nothing_is_sent` | a disk that is full or read-only |
 //! | `disks::a_spool_that_does_not_record_is_asked_again_after_a_panic` | that, and a panic of the task that asks the spool |
 //! | `disks::what_the_relay_took_is_recorded_as_soon_as_it_can_be` | the settlement's task, while the disk is full |
@@ -25,3 +26,4 @@ mod bench;
 mod delivery;
 mod disks;
 mod in_flight;
+mod routes;

@@ -164,7 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     }
 
     fn heard(&self, phase: Phase, reply: Reply) -> Reply {
-        let said = RelayLine { id: self.subject, relay: &self.peer, command: &phase };
+        let said =
+            RelayLine { id: self.subject, route: self.peer.route(), relay: &self.peer, command: &phase };
         match (phase, reply.severity()) {
             (Phase::Auth, Severity::Intermediate) => log::relay_said(&said, &NOT_SHOWN),
             _ => log::relay_said(&said, &reply),
@@ -181,7 +182,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     }
 
     fn show(&self, command: &dyn fmt::Display) {
-        log::relay_told(&RelayLine { id: self.subject, relay: &self.peer, command });
+        log::relay_told(&RelayLine {
+            id: self.subject,
+            route: self.peer.route(),
+            relay: &self.peer,
+            command,
+        });
     }
 
     /// Returns whether nothing more can be read.

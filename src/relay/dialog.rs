@@ -186,7 +186,7 @@ impl Connection {
             let mut transaction = work.next(self.before_retirement(patience)).await?;
             let unwanted = self.recoding.unwanted(&transaction, &self.offered);
             if recoded::recode(&mut transaction, unwanted).await {
-                log::recoded(transaction.id, self.channel.peer());
+                log::recoded(transaction.id, self.channel.peer().route(), self.channel.peer());
             }
             let eight_bit = self.recoding.eight_bit(&transaction);
             let transaction = OpenTransaction::new(transaction, &self.offered_now(), eight_bit);
@@ -260,7 +260,7 @@ impl Connection {
         }
         if self.is_overrun(&trouble) {
             if let Some(period) = self.pace.fall_into_lock_step(self.written) {
-                log::lock_step(period, &trouble);
+                log::lock_step(trouble.route(), period, &trouble);
             }
             return End::Spent;
         }

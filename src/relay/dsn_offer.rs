@@ -60,7 +60,7 @@ impl DsnOffer {
 
     fn confirmed(&self, id: QueueId, peer: &Peer) {
         if let Some(doubt) = self.take_doubt(id) {
-            log::dsn_refused(peer, &doubt.said);
+            log::dsn_refused(peer.route(), peer, &doubt.said);
         }
     }
 

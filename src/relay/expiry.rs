@@ -86,10 +86,10 @@ impl Expiries {
     }
 
     /// Logs these sentences, unless that was done within the last day.
-    pub(crate) fn log(&self, now: i64) {
+    pub(crate) fn log(&self, route: Option<&str>, now: i64) {
         let notices = self.notices(now);
         if !notices.is_empty() && !self.told.is_now() && self.told.begin() {
-            notices.iter().for_each(|notice| log::certificate_expires(notice));
+            notices.iter().for_each(|notice| log::certificate_expires(route, notice));
         }
     }
 }
@@ -159,7 +159,7 @@ mod tests {
         let expiries = Expiries::new(&Authority::new().issue(&["web1.example"], (2020, 2030)).chain());
         for (hours, lines) in [(0, 1), (1, 1), (22, 1), (2, 2)] {
             tokio::time::advance(std::time::Duration::from_secs(3600 * hours)).await;
-            expiries.log(END);
+            expiries.log(None, END);
             assert_eq!(log.text().lines().count(), lines, "{}", log.text());
         }
     }

@@ -67,7 +67,12 @@ pub(crate) fn wire(address: &str) -> (Wire, DuplexStream) {
 }
 
 pub(crate) fn peer() -> Peer {
-    Peer { name: "mx.example.net".into(), address: "192.0.2.5:587".parse().unwrap(), tls: Some("TLSv1.3") }
+    Peer {
+        name: "mx.example.net".into(),
+        address: "192.0.2.5:587".parse().unwrap(),
+        route: None,
+        tls: Some("TLSv1.3"),
+    }
 }
 
 /// Returns a message from `from` (empty: the null reverse-path).

@@ -179,7 +179,10 @@ async fn a_message_over_tcp_and_tls() {
     };
     let (rest, given) = tokio::join!(serving, sending);
     assert_eq!((rest.as_str(), given.told()), ("", vec!["1/0 sent 2.0.0 250 2.0.0 taken".to_owned()]));
-    assert_eq!(given.reports[0].peer, Peer { name: "127.0.0.1".into(), address, tls: Some("TLSv1.3") });
+    assert_eq!(
+        given.reports[0].peer,
+        Peer { name: "127.0.0.1".into(), address, route: None, tls: Some("TLSv1.3") }
+    );
 }
 
 /// The daemon spawns these on many threads.

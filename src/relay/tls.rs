@@ -125,6 +125,16 @@ impl Protection {
 }
 
 impl Protection {
+    /// Logs, at most once a day, which certificates are about to expire; this route leads to the relay.
+    pub(crate) fn log_expiring(&self, route: Option<&str>) {
+        match self {
+            Protection::StartTls(client) | Protection::Implicit(client) => {
+                client.expiries.log(route, Timestamp::now().as_second());
+            }
+            Protection::Loopback => {}
+        }
+    }
+
     /// Returns a sentence for each certificate that is about to expire.
     pub(crate) fn expiring(&self) -> Vec<String> {
         match self {
@@ -210,7 +220,6 @@ impl TlsClient {
         if self.has_dates {
             self.expiries.note(&expected.to_str(), session.peer_certificates().unwrap_or_default());
         }
-        self.expiries.log(Timestamp::now().as_second());
         let version = match stream.get_ref().1.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             // trust::client_configs enables these two and no other.

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::reply_meaning::{WaitClass, WaitReason};
@@ -77,6 +78,8 @@ pub struct Peer {
     pub name: String,
     /// The address and port connected to.
     pub address: SocketAddr,
+    /// The name of the route that leads to it; `None` for the relay of the top-level `relayhost`.
+    pub route: Option<Arc<str>>,
     /// The version, `TLSv1.3` or `TLSv1.2`; `None` before the handshake, and for a loopback relay without TLS.
     pub tls: Option<&'static str>,
 }
@@ -85,6 +88,13 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown: IpAddr = self.address.ip().to_canonical();
         write!(f, "{}[{shown}]:{}", self.name, self.address.port())
+    }
+}
+
+impl Peer {
+    /// Returns the name of the route, for the log.
+    pub fn route(&self) -> Option<&str> {
+        self.route.as_deref()
     }
 }
 
@@ -165,6 +175,11 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    /// Returns the name of the route that leads to the relay, for the log.
+    pub fn route(&self) -> Option<&str> {
+        self.peer.as_ref().and_then(Peer::route)
+    }
+
     /// Returns the phase and the code of the reply, which every user of this host may see. The words of the relay may
     /// contain an address of another user, and ours a path.
     pub fn outline(&self) -> String {
@@ -220,7 +235,7 @@ mod tests {
     use crate::status::Status;
 
     fn peer(address: &str) -> Peer {
-        Peer { name: "mx.example.net".into(), address: address.parse().unwrap(), tls: None }
+        Peer { name: "mx.example.net".into(), address: address.parse().unwrap(), route: None, tls: None }
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Executor {
                 self.tasks.write_rates(&self.desk.spool);
             }
             Effect::SetRelayClock(seconds) => self.desk.spool.set_relay_clock(seconds),
-            Effect::Log(line) => line.write(),
+            Effect::Log { route, line } => line.write(route.as_deref()),
         }
     }
 

@@ -184,7 +184,11 @@ pub(in crate::queue) enum Effect {
     /// Tell the spool the relay clock, in seconds.
     SetRelayClock(u32),
     /// Write this line to the log.
-    Log(Box<LogLine>),
+    Log {
+        /// The name of the route to the relay that it is about; `None` also for a line about no relay.
+        route: Option<String>,
+        line: Box<LogLine>,
+    },
 }
 
 /// A line of the log. Its words are in `log/queue.rs` and `log/relay.rs`.

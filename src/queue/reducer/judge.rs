@@ -75,7 +75,7 @@ impl AtRelay<'_> {
             Ruling::Hold if is_first_held => {
                 let until = self.relay.refusals.held_until();
                 let (said, has_null_sender) = (refusal.said.clone(), self.shared.has_null_sender);
-                self.shared.log(LogLine::RefusalHeld { said, until, has_null_sender });
+                self.log(LogLine::RefusalHeld { said, until, has_null_sender });
             }
             Ruling::AsSaid | Ruling::Defer | Ruling::Hold | Ruling::Untold => {}
         }
@@ -117,7 +117,7 @@ impl AtRelay<'_> {
             Want::Apart | Want::Few { again: true } if self.relay.is_paused() => {
                 self.trouble_again();
             }
-            Want::Apart => self.shared.log(LogLine::RelayTrouble(trouble)),
+            Want::Apart => self.log(LogLine::RelayTrouble(trouble)),
             Want::Few { .. } => self.troubled(RelayFault::Suspects, trouble),
             Want::All => {
                 self.replace_connections();
@@ -179,7 +179,7 @@ impl AtRelay<'_> {
         let trouble = trouble(refusal, format!("the relay said: {}", refusal.said));
         if self.relay.connections.others_serve(connection) {
             let connections = self.relay.throttle.connections_allowed(self.relay.max_connections);
-            self.shared.log(LogLine::RelaySlowed { trouble, connections });
+            self.log(LogLine::RelaySlowed { trouble, connections });
         } else {
             self.relay.throttle.told_to_slow(self.shared.now.steady, None);
             self.troubled(RelayFault::Transaction, trouble);

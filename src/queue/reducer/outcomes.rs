@@ -114,7 +114,7 @@ impl Reducer {
     fn takes_less(&mut self, why: CommitError) {
         if self.shared.recording.works() {
             let live = self.relays.live();
-            self.shared.log(LogLine::SendingStopped { why, live });
+            self.shared.log(None, LogLine::SendingStopped { why, live });
         }
     }
 
@@ -124,7 +124,7 @@ impl Reducer {
         change(&mut self.shared.recording);
         if !worked && self.shared.recording.works() {
             let live = self.relays.live();
-            self.shared.log(LogLine::SendingResumed { live });
+            self.shared.log(None, LogLine::SendingResumed { live });
         }
         self.for_each_relay(|at| at.run_relay_clock());
     }

@@ -20,6 +20,8 @@ mod rates;
 mod refusals;
 mod retries;
 mod routes;
+mod routes_apart;
+mod routes_at_random;
 mod throttle;
 mod waits;
 mod world;

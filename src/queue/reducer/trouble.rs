@@ -65,7 +65,7 @@ impl AtRelay<'_> {
             // It was logged with the message.
             (_, Some(Blame::Message)) => {}
             // Every message had its answer before.
-            (RelayFault::Transaction, None) => self.shared.log(LogLine::RelayTrouble(trouble)),
+            (RelayFault::Transaction, None) => self.log(LogLine::RelayTrouble(trouble)),
             // This was logged with the message, too.
             (RelayFault::Transaction, Some(Blame::Suspects { again: true })) if self.relay.is_paused() => {
                 self.trouble_again();
@@ -89,7 +89,7 @@ impl AtRelay<'_> {
         let working = self.relay.connections.working();
         match self.relay.breaker.trouble(now, working, fault, spread) {
             Consequence::Paused { retry_at } => self.tell_pause(&trouble, retry_at, was_paused),
-            Consequence::Unremarkable => self.shared.log(LogLine::RelayTrouble(trouble.clone())),
+            Consequence::Unremarkable => self.log(LogLine::RelayTrouble(trouble.clone())),
         }
         self.follow_breaker();
         // A secret that cannot be read is watched as well: it may be on its way.
@@ -112,7 +112,7 @@ impl AtRelay<'_> {
         if is_new || was_paused && flickers.is_to_be_repeated(now) {
             let probe_in = Duration::try_from(retry_at.duration_since(now)).unwrap_or_default();
             let (trouble, live) = (trouble.clone(), self.relay.roster.len());
-            self.shared.log(LogLine::RelayPaused { trouble, live, probe_in, is_new });
+            self.log(LogLine::RelayPaused { trouble, live, probe_in, is_new });
         }
     }
 }

@@ -70,7 +70,7 @@ impl AtRelay<'_> {
         if goes_on && reason.pause.is_none() {
             self.relay.throttle.lower(now, current);
             let connections = self.relay.throttle.connections_allowed(self.relay.max_connections);
-            return self.shared.log(LogLine::RelaySlowed { trouble, connections });
+            return self.log(LogLine::RelaySlowed { trouble, connections });
         }
         self.replace_connections();
         self.troubled(RelayFault::of(&trouble), trouble);
@@ -80,7 +80,7 @@ impl AtRelay<'_> {
         let (now, from) = (self.shared.now.steady, &refusal.from);
         if let Some(probe_in) = self.relay.held_senders.held(refusal.id, from, now, reason.pause) {
             let (said, from, hint) = (refusal.said.clone(), from.clone(), reason.hint);
-            self.shared.log(LogLine::SenderHeld { from, said, hint, probe_in });
+            self.log(LogLine::SenderHeld { from, said, hint, probe_in });
         }
         self.relay.refusals.hold(refusal)
     }
@@ -106,6 +106,6 @@ impl AtRelay<'_> {
                 self.relay.roster.put_back(*id, self.shared.now.steady);
             }
         }
-        self.shared.log(LogLine::SenderTaken { from: from.clone(), held: held.len() });
+        self.log(LogLine::SenderTaken { from: from.clone(), held: held.len() });
     }
 }

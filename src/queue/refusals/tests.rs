@@ -12,7 +12,7 @@ fn rule(on_refusal: Option<OnRefusal>, has_login: bool) -> RefusalRule {
 }
 
 fn peer() -> Peer {
-    Peer { name: "relay.example".into(), address: "192.0.2.1:587".parse().unwrap(), tls: None }
+    Peer { name: "relay.example".into(), address: "192.0.2.1:587".parse().unwrap(), route: None, tls: None }
 }
 
 fn report(recipients: Vec<RecipientReport>) -> Report {

@@ -61,9 +61,10 @@ impl AttemptResult {
         &'a self,
         attempt: &'a Attempt,
     ) -> impl Iterator<Item = log::DeliveryLine<'a>> {
-        let relay = self.peer.as_ref();
+        let peer = self.peer.as_ref();
+        let route = peer.and_then(|peer| peer.route.as_deref());
         let relay =
-            relay.map(|peer| log::LoggedRelay { name: &peer.name, address: peer.address, tls: peer.tls });
+            peer.map(|peer| log::LoggedRelay { name: &peer.name, address: peer.address, tls: peer.tls });
         self.findings.iter().filter_map(move |RecipientResult { report, outcome, .. }| {
             let outcome = outcome.or(self.lost.then_some(Outcome::Deferred))?;
             let of = attempt.envelope.recipients.get(report.index)?;
@@ -72,6 +73,7 @@ impl AttemptResult {
                 to: &of.address,
                 orig_to: of.original.as_ref(),
                 relay,
+                route,
                 delays: self.delays,
                 status: status_in(Some(outcome), report.status),
                 outcome,

@@ -133,10 +133,19 @@ impl Bench {
         envelope: Envelope,
         content: &[u8],
     ) -> Result<QueueId, CommitError> {
+        self.try_submit_as(Submitter::Loopback, envelope, content).await
+    }
+
+    pub(super) async fn try_submit_as(
+        &self,
+        submitter: Submitter,
+        envelope: Envelope,
+        content: &[u8],
+    ) -> Result<QueueId, CommitError> {
         let now = self.clock.now();
         let mut draft = self.spool.draft(now);
         draft.write(content).await?;
-        Ok(self.spool.commit(draft, envelope, Submitter::Loopback, now).await?.id())
+        Ok(self.spool.commit(draft, envelope, submitter, now).await?.id())
     }
 
     /// Waits until the queue is at rest and its figures are as asked, while only other tasks go on and no time passes.

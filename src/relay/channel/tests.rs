@@ -6,7 +6,7 @@ use crate::journal::testing::Captured;
 
 fn channel(stream: DuplexStream) -> Channel<DuplexStream> {
     let address = "192.0.2.5:587".parse().unwrap();
-    Channel::new(stream, Peer { name: "mx".into(), address, tls: None }, Timeouts::default())
+    Channel::new(stream, Peer { name: "mx".into(), address, route: None, tls: None }, Timeouts::default())
 }
 
 #[tokio::test]

@@ -177,7 +177,8 @@ impl Connection {
         self.hear_stragglers(Phase::Data).await?;
         transaction.leave_unproven(false);
         if let Some(period) = self.pace.fall_into_lock_step_for_proof() {
-            log::lock_step(period, &self.channel.trouble(Phase::Data, Cause::Reply(reply)));
+            let trouble = self.channel.trouble(Phase::Data, Cause::Reply(reply));
+            log::lock_step(trouble.route(), period, &trouble);
         }
         Err(End::Spent)
     }

@@ -152,7 +152,7 @@ impl Connection {
             && !is_at_a_time
             && let Some(period) = self.pace.fall_into_lock_step_for_proof()
         {
-            log::lock_step(period, trouble);
+            log::lock_step(trouble.route(), period, trouble);
         }
     }
 

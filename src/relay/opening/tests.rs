@@ -38,7 +38,7 @@ async fn ended(
     let address = if matches!(settings.tls, Tls::None) { "127.0.0.1:2525" } else { "192.0.2.5:587" };
     let (near, far) = wire(address);
     let (protection, _) = Protection::new(&settings.tls, &settings.hosts).unwrap();
-    let peer = Peer { name: "mx.example".into(), address: address.parse().unwrap(), tls: None };
+    let peer = Peer { name: "mx.example".into(), address: address.parse().unwrap(), route: None, tls: None };
     let opening = async {
         let flight = FirstFlight::new(KeyExchange::PostQuantum);
         let login = settings.auth.clone().map(Login::new);
@@ -205,7 +205,12 @@ async fn a_stalled_handshake_times_out() {
     ];
     for (key_exchange, expected) in cases {
         let (near, _far) = wire("192.0.2.5:465");
-        let peer = Peer { name: "mx.example".into(), address: "192.0.2.5:465".parse().unwrap(), tls: None };
+        let peer = Peer {
+            name: "mx.example".into(),
+            address: "192.0.2.5:465".parse().unwrap(),
+            route: None,
+            tls: None,
+        };
         let flight = FirstFlight::new(key_exchange);
         let opened = open(near, peer, &settings.hosts[0], &settings, &protection, &flight, None).await;
         let Err(Trouble { phase: Phase::Tls, cause: Cause::TimedOut(limit), .. }) = opened else { panic!() };
@@ -237,8 +242,12 @@ async fn no_secret_is_said_at_whatever_octet_a_relay_fails_before_tls() {
     for fails_at in 0..replies.concat().len() {
         for failure in Failure::ALL {
             let (near, far) = wire("192.0.2.5:587");
-            let peer =
-                Peer { name: "mx.example".into(), address: "192.0.2.5:587".parse().unwrap(), tls: None };
+            let peer = Peer {
+                name: "mx.example".into(),
+                address: "192.0.2.5:587".parse().unwrap(),
+                route: None,
+                tls: None,
+            };
             let flight = FirstFlight::new(KeyExchange::PostQuantum);
             let mut voice = FailingVoice::new(far, fails_at, failure);
             let serving = async {

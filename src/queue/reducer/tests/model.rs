@@ -135,7 +135,7 @@ impl Model {
             Effect::RememberRelay(_)
             | Effect::NoteRates { .. }
             | Effect::SetRelayClock(_)
-            | Effect::Log(_) => {}
+            | Effect::Log { .. } => {}
         }
     }
 
@@ -319,7 +319,12 @@ impl Model {
         let is_deferral = about == Subject::Pace || self.random.bool();
         let refusal = Refusal {
             id,
-            peer: Peer { name: "relay.example".into(), address: "192.0.2.1:587".parse().unwrap(), tls: None },
+            peer: Peer {
+                name: "relay.example".into(),
+                address: "192.0.2.1:587".parse().unwrap(),
+                route: None,
+                tls: None,
+            },
             phase: Phase::Mail,
             about,
             is_deferral,

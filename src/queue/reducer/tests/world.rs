@@ -9,6 +9,7 @@ mod spool;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -55,7 +56,8 @@ pub(super) struct Seen {
 pub(super) struct World {
     reducer: Reducer,
     pub(super) set_up: SetUp,
-    null_sender: NullSender,
+    /// What each relay gets in place of `<>`, by the places of the relays.
+    null_senders: Vec<Rc<NullSender>>,
     pub(super) spool: MemorySpool,
     pub(super) relay: WorldRelay,
     /// The relay does this with the messages of `poison`, whatever else it does.
@@ -85,7 +87,11 @@ pub(super) struct World {
     pub(super) via: Vec<(Option<String>, Vec<String>)>,
     /// The relays that cannot be reached, by the names of their routes.
     pub(super) away: BTreeSet<Option<String>>,
+    /// The relays do this with every message, by the names of their routes; the others do as the relay does.
+    pub(super) by_route: BTreeMap<Option<String>, Does>,
     pub(super) lines: Vec<LogLine>,
+    /// The names of the routes that these lines are about.
+    pub(super) line_routes: Vec<Option<String>>,
     /// The lines of the log about recipients, and about possible duplicates.
     pub(super) log: Vec<String>,
     pub(super) watches_secret: bool,
@@ -126,7 +132,7 @@ impl World {
         change(&mut set_up);
         let mut world = World {
             reducer: set_up.reducer(&[], 0, start()),
-            null_sender: set_up.null_sender(),
+            null_senders: set_up.null_senders(),
             set_up,
             spool: MemorySpool::new(),
             relay: WorldRelay::new(),
@@ -145,7 +151,9 @@ impl World {
             seen: Vec::new(),
             via: Vec::new(),
             away: BTreeSet::new(),
+            by_route: BTreeMap::new(),
             lines: Vec::new(),
+            line_routes: Vec::new(),
             log: Vec::new(),
             watches_secret: false,
             relay_clock: 0,
@@ -211,7 +219,7 @@ impl World {
     /// The configuration is read again, with this change.
     pub(super) fn reload_with(&mut self, change: impl FnOnce(&mut SetUp)) {
         change(&mut self.set_up);
-        self.null_sender = self.set_up.null_sender();
+        self.null_senders = self.set_up.null_senders();
         let policy = Box::new(self.set_up.policy.clone());
         self.tell(Event::Reconfigured(policy));
     }
@@ -221,7 +229,7 @@ impl World {
         (self.coming, self.planned) = Default::default();
         (self.dialogues, self.unrecorded) = Default::default();
         (self.awaits_recording, self.watches_secret) = (false, false);
-        self.null_sender = self.set_up.null_sender();
+        self.null_senders = self.set_up.null_senders();
         self.reducer = self.set_up.reducer(&self.spool.entries(), self.relay_clock, self.now);
         self.come_to_rest();
     }
@@ -323,15 +331,18 @@ impl World {
             Effect::WatchSecret(_) => self.watches_secret = true,
             Effect::ForgetSecret(_) => self.watches_secret = false,
             Effect::SetRelayClock(seconds) => self.relay_clock = seconds,
-            Effect::Log(line) => self.lines.push(*line),
+            Effect::Log { route, line } => {
+                self.lines.push(*line);
+                self.line_routes.push(route);
+            }
             Effect::Route { lookup, messages } => {
                 assert!(messages.len() <= 256, "a bounded piece of work");
                 let found = messages.into_iter().map(|id| (id, self.relays_of(id))).collect();
                 self.happens_next(Event::Routed { lookup, found });
             }
             Effect::AwaitRecording(_) => self.awaits_recording = true,
-            Effect::RememberRelay(_) => self.set_up.relay().has_taken = true,
-            Effect::NoteRates { record, .. } => self.set_up.relay().rates_record = record,
+            Effect::RememberRelay(name) => self.set_up.relay_named(&name).has_taken = true,
+            Effect::NoteRates { relay, record } => self.set_up.relay_named(&relay).rates_record = record,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Connections to the relay, which carry messages by the same rules as in a daemon (`attempt.rs`, `hearing.rs`).
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::relay::{Does, Load, Pace, Reply, Then};
@@ -7,16 +8,21 @@ use super::{Happening, Seen, World};
 use crate::envelope::Recipient;
 use crate::queue::attempt::{Attempt, AttemptResult, Progress, UnconfirmedCopy};
 use crate::queue::hearing::{Hearing, Hears, breaks_off};
+use crate::queue::null_sender::NullSender;
 use crate::queue::reducer::{Event, QueueAnswer};
 use crate::queue::settlement::Settling;
 use crate::queue::testing::{report_at, trouble, untold};
 use crate::queue::{ConnectionId, RelayPlace, Taken};
 use crate::relay::{Phase, Report, Trouble};
+use crate::routing::Routes;
 use crate::spool::{CommitError, Flight};
 
 /// A connection to the relay.
 pub(super) struct Dialogue {
     relay: RelayPlace,
+    /// The routes when it was begun, by which it reads messages.
+    routes: Routes,
+    null_sender: Rc<NullSender>,
     /// The name of the route that leads to the relay.
     route: Option<String>,
     /// The message that it carries.
@@ -40,6 +46,8 @@ impl World {
         let is_away = self.away.contains(&route);
         let dialogue = Dialogue {
             relay,
+            routes: self.set_up.policy.routes.clone(),
+            null_sender: self.null_senders[relay.0].clone(),
             route,
             attempt: None,
             part: Vec::new(),
@@ -73,12 +81,12 @@ impl World {
         let Some(taken) = taken else { return self.end(connection, None) };
         let id = taken.id;
         self.given.push((connection, id));
-        let Some(relay) = self.dialogues.get(&connection).map(|dialogue| dialogue.relay) else {
+        let Some(Dialogue { relay, routes, null_sender, .. }) = self.dialogues.get(&connection) else {
             // It has given up waiting.
             return self.happens_next(Event::Missed(id));
         };
-        let message = self.spool.read(id, relay, &self.set_up.policy.routes);
-        let told = self.null_sender.told(id, &message.envelope);
+        let message = self.spool.read(id, *relay, routes);
+        let told = null_sender.told(id, &message.envelope);
         let attempt = Attempt::new(taken, message, told, self.now);
         if attempt.rest.is_empty() {
             self.settle(Settling::of_finished(attempt));
@@ -98,7 +106,9 @@ impl World {
         let attempt = dialogue.attempt.as_mut().expect("it carries a message");
         let part = attempt.next_part();
         dialogue.part = part.recipients.clone();
-        let does = match self.relay.next(attempt.id, dialogue.node.clone()) {
+        let of_route = self.by_route.get(&dialogue.route).filter(|_| !self.poison.contains(&attempt.id));
+        let node = of_route.cloned().or_else(|| dialogue.node.clone());
+        let does = match self.relay.next(attempt.id, node) {
             Does::HasRate(rate) => self.relay.by_rate(rate, self.now.steady),
             does => does,
         };
@@ -107,6 +117,7 @@ impl World {
         let mut reply = does.reply(attempt, &part.recipients, dialogue.has_served, load);
         dialogue.has_served = true;
         if let Some(Reply { report, after, .. }) = &mut reply {
+            report.peer.route = dialogue.route.as_deref().map(Into::into);
             let Pace { behind, transmitting, .. } = self.relay.pace;
             *after += behind + transmitting;
             report.connecting = std::mem::take(&mut dialogue.connecting);
@@ -196,7 +207,8 @@ impl World {
     }
 
     fn is_heard(&mut self, connection: ConnectionId, mut attempt: Attempt, report: Report) {
-        let mut hearing = Hearing::new(connection, &attempt, report, &self.null_sender);
+        let null_sender = self.dialogues.get(&connection).expect("it is open").null_sender.clone();
+        let mut hearing = Hearing::new(connection, &attempt, report, &null_sender);
         while let Some(hears) = hearing.next() {
             match hears {
                 Hears::Told(event) => self.on(event),

@@ -1,5 +1,7 @@
 //! The set-up of a world: the configuration of the queue, and the moment at which a test begins.
 
+use std::rc::Rc;
+
 use fastrand::Rng;
 use jiff::Timestamp;
 
@@ -113,12 +115,22 @@ impl SetUp {
         Reducer::new(self.policy.clone(), entries, relay_clock, Rng::with_seed(7), now)
     }
 
-    pub(super) fn null_sender(&self) -> NullSender {
-        NullSender::new(NullSubstitutes {
+    /// Returns what each relay gets in place of `<>`.
+    pub(super) fn null_senders(&self) -> Vec<Rc<NullSender>> {
+        let substitutes = NullSubstitutes {
             for_all: self.null_sender.clone(),
             when_refused: self.bounce_sender.clone(),
             postmaster: self.overseers.postmaster.clone(),
             for_postmaster: self.postmaster_sender.clone(),
-        })
+        };
+        let of_relay = |relay: &RelayPolicy| NullSender::new(relay.route.clone(), substitutes.clone());
+        self.policy.relays.iter().map(of_relay).map(Rc::new).collect()
+    }
+
+    /// Returns the policy for the relay of this name; that for the first one if there is none any more.
+    pub(super) fn relay_named(&mut self, name: &str) -> &mut RelayPolicy {
+        let relays = &mut self.policy.relays;
+        let place = relays.iter().position(|relay| relay.refusals.relay == name).unwrap_or_default();
+        &mut relays[place]
     }
 }
