@@ -56,7 +56,7 @@ mod reply_rules;
 mod sasl;
 mod subject;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tls;
 mod token;
 mod trouble;
@@ -288,7 +288,8 @@ impl Relay {
         self.connect_over(&Internet { families: self.settings.families }).await
     }
 
-    async fn connect_over<N: Network>(&self, network: &N) -> Result<Connection, Trouble> {
+    /// Does the same over another network than the Internet.
+    pub(crate) async fn connect_over<N: Network>(&self, network: &N) -> Result<Connection, Trouble> {
         let started = Instant::now();
         let mut told: Option<Trouble> = None;
         for (host, rules) in self.settings.hosts.iter().zip(&self.rules) {

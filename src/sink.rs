@@ -116,7 +116,6 @@ struct Shared {
     maildir: Option<Maildir>,
     envelope_fields: bool,
     hello_limit: Option<HelloLimit>,
-    senders: SenderRule,
     words: &'static [(u16, &'static str)],
     pace: Pace,
     misbehaviour: Mutex<Misbehaviour>,
@@ -126,8 +125,10 @@ struct Shared {
     sequence: AtomicU64,
 }
 
-/// What a sink does other than a relay that always takes everything. A fault comes before a limit.
+/// What a sink does other than a relay that always takes everything. A sender who is not verified comes before a fault, and
+/// that before a limit.
 struct Misbehaviour {
+    senders: SenderRule,
     faults: Faults,
     allowances: Allowances,
 }
@@ -162,7 +163,7 @@ impl Shared {
         stop: StopSignal,
     ) {
         let mut visit = Visit::new(Arc::clone(&self));
-        match visit.strike(SinkPhase::Connect, None) {
+        match visit.strike(SinkPhase::Connect, "", None) {
             None => {}
             Some(FaultEffect::Stall) => return stall().await,
             Some(_) => return,
@@ -194,6 +195,12 @@ impl FaultSwitch {
     /// Adds a fault after those that are already there.
     pub fn add(&self, fault: SinkFault) {
         self.0.misbehaviour.lock().unwrap_or_else(PoisonError::into_inner).faults.add(fault);
+    }
+
+    /// Takes mail of this sender, too, or of this `@domain`.
+    pub fn verify(&self, sender: String) {
+        let mut guard = self.0.misbehaviour.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.senders.verified.push(sender);
     }
 
     /// Removes all faults, but no limit. Sessions that are stalled stay so.
@@ -236,10 +243,10 @@ impl Sink {
             maildir,
             envelope_fields: options.envelope_fields,
             hello_limit: options.hello_limit,
-            senders: options.senders,
             words: options.words,
             pace: Pace::even(options.idle),
             misbehaviour: Mutex::new(Misbehaviour {
+                senders: options.senders,
                 faults: Faults::new(options.faults, options.seed),
                 allowances: Allowances::new(options.limits),
             }),

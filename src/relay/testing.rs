@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 
+pub(crate) use super::dial::Network;
 use super::dial::Transport;
 use super::{Peer, Report, Transaction, Unmarked, Verdict, Work};
 use crate::config;
@@ -62,7 +63,12 @@ impl AsyncWrite for Wire {
 
 /// A wire to `address` and its far end; small buffers, so that nothing depends on large ones.
 pub(crate) fn wire(address: &str) -> (Wire, DuplexStream) {
-    let (near, far) = duplex(256);
+    wire_of(256, address)
+}
+
+/// Does the same with buffers of `room` octets.
+pub(crate) fn wire_of(room: usize, address: &str) -> (Wire, DuplexStream) {
+    let (near, far) = duplex(room);
     (Wire { stream: near, address: address.parse().unwrap() }, far)
 }
 

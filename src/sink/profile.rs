@@ -29,7 +29,7 @@ pub struct SinkProfile {
     pub provider: &'static str,
     /// The host name of the relay.
     pub host: &'static str,
-    security: Security,
+    pub(super) security: Security,
     /// The mechanisms that the relay offers. A sink without users offers none, and one that has them refuses those that it
     /// does not speak.
     mechanisms: &'static [&'static str],
@@ -39,7 +39,7 @@ pub struct SinkProfile {
     /// The faults that always strike, as on the command line.
     faults: &'static [&'static str],
     /// The phase at which a sender who is not verified is refused, and the effect.
-    unverified: Option<(SinkPhase, &'static str)>,
+    pub(super) unverified: Option<(SinkPhase, &'static str)>,
     /// The seconds after which a silent session is closed.
     idle: Option<u64>,
     /// The refusals of the dialogue itself (530, 535, 552) in the words of the relay.

@@ -92,13 +92,7 @@ impl SinkBackend {
 
     /// Returns the effect of the fault or limit that strikes here, if any. If it is a stall, this returns only after it.
     async fn strike(&mut self, phase: SinkPhase, address: Option<&str>) -> Option<FaultEffect> {
-        let effect = match self.shared.senders.strike(phase, &self.transaction.sender) {
-            Some(effect) => {
-                self.shared.tell(SinkEvent::Struck(phase, effect.clone()));
-                effect
-            }
-            None => self.visit.strike(phase, address)?,
-        };
+        let effect = self.visit.strike(phase, &self.transaction.sender, address)?;
         if effect == FaultEffect::Stall {
             stall().await;
             return Some(FaultEffect::Drop);

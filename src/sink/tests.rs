@@ -1,3 +1,5 @@
+mod day;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -21,17 +21,25 @@ impl Visit {
         Visit { shared, tally: SessionTally::default() }
     }
 
-    /// Returns the effect of the fault or the limit that strikes at `phase`, if any. What the session has come to is
-    /// counted unless something strikes.
-    pub(super) fn strike(&mut self, phase: SinkPhase, address: Option<&str>) -> Option<FaultEffect> {
+    /// Returns the effect of what strikes at `phase`, if anything does: the rule for senders, where `sender` is the
+    /// reverse-path of the transaction, or a fault, or a limit. What the session has come to is counted unless something
+    /// strikes.
+    pub(super) fn strike(
+        &mut self,
+        phase: SinkPhase,
+        sender: &str,
+        address: Option<&str>,
+    ) -> Option<FaultEffect> {
         if phase == SinkPhase::Mail {
             self.tally.begin();
         }
         let now = self.shared.clock.elapsed();
         // Neither part is left half changed by any statement that can panic.
         let mut guard = self.shared.misbehaviour.lock().unwrap_or_else(PoisonError::into_inner);
-        let Misbehaviour { faults, allowances } = &mut *guard;
-        let effect = faults.strike(phase, address).or_else(|| allowances.take(&mut self.tally, phase, now));
+        let Misbehaviour { senders, faults, allowances } = &mut *guard;
+        let effect = senders.strike(phase, sender);
+        let effect = effect.or_else(|| faults.strike(phase, address));
+        let effect = effect.or_else(|| allowances.take(&mut self.tally, phase, now));
         drop(guard);
         if let Some(effect) = &effect {
             self.shared.tell(SinkEvent::Struck(phase, effect.clone()));

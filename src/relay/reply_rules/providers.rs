@@ -241,14 +241,24 @@ const SPARKPOST: &[BuiltIn] = &[
     ),
 ];
 
-const YANDEX: &[BuiltIn] = &[BuiltIn::route(
-    "login",
-    &[Auth],
-    r"^535",
-    "use an app password, and allow mail programs in the account's settings",
-)
-// Each try prolongs a block.
-.paused(60 * 60)];
+const YANDEX: &[BuiltIn] = &[
+    BuiltIn::route(
+        "login",
+        &[Auth],
+        r"^535",
+        "use an app password, and allow mail programs in the account's settings",
+    )
+    // Each try prolongs a block.
+    .paused(60 * 60),
+    // A block ends 24 hours after the last try: whoever tries each hour never gets out of it.
+    BuiltIn::quota(
+        "daily limit",
+        TRANSACTION,
+        r"(daily|sending|outgoing) .{0,20}(limit|quota)|(limit|quota) exceeded",
+    )
+    .paused(24 * 60 * 60 + 10 * 60)
+    .hinting("Yandex takes 500 recipients a day from a mailbox, and each try prolongs its block"),
+];
 
 const PURELYMAIL: &[BuiltIn] = &[
     BuiltIn::quota("login of an account without money", &[Auth], r"^550").hinting(OUT_OF_MONEY),

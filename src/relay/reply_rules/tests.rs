@@ -186,6 +186,8 @@ fn replies_of_providers() {
         ("smtp.sparkpostmail.com", Auth, "535 5.7.8 Sorry.", "C"),
         ("smtp.yandex.ru", Auth, "535 5.7.8 Error: authentication failed: Invalid user or password!", "C"),
         ("smtp.yandex.com", Dot, "554 5.7.1 Message rejected under suspicion of SPAM", "P"),
+        ("smtp.yandex.com", Rcpt, "450 4.7.1 daily sending limit exceeded", "Q"),
+        ("smtp.yandex.com", Rcpt, "452 4.5.3 too many recipients", "D"),
         ("smtp.purelymail.com", Rcpt, "450 4.7.1 account is out of credit", "Q"),
         ("smtp.purelymail.com", Auth, "550 5.7.1 account disabled", "Q"),
         ("smtp.purelymail.com", Rcpt, "550 5.1.1 no such user", "P"),
@@ -280,6 +282,7 @@ fn the_pause_is_that_of_the_reply_or_else_of_the_rule() {
     assert_eq!(pause(ANY, Auth, "550 Too many messages. Try again in 92 seconds"), Some(92));
     assert_eq!(pause(ANY, Dot, "554 quota exceeded, try again in 3 hours"), Some(3 * 3600));
     assert_eq!(pause("smtp.yandex.ru", Auth, "535 5.7.8 no"), Some(3600));
+    assert_eq!(pause("smtp.yandex.ru", Rcpt, "450 4.7.1 daily sending limit exceeded"), Some(87_000));
     assert_eq!(pause(SES, Dot, "454 Throttling failure: Daily message quota exceeded."), None);
 }
 
