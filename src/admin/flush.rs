@@ -61,7 +61,7 @@ pub(super) async fn flush(
     let mut deadline = Instant::now() + RELAY_PATIENCE;
     let mut is_answered = false;
     loop {
-        let progress = Progress::between(&before, status().await?, route);
+        let progress = FlushProgress::between(&before, status().await?, route);
         if !is_answered && progress.contact() != Contact::Awaited {
             is_answered = true;
             deadline = deadline.min(Instant::now() + DRAIN_PATIENCE);
@@ -79,7 +79,7 @@ fn names(status: &QueueStatus) -> impl Iterator<Item = &str> {
 }
 
 /// What has happened since a flush began.
-struct Progress {
+struct FlushProgress {
     now: QueueStatus,
     /// The outcome so far at each relay that was to be tried, with its place in `now`.
     contacts: Vec<(usize, Contact)>,
@@ -87,7 +87,7 @@ struct Progress {
     has_others: bool,
 }
 
-impl Progress {
+impl FlushProgress {
     fn between(before: &QueueStatus, now: QueueStatus, route: Option<&str>) -> Self {
         let is_asked = |relay: &RelayStatus| route.is_none() || relay.route.as_deref() == route;
         let asked = now.relays.iter().enumerate().filter(|(_, relay)| is_asked(relay));
@@ -98,7 +98,7 @@ impl Progress {
         let contacts = asked.map(contact).collect();
         let known: usize = now.relays.iter().map(|relay| relay.ready + relay.under_way).sum();
         let has_others = route.is_none() && now.ready + now.under_way > known;
-        Progress { now, contacts, has_others }
+        FlushProgress { now, contacts, has_others }
     }
 
     /// Returns the outcome for all relays together: the worst one.
@@ -120,7 +120,7 @@ impl Progress {
     }
 
     fn flushed(&self, before: usize) -> Flushed {
-        let Progress { now, contacts, .. } = self;
+        let FlushProgress { now, contacts, .. } = self;
         let relays = contacts.iter().map(|(place, contact)| {
             let relay = &now.relays[*place];
             RelayFlushed {
