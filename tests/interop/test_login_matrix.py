@@ -1,5 +1,6 @@
 """Logins at real relays: each mechanism at each server, by STARTTLS and implicit TLS, with TLS 1.2 and 1.3; certificates
-that are good, expired, for another name, of an unknown issuer, and pinned; wrong secrets.
+that are good, expired, for another name, of an unknown issuer, and pinned; wrong secrets; and the strongest mechanism where
+none is named.
 
 One daemon has a route for each cell of the table, and gets one message for each. What a server cannot offer is not a cell:
 `absent` of its class gives the reason, and `test_each_mechanism_is_offered_or_said_to_be_absent` holds it to that.
@@ -13,9 +14,9 @@ from typing import NamedTuple
 
 import pytest
 
-from daemon import Nullmta, submit
+from daemon import TREE, Nullmta, submit
 from login_servers import (
-    FAULTS, LOGIN_SERVERS, MODES, OTHER_NAME, TOKENS, VERSIONS, Door, Login, access_token, certificates,
+    BOUND, FAULTS, LOGIN_SERVERS, MODES, OTHER_NAME, TOKENS, VERSIONS, Door, Login, access_token, certificates,
 )
 from pki import NAME, Authority
 from recorder import Recorder
@@ -23,13 +24,17 @@ from waiting import wait_until
 
 MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n"
 PASSWORD, WRONG = "s3cret pass/word", "wr0ng pass/word"
-# What `auth.mechanisms` may name.
-MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2")
+# What `auth.mechanisms` may name, as the configuration file says. Of those in `BY_DEFAULT` the first one that is offered is used
+# where it names none.
+LISTED = re.search(r"# Only these SASL mechanisms: ([^.]*)\.", (TREE / "config" / "nullmta.toml").read_text()).group(1)
+MECHANISMS = re.findall(r"[A-Z0-9-]+", LISTED)
+BY_DEFAULT = (*reversed(BOUND), "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN")
 STRANGE_PIN = "ab" * 32
 
 
 class Cell(NamedTuple):
-    """One login. `case` is "right", "wrong-secret", "pinned" or "other-pin"."""
+    """One login. `case` is "right", "by-default" (no mechanism is named), "wrong-secret", "pinned",
+    "other-pin", or "too-old" (its mechanism cannot be bound to TLS 1.2)."""
 
     server: str
     mechanism: str
@@ -49,11 +54,24 @@ class Cell(NamedTuple):
         return f"{self.server}-{self.user}"
 
 
+def offered_by(family) -> list:
+    """Those that nullmta knows, too."""
+    return [mechanism for mechanism in family.mechanisms if mechanism in MECHANISMS]
+
+
 def cells():
     for server, family in LOGIN_SERVERS.items():
-        for mechanism in family.mechanisms:
-            yield from (Cell(server, mechanism, Door(mode, version)) for mode in MODES for version in VERSIONS)
+        for mechanism in offered_by(family):
+            # nullmta binds logins to TLS 1.3 alone, by its exporter.
+            versions = ("1.3",) if mechanism in BOUND else VERSIONS
+            yield from (Cell(server, mechanism, Door(mode, version)) for mode in MODES for version in versions)
             yield Cell(server, mechanism, Door("starttls", "1.3"), "wrong-secret")
+        offered = [mechanism for mechanism in BY_DEFAULT if mechanism in offered_by(family)]
+        yield Cell(server, offered[0], Door("starttls", "1.3"), "by-default")
+        unbound = [mechanism for mechanism in offered if mechanism not in BOUND]
+        yield Cell(server, unbound[0], Door("starttls", "1.2"), "by-default")
+        if offered != unbound:
+            yield Cell(server, offered[0], Door("starttls", "1.2"), "too-old")
         for mode in MODES:
             for fault in FAULTS:
                 yield from (Cell(server, "PLAIN", Door(mode, certificate=fault), case) for case in ("right", "pinned"))
@@ -62,10 +80,11 @@ def cells():
 
 CELLS = list(cells())
 WRONG_SECRET = [cell for cell in CELLS if cell.case == "wrong-secret"]
+TOO_OLD = [cell for cell in CELLS if cell.case == "too-old"]
 REFUSED_CERTIFICATE = [
     cell for cell in CELLS if cell.case == "other-pin" or cell.case == "right" and cell.door.certificate != "good"
 ]
-DELIVERED = [cell for cell in CELLS if cell not in WRONG_SECRET + REFUSED_CERTIFICATE]
+DELIVERED = [cell for cell in CELLS if cell not in WRONG_SECRET + TOO_OLD + REFUSED_CERTIFICATE]
 
 
 def each(cells):
@@ -84,13 +103,13 @@ name = "{cell}"
 recipients = "{cell.recipient}"
 relayhost = "{host}:{port}"
 [route.auth]
-username = "{cell.user}"
-{secret}
-mechanisms = ["{cell.mechanism}"]
+{proof}
+{mechanisms}
 [route.tls]
 mode = "{cell.door.mode}"
 server-name = "{name}"
 {trust}
+{client}
 """
 
 
@@ -110,11 +129,12 @@ class Matrix:
 
     def __init__(self, base, authority):
         base.mkdir()
-        self.shown = certificates(authority, Authority(base / "stranger", "a stranger's CA"))
+        self.stranger = Authority(base / "stranger", "a stranger's CA")
+        self.authority, self.shown = authority, certificates(authority, self.stranger)
         self.pins = {name: pin_of(certificate) for name, (certificate, _) in self.shown.items()}
         self.recorder, self.transactions = Recorder(), []
         self.servers = {
-            name: family(base / name, self.shown, self.recorder.port, users_of(name))
+            name: family(base / name, self.shown, self.recorder.port, users_of(name), authority.ca_file)
             for name, family in LOGIN_SERVERS.items()
         }
         self.ca_file = authority.ca_file
@@ -127,13 +147,25 @@ class Matrix:
         host, port = self.place(cell)
         pins = {"pinned": self.pins[cell.door.certificate], "other-pin": STRANGE_PIN}
         trust = f'pin-sha256 = "{pins[cell.case]}"' if cell.case in pins else f'ca-file = "{self.ca_file}"'
-        return ROUTE.format(cell=cell, host=host, port=port, secret=self._secret(cell), name=NAME, trust=trust)
+        mechanisms = "" if cell.case == "by-default" else f'mechanisms = ["{cell.mechanism}"]'
+        client = self._client_certificate(cell) if cell.mechanism == "EXTERNAL" else ""
+        return ROUTE.format(
+            cell=cell, host=host, port=port, name=NAME, trust=trust, mechanisms=mechanisms, client=client,
+            proof="" if client else self._proof(cell),
+        )
 
-    def _secret(self, cell):
+    def _proof(self, cell):
         path = self.nullmta.base / f"secret-{cell}"
         path.write_text(self.secrets[cell])
         path.chmod(0o600)
-        return f'{"token-file" if cell.mechanism in TOKENS else "password-file"} = "{path}"'
+        key = "token-file" if cell.mechanism in TOKENS else "password-file"
+        return f'username = "{cell.user}"\n{key} = "{path}"'
+
+    def _client_certificate(self, cell):
+        """In place of a name and a secret: a certificate with the name; the wrong one has an issuer that nobody knows."""
+        issuer = self.stranger if cell.case == "wrong-secret" else self.authority
+        certificate, key = issuer.issue(cell.user, "DNS:client.nullmta.test", usage="clientAuth")
+        return f'client-certificate = "{certificate}"\nclient-key = "{key}"'
 
     def run(self):
         for server in self.servers.values():
@@ -157,12 +189,12 @@ class Matrix:
 
     def _is_settled(self):
         ids = {message["id"] for message in self.nullmta.queue()}
-        waiting = WRONG_SECRET + REFUSED_CERTIFICATE
+        waiting = WRONG_SECRET + TOO_OLD + REFUSED_CERTIFICATE
         return len(ids) == len(waiting) and all(self.pauses(cell) for cell in waiting)
 
     def pauses(self, cell) -> list:
         """The reason and the length of each pause that its relay had for a reason of this cell's kind."""
-        kind = f"AUTH: {cell.mechanism}:" if cell in WRONG_SECRET else "TLS"
+        kind = "TLS" if cell in REFUSED_CERTIFICATE else "AUTH:" if cell in TOO_OLD else f"AUTH: {cell.mechanism}:"
         host, port = self.place(cell)
         line = rf"relay paused: {host}\[{host}\]:{port}: ({kind} .*); 1 in the queue, next probe in (.*)s"
         return re.findall(line, self.nullmta.log())
@@ -205,7 +237,8 @@ def matrix(base, authority):
 @pytest.mark.parametrize("server", LOGIN_SERVERS)
 def test_each_mechanism_is_offered_or_said_to_be_absent(server):
     family = LOGIN_SERVERS[server]
-    assert sorted([*family.mechanisms, *family.absent]) == sorted(MECHANISMS)
+    told = [*family.mechanisms, *family.absent]
+    assert len(MECHANISMS) > 6 and set(MECHANISMS) <= set(told) and len(set(told)) == len(told)
     assert all(family.absent.values())
 
 
@@ -247,6 +280,14 @@ def test_a_wrong_secret_makes_the_message_wait(matrix, cell):
     assert re.search(r"the relay said: 535 ", reason)
     # A login that is refused has a pause of its own, so that no account is locked.
     assert float(pause) > 30
+    assert matrix.waits(cell)
+    assert matrix.logins(cell) == [] and matrix.arrived(cell) == 0
+
+
+@each(TOO_OLD)
+def test_a_login_that_cannot_be_bound_to_its_session_is_not_tried(matrix, cell):
+    ((reason, _),) = matrix.pauses(cell)
+    assert "let the relay speak TLS 1.3, or allow SCRAM without -PLUS (auth.mechanisms)" in reason
     assert matrix.waits(cell)
     assert matrix.logins(cell) == [] and matrix.arrived(cell) == 0
 

@@ -45,6 +45,8 @@ class Login(NamedTuple):
 
 # The mechanisms that prove an access token.
 TOKENS = ("OAUTHBEARER", "XOAUTH2")
+# The mechanisms that are bound to the TLS session.
+BOUND = ("SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512-PLUS")
 # What Dovecot knows tokens by.
 TOKEN_KEY = b"0123456789abcdef0123456789abcdef"
 
@@ -81,8 +83,8 @@ class LoginServer(Server):
     # A line of the file `users`.
     user_line = "{}:{{PLAIN}}{}\n"
 
-    def __init__(self, base, shown: dict, backend_port, users: dict):
-        self.shown, self.users = shown, users
+    def __init__(self, base, shown: dict, backend_port, users: dict, clients_ca):
+        self.shown, self.users, self.clients_ca = shown, users, clients_ca
         self.places = {door: ("127.0.0.1", free_port()) for door in DOORS}
         super().__init__(base, *shown["good"], backend_port)
 
@@ -91,6 +93,7 @@ class LoginServer(Server):
         for name, pair in self.shown.items():
             for path, suffix in zip(pair, ("pem", "key")):
                 shutil.copy(path, self.base / f"{name}.{suffix}")
+        shutil.copy(self.clients_ca, self.base / "clients-ca.pem")
         self.write("users", "".join(self.user_line.format(*user) for user in self.users.items()))
 
     def logins(self) -> list:
@@ -101,10 +104,12 @@ class LoginServer(Server):
 class CyrusPostfix(LoginServer):
     """Postfix whose SASL is Cyrus."""
 
-    mechanisms = ("PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512")
+    mechanisms = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512")
     absent = {
         "OAUTHBEARER": "Cyrus SASL has no such plug-in",
         "XOAUTH2": "Cyrus SASL has no such plug-in of its own",
+        "EXTERNAL": "Postfix tells Cyrus SASL nothing of the client's certificate",
+        **dict.fromkeys(BOUND, "Postfix gives Cyrus SASL no channel binding"),
     }
     sasl, sasl_path = "cyrus", "smtpd"
 
@@ -164,8 +169,12 @@ def write_token_key(server):
 class DovecotPostfix(CyrusPostfix):
     """Postfix whose SASL is Dovecot 2.3, or what this host has of it."""
 
-    mechanisms = ("PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", *TOKENS)
-    absent = {"SCRAM-SHA-512": "Dovecot has no such mechanism"}
+    mechanisms = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", *TOKENS)
+    absent = {
+        "SCRAM-SHA-512": "Dovecot has no such mechanism",
+        "EXTERNAL": "Postfix tells Dovecot nothing of the client's certificate",
+        **dict.fromkeys(BOUND, "Postfix gives Dovecot no channel binding"),
+    }
     sasl, sasl_path = "dovecot", "{base}/auth"
 
     def make_users(self):
@@ -181,8 +190,11 @@ class DovecotSubmission(LoginServer, Rooted):
     TLS 1.2 belong to a second instance."""
 
     root = "dovecot"
-    mechanisms = ("PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", *TOKENS)
-    absent = {"SCRAM-SHA-512": "Dovecot has no such mechanism"}
+    mechanisms = (
+        "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", *TOKENS,
+        "EXTERNAL",
+    )
+    absent = dict.fromkeys(("SCRAM-SHA-512", "SCRAM-SHA-512-PLUS"), "Dovecot has no such mechanism")
 
     def prepare(self):
         super().prepare()
@@ -226,10 +238,10 @@ class EximLogins(LoginServer, Rooted):
 
     root = "exim-heavy"
     binds = {"/etc/exim4": "etc", "/etc/sasl2": "sasl"}
-    mechanisms = ("PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512")
+    mechanisms = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "EXTERNAL")
     absent = {
-        "OAUTHBEARER": "Debian's Exim has no authenticator for it",
-        "XOAUTH2": "Debian's Exim has no authenticator for it",
+        **dict.fromkeys(TOKENS, "Debian's Exim has no authenticator for it"),
+        **dict.fromkeys(BOUND, "only Exim's gsasl authenticator binds logins, and Debian's Exim is made without it"),
     }
     user_line = "{}: {}\n"
 

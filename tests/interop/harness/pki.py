@@ -26,11 +26,12 @@ class Authority:
             "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign",
         )
 
-    def issue(self, label: str, names: str, expired=False):
-        """A certificate for `names` (a subjectAltName value); returns its PEM file and its key's."""
+    def issue(self, label: str, names: str, expired=False, usage="serverAuth"):
+        """A certificate for `names` (a subjectAltName value), with `label` as its common name; returns its PEM file and
+        its key's."""
         key, request = self.directory / f"{label}.key", self.directory / f"{label}.csr"
         certificate, extensions = self.directory / f"{label}.pem", self.directory / f"{label}.ext"
-        extensions.write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n")
+        extensions.write_text(f"subjectAltName={names}\nextendedKeyUsage={usage}\n")
         _openssl(
             "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-keyout", str(key), "-out", str(request), "-subj", f"/CN={label}",
