@@ -283,7 +283,8 @@ impl Relay {
     ///
     /// After a failure up to EHLO, the next address is tried, then the next host. After a failure of AUTH, the next host
     /// is tried, since another address of the same name would answer the same, and the failure would count against the
-    /// account. The error is that of the try that got furthest, and of the last one among several.
+    /// account; after a login that was refused for good, none is, since all hosts have the same account: the next attempt
+    /// begins with those that have not refused it. The error is that of the try that got furthest, and of the last one among several.
     pub async fn connect(&self) -> Result<Connection, Trouble> {
         self.connect_over(&Internet { families: self.settings.families }).await
     }
@@ -292,7 +293,7 @@ impl Relay {
     pub(crate) async fn connect_over<N: Network>(&self, network: &N) -> Result<Connection, Trouble> {
         let started = Instant::now();
         let mut told: Option<Trouble> = None;
-        for (host, rules) in self.settings.hosts.iter().zip(&self.rules) {
+        for (host, rules) in self.hosts() {
             match self.try_host(network, host).await {
                 Ok(connection) => {
                     let connection = connection.connected_in(started.elapsed());
@@ -301,11 +302,28 @@ impl Relay {
                     let connection = connection.with_rules(rules.clone());
                     return Ok(connection.with_farewells(self.farewells.clone()));
                 }
-                Err(trouble) => told = Some(keep(told, rules.read(trouble))),
+                Err(trouble) => {
+                    let is_refused =
+                        self.login.as_ref().is_some_and(|login| login.is_refused(host, &trouble));
+                    told = Some(keep(told, rules.read(trouble)));
+                    if is_refused {
+                        break;
+                    }
+                }
             }
         }
         // Relay::new refuses an empty list, so at least one host was tried.
         Err(told.expect("a relay has at least one host"))
+    }
+
+    /// Returns the hosts in the order in which they are tried, each with its rules: behind the others, those that refused the
+    /// login not long ago.
+    fn hosts(&self) -> impl Iterator<Item = (&config::RelayHost, &Arc<ReplyRules>)> {
+        let was_refused =
+            |host: &config::RelayHost| self.login.as_ref().is_some_and(|login| login.was_refused_by(host));
+        let hosts = self.settings.hosts.iter().zip(&self.rules);
+        let (behind, before): (Vec<_>, Vec<_>) = hosts.partition(|(host, _)| was_refused(host));
+        before.into_iter().chain(behind)
     }
 
     async fn try_host<N: Network>(

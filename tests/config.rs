@@ -141,10 +141,11 @@ fn a_host_without_a_usable_name_has_to_be_named() {
 #[test]
 fn good_files_mean_what_they_say() {
     type Meaning = fn(&Config);
-    let checks: [(&str, Meaning); 15] = [
+    let checks: [(&str, Meaning); 16] = [
         ("minimal", minimal),
         ("provider", provider),
         ("failover", failover),
+        ("external", external),
         ("loopback-plain", loopback_plain),
         ("private-ca", private_ca),
         ("pinned", pinned),
@@ -291,6 +292,12 @@ fn everything(config: &Config) {
         [&config.queue.bounce_copy, &config.queue.bounce_sender].map(|a| a.as_ref().unwrap().as_str());
     assert_eq!((copy, sender), ("copies@example.com", "bounces@example.net"));
     assert_eq!((&default.queue.bounce_copy, &default.queue.bounce_sender), (&None, &None));
+}
+
+fn external(config: &Config) {
+    let auth = config.relay.auth.as_ref().unwrap();
+    assert_eq!((auth.username.as_str(), &auth.secret), ("", &SecretSource::Certificate));
+    assert_eq!(auth.mechanisms, Some(vec![Mechanism::External]));
 }
 
 fn token_command(config: &Config) {
@@ -488,7 +495,10 @@ mod example {
     #[test]
     fn every_mechanism_is_named() {
         let names = Mechanism::all().map(Mechanism::name).collect::<Vec<_>>().join(", ");
-        assert!(text().contains(&format!("Only these SASL mechanisms: {names}.")), "{names}");
+        assert!(
+            text().replace("\n# ", " ").contains(&format!("Only these SASL mechanisms: {names}.")),
+            "{names}"
+        );
     }
 
     #[test]

@@ -96,7 +96,10 @@ impl Unit {
         let secrets = config.relays().filter_map(|relay| Some(&relay.auth.as_ref()?.secret));
         let found = secrets.filter_map(|secret| match secret {
             SecretSource::Credential(name) => credential::look(name, self.text.as_deref()),
-            SecretSource::File(_) | SecretSource::Command(_) | SecretSource::Token(_) => None,
+            SecretSource::File(_)
+            | SecretSource::Command(_)
+            | SecretSource::Token(_)
+            | SecretSource::Certificate => None,
         });
         found.collect()
     }

@@ -212,7 +212,7 @@ fn no_login_at(relay: &RelayConfig, host: &HostOrIp) -> Option<String> {
 /// Returns a warning if a password is configured for a relay that soon takes none, or takes only one that is made for
 /// programs.
 fn unwelcome_password(relay: &RelayConfig) -> Option<String> {
-    let auth = relay.auth.as_ref().filter(|auth| !auth.secret.is_token())?;
+    let auth = relay.auth.as_ref().filter(|auth| !auth.secret.is_token() && !auth.secret.is_certificate())?;
     let found = relay.hosts.iter().find_map(|host| {
         let HostOrIp::Name(name) = &host.host else { return None };
         let name = name.trim_end_matches('.').to_lowercase();

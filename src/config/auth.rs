@@ -1,19 +1,21 @@
 //! `[auth]`: the login at the relay.
 //!
 //! Promises: a username comes with exactly one source of its password or its access token, and a source never without a
-//! username; the mechanisms prove what the source gives.
+//! username; the mechanisms prove what the source gives. EXTERNAL has no source and needs no username, but a client
+//! certificate.
 
 use super::error::{ConfigFault, KeyLocation};
 use super::file;
 use super::oauth::OAuthConfig;
 use super::secret_source::{SecretSource, TokenSource};
 use super::table::LocatedList;
+use super::tls::Tls;
 use super::words::Mechanism;
 
 /// `[auth]`: the login at the relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthConfig {
-    /// The username; never empty, and without control characters.
+    /// The username, without control characters; empty only for EXTERNAL, where the relay takes that of the certificate.
     pub username: String,
     /// The source from which the password or the access token is read.
     pub secret: SecretSource,
@@ -22,9 +24,14 @@ pub struct AuthConfig {
 }
 
 impl AuthConfig {
-    /// Returns the login that the file describes; `None` if there is none.
-    pub(super) fn of(auth: &file::AuthTable) -> Result<Option<AuthConfig>, ConfigFault> {
+    /// Returns the login that the file describes; `None` if there is none. `tls` is how the relay is spoken to.
+    pub(super) fn of(auth: &file::AuthTable, tls: &Tls) -> Result<Option<AuthConfig>, ConfigFault> {
         let sources = sources_of(auth)?;
+        if let (Some(list), []) = (&auth.mechanisms, sources.as_slice())
+            && list.values() == Mechanism::OF_CERTIFICATES
+        {
+            return AuthConfig::by_certificate(auth, list, tls).map(Some);
+        }
         let Some(username) = &auth.username else {
             let mechanisms = auth.mechanisms.as_ref().map(|list| &list.location);
             return match sources.first().map(|(location, _)| *location).or(mechanisms) {
@@ -43,6 +50,22 @@ impl AuthConfig {
         };
         let mechanisms = auth.mechanisms.as_ref().map(|list| mechanisms_for(&secret, list)).transpose()?;
         Ok(Some(AuthConfig { username: username.value.0.clone(), secret, mechanisms }))
+    }
+
+    fn by_certificate(
+        auth: &file::AuthTable,
+        list: &LocatedList<Mechanism>,
+        tls: &Tls,
+    ) -> Result<AuthConfig, ConfigFault> {
+        if tls.settings().is_none_or(|settings| settings.client.is_none()) {
+            return Err(list.location.expected("tls.client-certificate beside EXTERNAL", "no certificate"));
+        }
+        let username = auth.username.as_ref().map(|username| username.value.0.clone());
+        Ok(AuthConfig {
+            username: username.unwrap_or_default(),
+            secret: SecretSource::Certificate,
+            mechanisms: Some(list.values()),
+        })
     }
 }
 

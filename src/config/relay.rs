@@ -208,10 +208,11 @@ impl RelayConfig {
         let hosts = hosts_of(relayhost, &tls, file.tls.mode.is_some())?;
         refuse_ourselves(relayhost, &hosts, listened)?;
         let relay = file.relay;
+        let auth = AuthConfig::of(file.auth, &tls)?;
         Ok(RelayConfig {
             hosts,
             tls,
-            auth: AuthConfig::of(file.auth)?,
+            auth,
             max_connections: PositiveCount::or(&relay.max_connections, MAX_CONNECTIONS),
             messages_per_connection: PositiveCount::or(
                 &relay.messages_per_connection,

@@ -29,6 +29,8 @@ pub enum SecretSource {
     Command(Vec<String>),
     /// The secret is an access token in place of a password.
     Token(TokenSource),
+    /// There is no secret: the certificate of this host, which TLS shows (`tls.client-certificate`), is the proof.
+    Certificate,
 }
 
 /// The place from which an access token (RFC 6750) is read.
@@ -64,12 +66,24 @@ impl SecretSource {
                 check_program(words.first().map_or("", String::as_str))
             }
             SecretSource::Token(TokenSource::OAuth(oauth)) => oauth.check(),
+            SecretSource::Certificate => Ok(()),
         }
     }
 
     /// Returns the mechanisms that prove such a secret, the best one first.
     pub fn mechanisms(&self) -> &'static [Mechanism] {
-        if self.is_token() { &Mechanism::OF_TOKENS } else { &Mechanism::OF_PASSWORDS }
+        match self {
+            SecretSource::Token(_) => &Mechanism::OF_TOKENS,
+            SecretSource::Certificate => &Mechanism::OF_CERTIFICATES,
+            SecretSource::File(_) | SecretSource::Credential(_) | SecretSource::Command(_) => {
+                &Mechanism::OF_PASSWORDS
+            }
+        }
+    }
+
+    /// Returns whether there is no secret, since the certificate of this host is the proof.
+    pub fn is_certificate(&self) -> bool {
+        matches!(self, SecretSource::Certificate)
     }
 
     /// Returns whether the secret is an access token, and no password.
@@ -89,7 +103,10 @@ impl SecretSource {
     pub fn command(&self) -> Option<&[String]> {
         match self {
             SecretSource::Command(words) | SecretSource::Token(TokenSource::Command(words)) => Some(words),
-            SecretSource::File(_) | SecretSource::Credential(_) | SecretSource::Token(_) => None,
+            SecretSource::File(_)
+            | SecretSource::Credential(_)
+            | SecretSource::Token(_)
+            | SecretSource::Certificate => None,
         }
     }
 }

@@ -176,12 +176,20 @@ impl GrantWord {
 /// `auth.mechanisms`: a SASL mechanism that nullmta supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
+    /// SCRAM-SHA-512-PLUS, bound to the TLS session.
+    ScramSha512Plus,
+    /// SCRAM-SHA-256-PLUS (RFC 7677), bound to the TLS session.
+    ScramSha256Plus,
+    /// SCRAM-SHA-1-PLUS (RFC 5802), bound to the TLS session.
+    ScramSha1Plus,
     /// SCRAM-SHA-512, which has the form of RFC 7677.
     ScramSha512,
     /// SCRAM-SHA-256 (RFC 7677).
     ScramSha256,
     /// SCRAM-SHA-1 (RFC 5802).
     ScramSha1,
+    /// CRAM-MD5 (RFC 2195), by a hash that is no longer safe, and a password that the relay keeps in the clear.
+    CramMd5,
     /// PLAIN (RFC 4616).
     Plain,
     /// LOGIN, which no RFC describes.
@@ -190,14 +198,20 @@ pub enum Mechanism {
     OAuthBearer,
     /// XOAUTH2, which no RFC describes, and which proves an access token.
     XOAuth2,
+    /// EXTERNAL (RFC 4422 A), which leaves the proof to the client certificate of TLS.
+    External,
 }
 
 impl Mechanism {
     /// Every mechanism that proves a password, the one that exposes it least first.
-    pub const OF_PASSWORDS: [Mechanism; 5] = [
+    pub const OF_PASSWORDS: [Mechanism; 9] = [
+        Mechanism::ScramSha512Plus,
+        Mechanism::ScramSha256Plus,
+        Mechanism::ScramSha1Plus,
         Mechanism::ScramSha512,
         Mechanism::ScramSha256,
         Mechanism::ScramSha1,
+        Mechanism::CramMd5,
         Mechanism::Plain,
         Mechanism::Login,
     ];
@@ -205,21 +219,35 @@ impl Mechanism {
     /// Every mechanism that proves an access token, the one with an RFC first.
     pub const OF_TOKENS: [Mechanism; 2] = [Mechanism::OAuthBearer, Mechanism::XOAuth2];
 
+    /// Every mechanism that leaves the proof to the certificate of this host.
+    pub const OF_CERTIFICATES: [Mechanism; 1] = [Mechanism::External];
+
     /// Returns every mechanism.
     pub fn all() -> impl Iterator<Item = Mechanism> {
-        Mechanism::OF_PASSWORDS.into_iter().chain(Mechanism::OF_TOKENS)
+        let of_secrets = Mechanism::OF_PASSWORDS.into_iter().chain(Mechanism::OF_TOKENS);
+        of_secrets.chain(Mechanism::OF_CERTIFICATES)
+    }
+
+    /// Returns whether the mechanism is used only if the configuration names it.
+    pub fn is_only_by_name(self) -> bool {
+        matches!(self, Mechanism::CramMd5 | Mechanism::External)
     }
 
     /// Returns the name that the relay and the configuration use.
     pub fn name(self) -> &'static str {
         match self {
+            Mechanism::ScramSha512Plus => "SCRAM-SHA-512-PLUS",
+            Mechanism::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Mechanism::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
             Mechanism::ScramSha512 => "SCRAM-SHA-512",
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
             Mechanism::ScramSha1 => "SCRAM-SHA-1",
+            Mechanism::CramMd5 => "CRAM-MD5",
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
             Mechanism::OAuthBearer => "OAUTHBEARER",
             Mechanism::XOAuth2 => "XOAUTH2",
+            Mechanism::External => "EXTERNAL",
         }
     }
 }

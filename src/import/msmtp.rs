@@ -14,6 +14,7 @@ use super::location::{ImportError, SourceLocation};
 use super::nexthop::{Nexthop, port};
 use super::postfix::TOKENS;
 use super::single_relay::{Encryption, account, account_for_overridden, carry_auth, carry_relay};
+use crate::config::Mechanism;
 use crate::secret::Secret;
 use Omission::{AlreadySo, NotCarried};
 use accounts::{MsmtpAccount, MsmtpAccounts, MsmtpCommand};
@@ -52,10 +53,12 @@ const REASONS: [(&str, Omission, &str); 25] = [
 ];
 
 /// Methods of authentication that use no password, with the remark about them.
-const NO_PASSWORD: [(&[&str], &str); 3] = [
+const NO_PASSWORD: [(&[&str], &str); 2] = [
     (&["oauthbearer", "xoauth2"], TOKENS),
-    (&["gssapi", "ntlm"], "nullmta speaks SCRAM, PLAIN and LOGIN: [auth] has to be written by hand"),
-    (&["external"], "the client certificate alone is no login in nullmta: [auth] has to be written by hand"),
+    (
+        &["gssapi", "ntlm"],
+        "nullmta speaks SCRAM, CRAM-MD5, PLAIN and LOGIN: [auth] has to be written by hand",
+    ),
 ];
 
 /// Adds the account `default` in `text` to `draft`.
@@ -126,6 +129,9 @@ impl MsmtpAccount {
     fn carry_auth(&self, options: &ImportOptions<'_>, draft: &mut ConfigDraft) {
         let cited = self.cited(&["auth", "user"]);
         let method = self.value("auth").unwrap_or("off");
+        if method == "external" {
+            return self.carry_external(draft);
+        }
         let Some(username) = self.value("user").filter(|_| !["off", "none"].contains(&method)) else {
             draft.already_so(cited, "no authentication");
             return;
@@ -152,10 +158,22 @@ impl MsmtpAccount {
         } else {
             draft.not_carried(cited, "no password stands here: [auth] has to be written by hand");
         }
-        let ours = ["plain", "login", "scram-sha-1", "scram-sha-256"];
-        if ours.contains(&method) {
-            draft.set(DraftKey::new("auth.mechanisms", method.to_uppercase(), self.cited(&["auth"])));
+        let name = method.to_uppercase();
+        if Mechanism::OF_PASSWORDS.iter().any(|ours| ours.name() == name) {
+            draft.set(DraftKey::new("auth.mechanisms", name, self.cited(&["auth"])));
         }
+    }
+
+    /// Adds the login by the client certificate, with the user to act as if there is one.
+    fn carry_external(&self, draft: &mut ConfigDraft) {
+        if self.get("tls_cert_file").is_none() || self.get("tls_key_file").is_none() {
+            let why = "EXTERNAL is a login by tls_cert_file and tls_key_file, which are not set";
+            return draft.not_carried(self.cited(&["auth", "user"]), why);
+        }
+        let mechanism = DraftKey::new("auth.mechanisms", "EXTERNAL", self.cited(&["auth"]));
+        let username =
+            self.value("user").map(|user| DraftKey::new("auth.username", user, self.cited(&["user"])));
+        draft.set_together(username.into_iter().chain([mechanism]).collect());
     }
 
     fn carry_names(&self, draft: &mut ConfigDraft) {

@@ -145,8 +145,10 @@ impl SsmtpSettings {
         }
         let cited = self.cited(&["authmethod"]);
         match self.get("authmethod").map(|setting| setting.value.to_uppercase()).as_deref() {
-            Some("LOGIN") => draft.set(DraftKey::new("auth.mechanisms", "LOGIN", cited)),
-            _ => draft.not_carried(cited, "nullmta speaks SCRAM, PLAIN and LOGIN"),
+            Some(method @ ("LOGIN" | "CRAM-MD5")) => {
+                draft.set(DraftKey::new("auth.mechanisms", method, cited))
+            }
+            _ => draft.not_carried(cited, "nullmta speaks SCRAM, CRAM-MD5, PLAIN and LOGIN"),
         }
     }
 

@@ -79,6 +79,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         self.subject = subject;
     }
 
+    /// Returns the stream, for what it says of itself.
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
     }

@@ -2,21 +2,28 @@
 //!
 //! Promises: the secret is read anew for each login, so that a rotated one is used without a restart; a secret that differs
 //! from that of the last login is noticed without sending anything to the relay. A mechanism that cannot work is remembered
-//! for a day, or until there is another secret. What is remembered is forgotten with the [`Relay`](super::Relay), at a
+//! for a day, or until there is another secret. A host that refused the login for good is remembered as well, for half an hour:
+//! the same account is not tried at the next host in the same attempt, since some providers count both as one, and lock it;
+//! the next attempt begins with the hosts that have not refused it. What is remembered is forgotten with the [`Relay`](super::Relay), at a
 //! reload and at the end.
 //!
 //! Not here: reading the secret (`password.rs`), the proof to the relay (`sasl.rs`), how long a refused login waits
 //! (`queue/breaker.rs`).
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::password::{self, PasswordError};
 use super::remembered::Remembered;
 use super::token::{HandedToken, TokenDesk};
-use crate::config::{AuthConfig, Mechanism};
+use super::trouble::{Cause, Trouble};
+use crate::config::{AuthConfig, Mechanism, RelayHost};
 use crate::oauth::{AccessToken, Denial};
 use crate::secret::Secret;
+
+/// Time for which a host that refused the login comes behind the others: the longest pause after a refused login.
+const REFUSED: Duration = Duration::from_secs(30 * 60);
 
 /// Our login at one relay.
 pub(super) struct Login {
@@ -29,12 +36,21 @@ pub(super) struct Login {
     pub(super) tokens: Option<Arc<TokenDesk>>,
     /// The mechanisms that prove a password, each with whether it was found to be of no use.
     unusable: [(Mechanism, Remembered); Mechanism::OF_PASSWORDS.len()],
+    /// The hosts that refused the login for good, each with whether that still counts.
+    refused_by: Mutex<Vec<(RelayHost, Remembered)>>,
 }
 
 impl Login {
     pub(super) fn new(auth: AuthConfig) -> Self {
         let unusable = Mechanism::OF_PASSWORDS.map(|mechanism| (mechanism, Remembered::default()));
-        Login { auth, prints: RandomState::new(), last: Mutex::default(), tokens: None, unusable }
+        Login {
+            auth,
+            prints: RandomState::new(),
+            last: Mutex::default(),
+            tokens: None,
+            unusable,
+            refused_by: Mutex::default(),
+        }
     }
 
     /// Returns the same login, with the access tokens of `tokens`.
@@ -45,12 +61,7 @@ impl Login {
     /// Reads the secret for a login.
     pub(super) async fn secret(&self) -> Result<Secret, PasswordError> {
         let secret = password::read(&self.auth.secret).await;
-        let print = secret.as_ref().ok().map(|secret| self.print(secret));
-        let last = std::mem::replace(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner), print);
-        if last != print {
-            // A relay that gets another password may keep it in another form.
-            self.unusable.iter().for_each(|(_, unusable)| unusable.end());
-        }
+        self.note(secret.as_ref().ok().map(|secret| self.print(secret)));
         secret
     }
 
@@ -64,8 +75,43 @@ impl Login {
         let handed = tokens.token().await;
         // Behind the request, which may have written another refresh token.
         let print = tokens.secrets().await.map(|secrets| self.prints.hash_one(&*secrets));
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = print;
+        self.note(print);
         handed
+    }
+
+    /// Remembers the print of the secret of this login. Behind another secret, what was learnt by the last one is forgotten.
+    fn note(&self, print: Option<u64>) {
+        let last = std::mem::replace(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner), print);
+        if last != print {
+            // A relay that gets another password may keep it in another form.
+            self.unusable.iter().for_each(|(_, unusable)| unusable.end());
+            self.refusals().clear();
+        }
+    }
+
+    /// Returns whether `trouble` is a refusal of this login by `host`, for good, so that it is tried nowhere else now. The
+    /// host is remembered.
+    pub(super) fn is_refused(&self, host: &RelayHost, trouble: &Trouble) -> bool {
+        if !matches!(trouble.cause, Cause::LoginRefused { for_good: true, .. }) {
+            return false;
+        }
+        let mut refusals = self.refusals();
+        if !refusals.iter().any(|(known, _)| known == host) {
+            refusals.push((host.clone(), Remembered::default()));
+        }
+        refusals.iter().filter(|(known, _)| known == host).for_each(|(_, refused)| {
+            refused.begin_for(REFUSED);
+        });
+        true
+    }
+
+    /// Returns whether `host` has refused this login for good, not long ago.
+    pub(super) fn was_refused_by(&self, host: &RelayHost) -> bool {
+        self.refusals().iter().any(|(known, refused)| known == host && refused.is_now())
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Vec<(RelayHost, Remembered)>> {
+        self.refused_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers that this mechanism cannot work.

@@ -28,6 +28,11 @@ use super::{config, sasl};
 use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
 
+/// The trouble with a relay that offers AUTH only where nothing secret is sent.
+const AUTH_BEFORE_TLS: &str = "the relay offers AUTH only before TLS, where nothing is sent: if it wants no login from this \
+                               host, leave [auth] out, else another port may offer it under TLS (587, or 465 with \
+                               tls.mode = \"implicit\")";
+
 /// Opens a session on `stream`, which is connected to `peer` and should lead to `host`. A handshake begins with `flight`.
 /// There is no session without `login`, if there is one.
 pub(crate) async fn open<T: Transport>(
@@ -72,13 +77,17 @@ impl Opening<'_> {
     async fn start_tls<T: Transport>(&self, stream: T, client: &TlsClient) -> OpeningResult {
         let mut plain = Channel::new(stream, self.peer.clone(), self.settings.timeouts.clone());
         greeting(&mut plain).await.map_err(with_hint)?;
-        if !self.ehlo(&mut plain).await?.starttls {
+        let before = self.ehlo(&mut plain).await?;
+        if !before.starttls {
             let words = "the relay does not offer STARTTLS: nothing is sent without it".into();
             return Err(plain.trouble(Phase::StartTls, Cause::Other(words)));
         }
         say(&mut plain, Phase::StartTls, b"STARTTLS").await?;
         let mut channel = self.handshake(plain.into_stream()?, client).await?;
         let offered = self.ehlo(&mut channel).await?;
+        if self.settings.auth.is_some() && offered.auth.is_empty() && !before.auth.is_empty() {
+            return Err(channel.trouble(Phase::Auth, Cause::Other(AUTH_BEFORE_TLS.into())));
+        }
         Ok((channel, offered))
     }
 

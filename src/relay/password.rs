@@ -25,8 +25,8 @@ pub(super) enum PasswordError {
     NeverRead(tokio::task::JoinError),
     /// The source gave something that is no access token.
     NoToken(BadToken),
-    /// The token is handed out by an endpoint (`token.rs`), and not read.
-    HandedOut,
+    /// Nothing is read: a token is handed out by an endpoint (`token.rs`), or there is no secret.
+    NothingToRead,
 }
 
 /// Returns the access token that `secret` is.
@@ -46,7 +46,9 @@ pub(super) async fn read(source: &SecretSource) -> Result<Secret, PasswordError>
         SecretSource::Command(words) | SecretSource::Token(TokenSource::Command(words)) => {
             password_command::run(words).await.map_err(PasswordError::Command)
         }
-        SecretSource::Token(TokenSource::OAuth(_)) => Err(PasswordError::HandedOut),
+        SecretSource::Token(TokenSource::OAuth(_)) | SecretSource::Certificate => {
+            Err(PasswordError::NothingToRead)
+        }
     }
 }
 
@@ -62,9 +64,9 @@ impl fmt::Display for PasswordError {
             PasswordError::File(error) => error.fmt(f),
             PasswordError::Command(error) => error.fmt(f),
             PasswordError::NeverRead(error) => write!(f, "the password was not read: {error}"),
-            PasswordError::HandedOut => {
-                f.write_str("auth.oauth: the token endpoint is asked, and nothing is read")
-            }
+            PasswordError::NothingToRead => f.write_str(
+                "[auth]: the token endpoint or the client certificate gives the proof, and nothing is read",
+            ),
             PasswordError::NoToken(bad) => write!(f, "auth.token-file or auth.token-command gave {bad}"),
         }
     }

@@ -14,6 +14,9 @@ const GREETED: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 25
 const NO_LOGIN: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
                         C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 535 5.7.8 no\n";
 
+const LOGIN_LATER: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
+                           C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 454 4.7.0 later\n";
+
 fn host(name: &str) -> RelayHost {
     RelayHost { host: HostOrIp::Name(name.into()), port: 25 }
 }
@@ -41,7 +44,7 @@ async fn addresses_and_hosts_are_tried_in_turn() {
     let plays = |script| Far::Accepts(NOW, script);
     let (good, dead) = (plays(GREETED), Far::Refuses(NOW));
     type Case<'a> = (&'a str, [Far; 3], Result<&'a str, &'a str>, &'a [&'a str]);
-    let cases: [Case<'_>; 7] = [
+    let cases: [Case<'_>; 8] = [
         ("first of all", [good, good, good], Ok("first[127.0.0.1]:25"), &["127.0.0.1"]),
         (
             "next address at connect",
@@ -62,16 +65,22 @@ async fn addresses_and_hosts_are_tried_in_turn() {
             &["127.0.0.1", "127.0.0.2", "127.0.0.3"],
         ),
         (
-            "AUTH refused: next host, not the next address",
-            [plays(NO_LOGIN), good, good],
+            "AUTH put off: next host, not the next address",
+            [plays(LOGIN_LATER), good, good],
             Ok("second[127.0.0.3]:25"),
             &["127.0.0.1", "127.0.0.3"],
         ),
         (
             "the try that got furthest is told",
-            [plays(NO_LOGIN), good, dead],
-            Err("first[127.0.0.1]:25: AUTH: PLAIN: the relay said: 535 5.7.8 no"),
+            [plays(LOGIN_LATER), good, dead],
+            Err("first[127.0.0.1]:25: AUTH: PLAIN: the relay said: 454 4.7.0 later"),
             &["127.0.0.1", "127.0.0.3"],
+        ),
+        (
+            "AUTH refused: neither the next address nor the next host",
+            [plays(NO_LOGIN), good, good],
+            Err("first[127.0.0.1]:25: AUTH: PLAIN: the relay said: 535 5.7.8 no"),
+            &["127.0.0.1"],
         ),
         (
             "all dead: the last one is told",
@@ -86,6 +95,45 @@ async fn addresses_and_hosts_are_tried_in_turn() {
         assert_eq!(connected, expected.map(String::from).map_err(String::from), "{name}");
         assert_eq!(dialled, tried, "{name}");
     }
+}
+
+/// One wrong password was tried at every host of the list within a second, and the provider that runs them locked the account.
+#[tokio::test(start_paused = true)]
+async fn a_refused_login_is_tried_at_one_host_at_a_time() {
+    let names = ["first", "second"];
+    let addresses = [("first", &["127.0.0.1"][..]), ("second", &["127.0.0.3"][..])];
+    let password = file("pencil");
+    let secret = SecretSource::File(password.path().into());
+    let auth = Some(AuthConfig { username: "user".into(), secret, mechanisms: None });
+    let relay =
+        Relay::new(config::RelayConfig { hosts: names.map(host).to_vec(), auth, ..settings() }).unwrap();
+    let attempt = async |first: Far, second: Far| {
+        let network = Scripted::new(&addresses, &[("127.0.0.1:25", first), ("127.0.0.3:25", second)]);
+        let connected = relay.connect_over(&network).await;
+        let dialled: Vec<String> =
+            network.dialled().iter().map(|dialled| dialled.split(':').next().unwrap().into()).collect();
+        (connected.map(|connection| connection.peer().name.clone()).ok(), dialled)
+    };
+    let (no, good, dead) = (Far::Accepts(NOW, NO_LOGIN), Far::Accepts(NOW, GREETED), Far::Refuses(NOW));
+    assert_eq!(attempt(no, good).await, (None, vec!["127.0.0.1".into()]), "one host");
+    assert_eq!(attempt(no, no).await, (None, vec!["127.0.0.3".into()]), "then the other one");
+    assert_eq!(
+        attempt(no, good).await,
+        (None, vec!["127.0.0.1".into()]),
+        "all have refused it: in their order"
+    );
+    tokio::time::advance(Duration::from_secs(29 * 60)).await;
+    assert_eq!(attempt(good, good).await, (Some("first".into()), vec!["127.0.0.1".into()]));
+    tokio::time::advance(Duration::from_secs(2 * 60)).await;
+    assert_eq!(attempt(no, good).await, (None, vec!["127.0.0.1".into()]), "forgotten after half an hour");
+    let both = vec!["127.0.0.3".into(), "127.0.0.1".into()];
+    assert_eq!(attempt(good, dead).await, (Some("first".into()), both), "not shut out");
+    // What the last password met says nothing about another one.
+    std::fs::write(password.path(), "pencils\n").unwrap();
+    assert!(relay.has_another_secret().await);
+    let wrong = Box::leak(NO_LOGIN.replace("cGVuY2ls", "cGVuY2lscw==").into_boxed_str());
+    assert_eq!(attempt(dead, Far::Accepts(NOW, wrong)).await.1, ["127.0.0.3"]);
+    assert_eq!(attempt(dead, Far::Refuses(NOW)).await.1, ["127.0.0.1", "127.0.0.3"]);
 }
 
 #[tokio::test(start_paused = true)]

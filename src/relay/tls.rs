@@ -22,7 +22,9 @@ use std::task::{Context, Poll};
 
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{AlertDescription, CertificateError, ClientConfig, Error, HandshakeKind, ProtocolVersion};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, HandshakeKind, ProtocolVersion,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 
@@ -43,10 +45,17 @@ use crate::tls_faults::{self, TlsPeer};
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
+/// The octets that only the two ends of one TLS session share, by which a login is bound to it: `tls-exporter` (RFC 9266).
+pub(crate) type ChannelBinding = [u8; 32];
+
+/// RFC 9266 4.2.
+const CHANNEL_BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+
 /// A stream to the relay itself, which is needed to send AUTH or MAIL. Only this file can make one.
 pub(crate) struct Verified {
     stream: Box<dyn Stream>,
     version: Option<&'static str>,
+    binding: Option<ChannelBinding>,
 }
 
 impl Verified {
@@ -58,7 +67,7 @@ impl Verified {
             let words = format!("tls.mode = \"none\" is for loopback addresses only, and {address} is none");
             return Err(Cause::Other(words));
         }
-        Ok(Verified { stream: Box::new(stream), version: None })
+        Ok(Verified { stream: Box::new(stream), version: None, binding: None })
     }
 
     /// Returns the version of TLS, `TLSv1.3` or `TLSv1.2`; `None` on loopback without TLS.
@@ -66,10 +75,22 @@ impl Verified {
         self.version
     }
 
+    /// Returns the octets that bind a login to this session; `None` before TLS 1.3, where only sessions with an extended
+    /// master secret have safe ones, and rustls does not tell.
+    pub(crate) fn binding(&self) -> Option<ChannelBinding> {
+        self.binding
+    }
+
     /// Returns a stream that counts as verified, for tests.
     #[cfg(test)]
     pub(crate) fn assumed(stream: impl Transport) -> Verified {
-        Verified { stream: Box::new(stream), version: Some("TLSv1.3") }
+        Verified::assumed_with(stream, None)
+    }
+
+    /// Does the same for a TLS session that has this binding.
+    #[cfg(test)]
+    pub(crate) fn assumed_with(stream: impl Transport, binding: Option<ChannelBinding>) -> Verified {
+        Verified { stream: Box::new(stream), version: Some("TLSv1.3"), binding }
     }
 }
 
@@ -220,12 +241,12 @@ impl TlsClient {
         if self.has_dates {
             self.expiries.note(&expected.to_str(), session.peer_certificates().unwrap_or_default());
         }
-        let version = match stream.get_ref().1.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        let (version, binding) = match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => ("TLSv1.3", binding_of(session)?),
             // trust::client_configs enables these two and no other.
-            _ => "TLSv1.2",
+            _ => ("TLSv1.2", None),
         };
-        Ok(Verified { stream: Box::new(stream), version: Some(version) })
+        Ok(Verified { stream: Box::new(stream), version: Some(version), binding })
     }
 
     /// Returns the TLS configuration for a handshake that begins with `flight`.
@@ -313,6 +334,13 @@ impl TlsClient {
             }
         }
     }
+}
+
+/// Returns what binds a login to `session`.
+fn binding_of(session: &ClientConnection) -> Result<Option<ChannelBinding>, Cause> {
+    let exported =
+        session.export_keying_material(ChannelBinding::default(), CHANNEL_BINDING_LABEL, Some(b""));
+    exported.map(Some).map_err(|error| Cause::Other(tls_faults::session(TlsPeer::RELAY, &error)))
 }
 
 fn escaped(text: &str) -> String {

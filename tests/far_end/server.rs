@@ -4,9 +4,9 @@
 //! fails the test; [`Server::answer`] asks a function for the answer to each line, such as [`in_turn`], which is a list
 //! of replies, or [`accepting`]; [`Server::hear`] and [`Server::say`] leave it to the test.
 //!
-//! A script is lines: `C:` what the client must say, `S:` what the server says; `!close` hangs up, `!stall` says nothing
-//! for ever, `!until LINE` reads client lines up to and with `LINE`, `!tls` leaves the stream for a handshake. The order
-//! is what is checked: only a client that pipelines gets through a group of `C:` lines before their `S:` lines.
+//! A script is lines: `C:` what the client must say, `S:` what the server says; `!close` hangs up, under TLS without a
+//! close_notify, `!cut WORDS` does so behind words without a line end, `!stall` says nothing for ever, `!until LINE` reads
+//! client lines up to and with `LINE`, `!tls` leaves the stream for a handshake. The order is what is checked: only a client that pipelines gets through a group of `C:` lines before their `S:` lines.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -92,6 +92,11 @@ impl<S: Stream> Server<S> {
                 "S:" => self.say(words).await,
                 "!until" => while self.line().await != words {},
                 STALL => std::future::pending().await,
+                "!cut" => {
+                    let _ = self.stream.write_all(words.as_bytes()).await;
+                    let _ = self.stream.flush().await;
+                    return String::new();
+                }
                 CLOSE | "!tls" => return String::new(),
                 _ => panic!("script line {}: {line}", number + 1),
             }

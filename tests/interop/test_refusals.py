@@ -65,7 +65,7 @@ def test_no_mechanism_in_common(make_nullmta, postfix):
         postfix.stop()
 
 
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "CRAM-MD5"])
 def test_each_mechanism_gets_through(make_nullmta, postfix, mechanism):
     nullmta = make_nullmta(postfix.port, auth=f'mechanisms = ["{mechanism}"]').start()
     nullmta.send(SECRET)

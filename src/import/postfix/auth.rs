@@ -214,23 +214,27 @@ fn account_for_other_relays(credentials: &PasswordTables, nexthops: &[Nexthop], 
 }
 
 fn carry_mechanisms(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
-    let ours = Mechanism::OF_PASSWORDS.map(Mechanism::name);
+    let ours = Mechanism::OF_PASSWORDS;
     let value = source.value(FILTER)?.to_uppercase();
     let cited = source.parameters.cited(&[FILTER]);
     let listed = items(&value);
     let excluded = |name: &str| listed.iter().any(|item| item.strip_prefix('!') == Some(name));
     let all = listed.contains(&"STATIC:ALL") || listed.iter().all(|item| item.starts_with('!'));
+    let by_default =
+        |name: &str| ours.iter().any(|mechanism| mechanism.name() == name && !mechanism.is_only_by_name());
     let left: Vec<String> = ours
+        .map(Mechanism::name)
         .into_iter()
-        .filter(|name| !excluded(name) && (all || listed.contains(name)))
+        .filter(|name| !excluded(name) && (all && by_default(name) || listed.contains(name)))
         .map(String::from)
         .collect();
-    match left.len() {
-        0 => draft.not_carried(
+    let usual = ours.into_iter().filter(|mechanism| !mechanism.is_only_by_name()).map(Mechanism::name);
+    match left.as_slice() {
+        [] => draft.not_carried(
             cited,
-            "nullmta speaks SCRAM, PLAIN and LOGIN; it takes any of them that the relay offers",
+            "nullmta speaks SCRAM, CRAM-MD5, PLAIN and LOGIN; without CRAM-MD5, it takes any of them that the relay offers",
         ),
-        count if count == ours.len() => {
+        left if usual.eq(left.iter().map(String::as_str)) => {
             draft.already_so(cited, "any mechanism that both sides have, the strongest first")
         }
         _ => draft.set(DraftKey::new("auth.mechanisms", left, cited)),

@@ -9,15 +9,13 @@
 //!
 //! RFC 7628 (OAUTHBEARER); XOAUTH2 has no RFC, Google and Microsoft describe it.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::super::channel::Channel;
 use super::super::login::Login;
 use super::super::tls::Verified;
 use super::super::trouble::{Cause, Phase, Trouble};
-use super::{MAX_LINE_OCTETS, allowed, cancel, nothing_in_common};
+use super::{MAX_LINE_OCTETS, allowed, cancel, encoded, nothing_in_common};
 use crate::config::Mechanism;
 use crate::oauth::{AccessToken, Denial, reason_in, remedy_at_relay};
 use crate::smtp::reply::{Reply, Severity};
@@ -143,10 +141,7 @@ fn response(mechanism: Mechanism, user: &str, token: &AccessToken) -> Zeroizing<
     };
     // A username has no control character (config/setting.rs), a token has the alphabet of RFC 6750: no ^A in them.
     let message = Zeroizing::new([&front, "\u{1}auth=Bearer ", token.expose(), "\u{1}\u{1}"].concat());
-    let mut encoded = Zeroizing::new(vec![0; message.len().div_ceil(3) * 4]);
-    // The buffer has the length of the encoded text.
-    STANDARD.encode_slice(message.as_bytes(), &mut encoded).expect("the buffer is large enough");
-    encoded
+    encoded(message.as_bytes())
 }
 
 /// Returns `user` as RFC 5801 4 writes a name.

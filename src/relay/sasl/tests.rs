@@ -1,7 +1,18 @@
+mod octets;
+
 use std::sync::Arc;
 
+use rsasl::callback::{Context, Request, SessionCallback, SessionData};
+use rsasl::config::SASLConfig;
+use rsasl::mechanisms::login::LOGIN;
+use rsasl::mechanisms::plain::PLAIN;
 use rsasl::mechanisms::scram::properties::ScramStoredPassword;
-use rsasl::prelude::{SASLServer, Validation};
+use rsasl::mechanisms::scram::{
+    SCRAM_SHA1, SCRAM_SHA1_PLUS, SCRAM_SHA256, SCRAM_SHA256_PLUS, SCRAM_SHA512, SCRAM_SHA512_PLUS,
+};
+use rsasl::mechname::Mechname;
+use rsasl::prelude::{Registry, SASLServer, SessionError, State, Validation};
+use rsasl::property::{AuthId, Password};
 use rsasl::validate::{Validate, ValidationError};
 use tokio::io::DuplexStream;
 
@@ -38,6 +49,15 @@ fn octets(hex: &str) -> Vec<u8> {
         .collect()
 }
 
+/// What a relay without channel binding has, and what one with it has, which refuses a client that believes it has none.
+static WITHOUT_BINDING: [rsasl::prelude::Mechanism; 5] =
+    [SCRAM_SHA512, SCRAM_SHA256, SCRAM_SHA1, PLAIN, LOGIN];
+static WITH_BINDING: [rsasl::prelude::Mechanism; 6] =
+    [SCRAM_SHA512_PLUS, SCRAM_SHA256_PLUS, SCRAM_SHA1_PLUS, SCRAM_SHA512, SCRAM_SHA256, SCRAM_SHA1];
+
+/// The octets that both ends of the TLS session share.
+const BINDING: ChannelBinding = *b"32 octets of one session of TLS.";
+
 /// The relay's accounts: one user, and how often SCRAM is to hash.
 struct Accounts {
     iterations: u32,
@@ -57,8 +77,8 @@ impl SessionCallback for Accounts {
         request: &mut Request<'_>,
     ) -> Result<(), SessionError> {
         let [salt, stored, server] = match session.mechanism().mechanism.as_str() {
-            "SCRAM-SHA-1" => SHA1,
-            "SCRAM-SHA-256" => SHA256,
+            "SCRAM-SHA-1" | "SCRAM-SHA-1-PLUS" => SHA1,
+            "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS" => SHA256,
             _ => SHA512,
         }
         .map(octets);
@@ -97,15 +117,33 @@ enum Twist {
 
 /// Plays the relay's side of one AUTH, by rsasl. Returns the lines that it heard.
 async fn serve(far: DuplexStream, iterations: u32, twist: Twist) -> Vec<String> {
+    serve_bound(far, iterations, twist, None).await
+}
+
+/// Does the same for a relay that offers channel binding, if it has any.
+async fn serve_bound(
+    far: DuplexStream,
+    iterations: u32,
+    twist: Twist,
+    binding: Option<ChannelBinding>,
+) -> Vec<String> {
     let mut relay = Server::over(far);
     let auth = relay.line().await;
     let mut words = auth.split(' ').skip(1);
     let mechanism = words.next().unwrap_or_default();
+    if mechanism == "CRAM-MD5" {
+        // HMAC-MD5 of <4711.1@mx.example> with the password.
+        let is_right = ask(&mut relay, "PDQ3MTEuMUBteC5leGFtcGxlPg==").await == CRAM_MD5_ANSWER;
+        relay.say(if is_right { "235 2.7.0 welcome" } else { "535 5.7.8 who are you" }).await;
+        return heard(&relay);
+    }
+    let mechanisms: &[_] = if binding.is_some() { &WITH_BINDING } else { &WITHOUT_BINDING };
     let config = SASLConfig::builder()
-        .with_registry(Registry::with_mechanisms(MECHANISMS))
+        .with_registry(Registry::with_mechanisms(mechanisms))
         .with_callback(Accounts { iterations })
         .unwrap();
-    let server: SASLServer<Proved> = SASLServer::new(Arc::clone(&config));
+    let binding = binding.map_or(Binding::None, Binding::Exporter);
+    let server: SASLServer<Proved, Binding> = SASLServer::with_cb(Arc::clone(&config), binding);
     let mut session = server.start_suggested(Mechname::parse(mechanism.as_bytes()).unwrap()).unwrap();
     let mut input = words.next().map(str::to_owned);
     if input.is_none() && !session.are_we_first() {
@@ -168,8 +206,13 @@ fn offers(names: &str) -> Vec<String> {
 }
 
 fn channel() -> (Channel<Verified>, DuplexStream) {
+    channel_with(None)
+}
+
+/// Returns a channel whose TLS session has this binding.
+fn channel_with(binding: Option<ChannelBinding>) -> (Channel<Verified>, DuplexStream) {
     let (near, far) = wire("192.0.2.5:587");
-    (Channel::new(Verified::assumed(near), peer(), Timeouts::default()), far)
+    (Channel::new(Verified::assumed_with(near, binding), peer(), Timeouts::default()), far)
 }
 
 async fn authenticated(
@@ -178,10 +221,21 @@ async fn authenticated(
     iterations: u32,
     twist: Twist,
 ) -> (Result<(), String>, Vec<String>) {
-    let (mut channel, far) = channel();
+    authenticated_bound(offered, user, iterations, twist, [None, None]).await
+}
+
+/// Does the same with the bindings that the two ends take for that of the TLS session: we, and the relay.
+async fn authenticated_bound(
+    offered: &str,
+    user: &User,
+    iterations: u32,
+    twist: Twist,
+    [ours, theirs]: [Option<ChannelBinding>; 2],
+) -> (Result<(), String>, Vec<String>) {
+    let (mut channel, far) = channel_with(ours);
     let offered = offers(offered);
-    let (result, heard) =
-        tokio::join!(authenticate(&mut channel, &offered, &user.login), serve(far, iterations, twist));
+    let relaying = serve_bound(far, iterations, twist, theirs);
+    let (result, heard) = tokio::join!(authenticate(&mut channel, &offered, &user.login), relaying);
     let result = result.map_err(|trouble| {
         assert_eq!(trouble.phase, Phase::Auth);
         let words = trouble.to_string();
@@ -191,16 +245,30 @@ async fn authenticated(
     (result, heard)
 }
 
-/// Returns the names of all mechanisms, those of SCRAM first.
-fn all() -> [&'static str; 5] {
-    config::Mechanism::OF_PASSWORDS.map(config::Mechanism::name)
+/// Returns the names of the mechanisms that a login uses by itself and that bind nothing, those of SCRAM first.
+fn all() -> Vec<&'static str> {
+    let names = config::Mechanism::OF_PASSWORDS.into_iter().filter(|mechanism| !mechanism.is_only_by_name());
+    names.map(config::Mechanism::name).filter(|name| !name.ends_with(PLUS)).collect()
 }
 
-/// A mechanism that can be configured and has no implementation would leave a login without a mechanism in common.
+/// Returns the names of the mechanisms that bind a login to TLS.
+fn bound() -> Vec<&'static str> {
+    config::Mechanism::OF_PASSWORDS
+        .map(config::Mechanism::name)
+        .into_iter()
+        .filter(|name| name.ends_with(PLUS))
+        .collect()
+}
+
+/// A mechanism that can be configured and has no implementation would end every login.
 #[test]
-fn every_mechanism_is_implemented_in_the_order_of_preference() {
-    let implemented: Vec<&str> = MECHANISMS.iter().map(|mechanism| mechanism.mechanism.as_str()).collect();
-    assert_eq!(implemented, all());
+fn every_mechanism_is_implemented() {
+    let secret = Secret::new(PASSWORD.into());
+    for mechanism in config::Mechanism::OF_PASSWORDS {
+        let binding =
+            if mechanism.name().ends_with(PLUS) { Binding::Exporter(BINDING) } else { Binding::None };
+        assert!(Prover::of_password(mechanism, USER, &secret, binding).is_ok(), "{mechanism:?}");
+    }
 }
 
 #[tokio::test]
@@ -214,6 +282,175 @@ async fn every_mechanism_authenticates_and_tells_a_wrong_password() {
         let (result, _) = authenticated(mechanism, &user("pencils", None), 4096, Twist::None).await;
         assert_eq!(result, Err(format!("{mechanism}: the relay said: 535 5.7.8 who are you")), "{mechanism}");
     }
+}
+
+/// The first message of SCRAM, decoded.
+fn client_first(heard: &[String]) -> String {
+    let response = heard[0].split(' ').nth(2).unwrap();
+    String::from_utf8(STANDARD.decode(response).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_login_is_bound_to_the_tls_session() {
+    let remedy = "; if the password is right, a proxy ends TLS between us: allow SCRAM without -PLUS (auth.mechanisms)";
+    for name in bound() {
+        let offered = format!("PLAIN {} {name}", name.strip_suffix(PLUS).unwrap());
+        let both = [Some(BINDING); 2];
+        let (result, heard) =
+            authenticated_bound(&offered, &user(PASSWORD, None), 4096, Twist::None, both).await;
+        assert_eq!(result, Ok(()), "{name}");
+        assert!(heard[0].starts_with(&format!("AUTH {name} ")), "{heard:?}");
+        assert!(client_first(&heard).starts_with("p=tls-exporter,,n=user,r="), "{}", client_first(&heard));
+        let wrong = authenticated_bound(&offered, &user("pencils", None), 4096, Twist::None, both).await.0;
+        assert_eq!(wrong, Err(format!("{name}: the relay said: 535 5.7.8 who are you{remedy}")));
+        // Somebody in between has a TLS session with each of us.
+        let between = [Some(BINDING), Some([7; 32])];
+        let (result, heard) =
+            authenticated_bound(&offered, &user(PASSWORD, None), 4096, Twist::None, between).await;
+        assert_eq!(result, Err(format!("{name}: the relay said: 535 5.7.8 who are you{remedy}")));
+        assert_eq!(heard.len(), 2, "no other mechanism: {heard:?}");
+        for (twist, words) in [
+            (Twist::NoProof, "the relay let us in without proving that it knows the secret"),
+            (Twist::WrongProof, "the relay's proof is wrong: it does not know the secret"),
+        ] {
+            let result = authenticated_bound(&offered, &user(PASSWORD, None), 4096, twist, both).await.0;
+            assert_eq!(result, Err(format!("{name}: {words}{remedy}")));
+        }
+    }
+}
+
+/// RFC 5802 6: what is said when a login is not bound.
+#[tokio::test]
+async fn the_relay_is_told_why_a_login_is_not_bound() {
+    use config::Mechanism::{ScramSha256, ScramSha256Plus};
+    let both = "SCRAM-SHA-256 SCRAM-SHA-256-PLUS";
+    for (offered, narrowed, bindings, expected) in [
+        ("SCRAM-SHA-256", None, [Some(BINDING), None], "y,,"),
+        ("SCRAM-SHA-256", None, [None, None], "n,,"),
+        (both, None, [None, Some(BINDING)], "n,,"),
+        (both, Some(vec![ScramSha256]), [Some(BINDING), Some(BINDING)], "n,,"),
+        (both, Some(vec![ScramSha256, ScramSha256Plus]), [Some(BINDING), Some(BINDING)], "p=tls-exporter,,"),
+        // It has bound mechanisms, but not the one that is best else.
+        ("SCRAM-SHA-512 SCRAM-SHA-1-PLUS", None, [Some(BINDING), Some(BINDING)], "p=tls-exporter,,"),
+    ] {
+        let user = user(PASSWORD, narrowed);
+        let (result, heard) = authenticated_bound(offered, &user, 4096, Twist::None, bindings).await;
+        assert_eq!(result, Ok(()), "{offered} {expected}");
+        assert!(client_first(&heard).starts_with(expected), "{offered}: {}", client_first(&heard));
+    }
+    // Somebody took the bound ones out of the relay's reply to EHLO.
+    let (user, both) = (user(PASSWORD, None), [Some(BINDING), Some(BINDING)]);
+    let told = authenticated_bound("SCRAM-SHA-256", &user, 4096, Twist::None, both).await.0.unwrap_err();
+    assert_eq!(told, "SCRAM-SHA-256: the relay said: 535 5.7.8 who are you");
+}
+
+/// Servers that bind by tls-unique alone refuse the first message. Mail waited, although SCRAM would have worked.
+#[tokio::test]
+async fn a_relay_that_binds_by_something_else_gets_an_unbound_login() {
+    for answers in
+        ["S: 535 5.7.8 no\n", "S: 334 ZT11bnN1cHBvcnRlZC1jaGFubmVsLWJpbmRpbmctdHlwZQ==\nC: *\nS: 501 ok\n"]
+    {
+        let (mut channel, far) = channel_with(Some(BINDING));
+        let (user, offered) =
+            (user(PASSWORD, None), offers("SCRAM-SHA-1-PLUS SCRAM-SHA-256-PLUS SCRAM-SHA-256"));
+        let relaying = async {
+            let mut relay = Server::over(far);
+            assert!(relay.line().await.starts_with("AUTH SCRAM-SHA-256-PLUS "));
+            relay.play(&format!("{answers}!close")).await;
+            // Not `y`: the relay does offer it.
+            let second = relay.line().await;
+            assert!(second.starts_with("AUTH SCRAM-SHA-256 biws"), "{second}");
+            relay.say("454 4.7.0 later").await;
+        };
+        let (result, ()) = tokio::join!(authenticate(&mut channel, &offered, &user.login), relaying);
+        assert!(result.unwrap_err().to_string().ends_with("SCRAM-SHA-256: the relay said: 454 4.7.0 later"));
+        // It is not tried again on the next connection.
+        let (_, heard) = authenticated_bound(
+            "SCRAM-SHA-256-PLUS SCRAM-SHA-256",
+            &user,
+            4096,
+            Twist::None,
+            [Some(BINDING), Some(BINDING)],
+        )
+        .await;
+        assert!(heard[0].starts_with("AUTH SCRAM-SHA-256 "), "{heard:?}");
+    }
+}
+
+/// Who allows bound logins alone gets no other, and is told why there is none.
+#[tokio::test]
+async fn a_login_that_must_be_bound_is_bound_or_refused() {
+    let only = || user(PASSWORD, Some(vec![config::Mechanism::ScramSha256Plus]));
+    let offered = "PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS";
+    let (mut channel, far) = channel();
+    let refused = authenticate(&mut channel, &offers(offered), &only().login).await.unwrap_err().to_string();
+    assert!(refused.contains("AUTH: only SCRAM with -PLUS is allowed and offered"), "{refused}");
+    drop(channel);
+    assert_eq!(play(far, "").await, "");
+
+    let (mut channel, far) = channel_with(Some(BINDING));
+    let (user, offered) = (only(), offers(offered));
+    let relaying = async {
+        let mut relay = Server::over(far);
+        relay.line().await;
+        relay.play("S: 535 5.7.8 no\n").await
+    };
+    let authenticating = async {
+        let result = authenticate(&mut channel, &offered, &user.login).await;
+        drop(channel);
+        result.unwrap_err().to_string()
+    };
+    let (told, rest) = tokio::join!(authenticating, relaying);
+    let remedy = "; it may bind logins by something else than tls-exporter: allow SCRAM without -PLUS (auth.mechanisms)";
+    assert!(told.ends_with(&format!("SCRAM-SHA-256-PLUS: the relay said: 535 5.7.8 no{remedy}")), "{told}");
+    assert_eq!(rest, "");
+}
+
+const CRAM_MD5_ANSWER: &str = "dXNlciA3NmRjYTcyYmYzMTk5YTIzNTZmOWMyZDc4NzRjMjgyMA==";
+
+#[tokio::test]
+async fn cram_md5_is_used_only_by_name() {
+    let named = || Some(vec![config::Mechanism::CramMd5, config::Mechanism::Plain]);
+    let result = authenticated("CRAM-MD5 PLAIN LOGIN", &user(PASSWORD, named()), 4096, Twist::None).await;
+    assert_eq!((result.0, result.1[0].as_str()), (Ok(()), "AUTH CRAM-MD5"));
+    let result = authenticated("CRAM-MD5", &user("pencils", named()), 4096, Twist::None).await.0;
+    assert_eq!(result, Err("CRAM-MD5: the relay said: 535 5.7.8 who are you".into()));
+    let plain = format!("C: {PLAIN_LINE}\nS: 235 ok\n");
+    assert_eq!(played(&user(PASSWORD, None).login, "CRAM-MD5 PLAIN", &plain).await, Ok(()));
+    let words = played(&user(PASSWORD, None).login, "CRAM-MD5 DIGEST-MD5", "").await.unwrap_err();
+    assert!(words.contains("; CRAM-MD5 is used only if auth.mechanisms names it"), "{words}");
+    // It cannot work here: no proof was sent.
+    let refused = format!("C: AUTH CRAM-MD5\nS: 334 !!!\nC: *\nS: 501 ok\n{plain}");
+    assert_eq!(played(&user(PASSWORD, named()).login, "CRAM-MD5 PLAIN", &refused).await, Ok(()));
+}
+
+/// The certificate of this host is the proof: what is said is the user to act as, mostly none.
+#[tokio::test]
+async fn external_sends_no_secret() {
+    let login = |username: &str| {
+        Login::new(config::AuthConfig {
+            username: username.into(),
+            secret: SecretSource::Certificate,
+            mechanisms: Some(vec![config::Mechanism::External]),
+        })
+    };
+    for (username, script) in [
+        ("", "C: AUTH EXTERNAL =\nS: 235 ok\n"),
+        ("web1", "C: AUTH EXTERNAL d2ViMQ==\nS: 235 ok\n"),
+        // Some relays ask for what they were told.
+        ("", "C: AUTH EXTERNAL =\nS: 334 \nC: \nS: 235 ok\n"),
+        ("web1", "C: AUTH EXTERNAL d2ViMQ==\nS: 334 who?\nC: d2ViMQ==\nS: 235 ok\n"),
+    ] {
+        assert_eq!(played(&login(username), "PLAIN EXTERNAL", script).await, Ok(()), "{script}");
+    }
+    let words = played(&login(""), "EXTERNAL", "C: AUTH EXTERNAL =\nS: 535 5.7.8 no\n").await.unwrap_err();
+    assert!(
+        words.starts_with("EXTERNAL: the relay said: 535 5.7.8 no; EXTERNAL leaves the proof to"),
+        "{words}"
+    );
+    let words = played(&login(""), "PLAIN", "").await.unwrap_err();
+    assert_eq!(words, "no mechanism in common: the relay offers PLAIN; we have EXTERNAL");
+    assert!(!login("").has_another_secret().await);
 }
 
 #[tokio::test]
@@ -244,14 +481,21 @@ async fn nothing_in_common_tells_both_sides() {
         (
             "GSSAPI NTLM",
             None,
-            "the relay offers GSSAPI NTLM; we have SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN",
+            "the relay offers GSSAPI NTLM; we have SCRAM-SHA-512-PLUS SCRAM-SHA-256-PLUS SCRAM-SHA-1-PLUS SCRAM-SHA-512 \
+             SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN",
         ),
         (
             "",
             None,
-            "the relay offers no AUTH at all; we have SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN",
+            "the relay offers no AUTH at all; we have SCRAM-SHA-512-PLUS SCRAM-SHA-256-PLUS SCRAM-SHA-1-PLUS \
+             SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN; if it knows this host by its address or certificate, \
+             leave [auth] out, else another port may offer it (587, or 465 with tls.mode = \"implicit\")",
         ),
-        ("PLAIN", Some(vec![config::Mechanism::Login]), "the relay offers PLAIN; we have LOGIN"),
+        (
+            "PLAIN",
+            Some(vec![config::Mechanism::Login]),
+            "the relay offers PLAIN; we have LOGIN; auth.mechanisms leaves out what it offers",
+        ),
     ];
     for (offered, narrowed, expected) in cases {
         let (mut channel, far) = channel();
@@ -340,7 +584,12 @@ async fn relays_out_of_order() {
             "S: 235 come in\n",
             "SCRAM-SHA-256: the relay let us in without proving that it knows the secret",
         ),
-        ("PLAIN", "S: 334 more\nC: *\nS: 501 ok\n", "PLAIN: the relay asks for more than the mechanism has"),
+        (
+            "PLAIN",
+            "S: 334 more\nC: AHVzZXIAcGVuY2ls\nS: 334 more\nC: *\nS: 501 ok\n",
+            "PLAIN: the relay asks for more than the mechanism has, and neither takes nor refuses the login (another one \
+             can be named by auth.mechanisms)",
+        ),
         ("PLAIN", "S: 454 4.7.0 later\n", "PLAIN: the relay said: 454 4.7.0 later"),
         ("PLAIN", "S: 534 5.7.9 too weak\n", "PLAIN: the relay said: 534 5.7.9 too weak"),
         ("PLAIN", "S: 421 4.3.2 bye\n", "the relay said: 421 4.3.2 bye"),

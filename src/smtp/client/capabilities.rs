@@ -55,7 +55,7 @@ impl Capabilities {
 
     fn take_line(&mut self, line: &str) {
         let line = line.trim().to_ascii_uppercase();
-        let (keyword, parameters) = line.split_once([' ', '=']).unwrap_or((&line, ""));
+        let (keyword, parameters) = line.split_once([' ', '\t', '=']).unwrap_or((&line, ""));
         match keyword {
             "SIZE" => self.take_size(parameters),
             "8BITMIME" => self.eight_bit_mime = true,
@@ -76,7 +76,8 @@ impl Capabilities {
     }
 
     fn take_mechanisms(&mut self, names: &str) {
-        for name in names.split_whitespace() {
+        // Commas, and a sign before each name, are in no RFC.
+        for name in names.split([' ', '\t', ',', '=']).filter(|name| !name.is_empty()) {
             // RFC 4422 3.1
             let well_formed = name.bytes().all(|o| o.is_ascii_alphanumeric() || o == b'-' || o == b'_');
             if well_formed && !self.auth.iter().any(|known| known == name) {
@@ -102,7 +103,8 @@ mod tests {
             "SIZE 10240000",
             "starttls",
             "AUTH PLAIN login SCRAM-SHA-256",
-            "AUTH=LOGIN PLAIN CRAM-MD5",
+            "AUTH=LOGIN PLAIN,CRAM-MD5",
+            "AUTH\tPLAIN",
             "8BITMIME",
             "DSN",
             "SMTPUTF8",

@@ -1,3 +1,6 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::super::super::testing::authority::file;
 use super::super::super::testing::{peer, wire};
 use super::super::{Login, authenticate};
