@@ -15,7 +15,7 @@ use super::output::{printed, say};
 use super::queue::print_json;
 use crate::config::{Config, Means, ReplyPhase, RuleScope, units_of_time};
 use crate::log::is_harmful;
-use crate::relay::{ExplainedReply, ReplyConsequence, ReplyRules, ShownRule, WaitClass, WaitReason};
+use crate::relay::{Excess, ExplainedReply, ReplyConsequence, ReplyRules, ShownRule, WaitClass, WaitReason};
 
 /// Show what would be made of a reply of the relay
 #[derive(Args)]
@@ -129,6 +129,10 @@ fn words(becomes: ReplyConsequence) -> (&'static str, &'static str) {
         ReplyConsequence::RelayTrouble => {
             ("relay trouble", "The relay is probed until it works again; no message is charged for that.")
         }
+        ReplyConsequence::Waits(WaitReason { class: WaitClass::Throttle(Excess::Session), .. }) => (
+            "throttle",
+            "This connection gets no more mail; the message is sent again at once over another one, and is not charged.",
+        ),
         ReplyConsequence::Waits(WaitReason { class: WaitClass::Throttle(_), .. }) => {
             ("throttle", "The relay gets less at once; the message is sent again soon, and is not charged.")
         }

@@ -16,7 +16,8 @@
 //! 6. A pause ends when the relay grants what it had refused: the opening of a connection, or the answer to a
 //!    transaction.
 //! 8. A pause for what a reply says of a rate, a quota or the configuration lasts as long as that says; it ends when
-//!    the relay has answered a transaction, however many connections it has opened.
+//!    the relay has answered a transaction, however many connections it has opened. A quota without a stated end is
+//!    probed after 1, 2, 4 … 25 hours, since there are blocks that each try prolongs.
 //! 7. While only a few messages have met trouble, they alone wait for the pause. Another message is tried beside them
 //!    after [`FIRST_PAUSE`] at most, however often these few meet the trouble again.
 //!
@@ -40,8 +41,10 @@ const LONGEST_UNREACHABLE: Duration = Duration::from_secs(8);
 /// in a quarter of an hour: these pauses make four in the first quarter, and two in any later hour.
 const FIRST_LOGIN_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_LOGIN_PAUSE: Duration = Duration::from_secs(1800);
-/// The pause for a quota that is used up, where nobody says when that ends.
+/// The first pause for a quota that is used up, where nobody says when that ends.
 const QUOTA_PAUSE: Duration = Duration::from_secs(60 * 60);
+/// The longest pause of those that double while a reply stays the same: some blocks end a day after the last try.
+const LONGEST_DOUBLED: Duration = Duration::from_secs(25 * 60 * 60);
 /// Trouble that comes this long after the end of the last pause belongs to another outage.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// The spread of probes, as a share of the pause. It keeps many hosts that lost the same relay at the same moment from
@@ -57,6 +60,8 @@ pub struct Breaker {
     pause: Duration,
     /// The number of logins in a row that were refused.
     refused_logins: u32,
+    /// The number of pauses in a row that doubled.
+    doubled: u32,
     /// The end of the last pause, past or to come.
     last_retry_at: Timestamp,
 }
@@ -99,20 +104,29 @@ pub enum RelayFault {
     },
     /// What we may send is used up.
     Quota {
-        /// The time until it may not be any more, if it is known.
-        pause: Option<Duration>,
+        /// The time until it may not be any more.
+        pause: WaitPause,
         /// True if only words say so that any relay might use otherwise.
         is_guess: bool,
     },
     /// An operator must act.
     Configuration {
-        /// The time until the next try, if it is known.
-        pause: Option<Duration>,
+        /// The time until the next try; `None` if it is that after a refused login.
+        pause: Option<WaitPause>,
         /// True if the login was refused so.
         is_login: bool,
     },
     /// The transactions of a few messages fail, and no other message has been tried since.
     Suspects,
+}
+
+/// The time until a relay is tried again whose reply says for what mail waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitPause {
+    /// The rule or the reply says so.
+    Stated(Duration),
+    /// It is this at first, and doubles with each reply of this kind, up to [`LONGEST_DOUBLED`].
+    Doubling(Duration),
 }
 
 impl RelayFault {
@@ -131,10 +145,14 @@ impl RelayFault {
     }
 
     fn of_wait(reason: &WaitReason, phase: Phase) -> RelayFault {
-        let pause = reason.pause;
+        let form = if reason.doubles { WaitPause::Doubling } else { WaitPause::Stated };
+        let pause = reason.pause.map(form);
         match reason.class {
-            WaitClass::Throttle(_) => RelayFault::Throttled { pause },
-            WaitClass::Quota => RelayFault::Quota { pause, is_guess: reason.rule.is_guess() },
+            WaitClass::Throttle(_) => RelayFault::Throttled { pause: reason.pause },
+            WaitClass::Quota => RelayFault::Quota {
+                pause: pause.unwrap_or(WaitPause::Doubling(QUOTA_PAUSE)),
+                is_guess: reason.rule.is_guess(),
+            },
             WaitClass::Configuration(_) => {
                 RelayFault::Configuration { pause, is_login: phase == Phase::Auth }
             }
@@ -190,6 +208,7 @@ impl Breaker {
             state: State::Untried,
             pause: FIRST_PAUSE,
             refused_logins: 0,
+            doubled: 0,
             last_retry_at: Timestamp::MIN,
         }
     }
@@ -307,15 +326,14 @@ impl Breaker {
     /// Returns the length of the pause that begins now, and makes the next one longer.
     fn next_pause(&mut self, now: Timestamp, fault: RelayFault) -> Duration {
         if now > later(self.last_retry_at, FORGOTTEN_AFTER) {
-            (self.pause, self.refused_logins) = (FIRST_PAUSE, 0);
+            (self.pause, self.refused_logins, self.doubled) = (FIRST_PAUSE, 0, 0);
         }
-        if let RelayFault::Quota { pause, .. } = fault {
-            return pause.unwrap_or(QUOTA_PAUSE);
-        }
-        if let RelayFault::Throttled { pause: Some(pause) }
-        | RelayFault::Configuration { pause: Some(pause), .. } = fault
-        {
-            return pause;
+        match fault {
+            RelayFault::Quota { pause, .. } | RelayFault::Configuration { pause: Some(pause), .. } => {
+                return self.wait_pause(pause);
+            }
+            RelayFault::Throttled { pause: Some(pause) } => return pause,
+            _ => {}
         }
         let is_configuration = matches!(fault, RelayFault::Configuration { .. });
         if !fault.is_of_login() && !is_configuration {
@@ -337,6 +355,17 @@ impl Breaker {
         FIRST_LOGIN_PAUSE.saturating_mul(2_u32.saturating_pow(number)).min(longest)
     }
 
+    fn wait_pause(&mut self, pause: WaitPause) -> Duration {
+        match pause {
+            WaitPause::Stated(pause) => pause,
+            WaitPause::Doubling(first) => {
+                let times = self.doubled;
+                self.doubled = times.saturating_add(1);
+                first.saturating_mul(2_u32.saturating_pow(times)).min(LONGEST_DOUBLED)
+            }
+        }
+    }
+
     /// Takes in that a connection has been opened: the relay was reached, proved its identity, and accepted the login.
     pub fn reached(&mut self, now: Timestamp) {
         match self.state {
@@ -353,7 +382,7 @@ impl Breaker {
                 self.allow(1, now);
             }
             State::Open { fault: RelayFault::Configuration { is_login: true, .. }, .. } => {
-                self.refused_logins = 0;
+                (self.refused_logins, self.doubled) = (0, 0);
                 self.allow(1, now);
             }
             State::Open { .. } | State::Closed | State::Limited { .. } => {}
@@ -362,7 +391,7 @@ impl Breaker {
 
     /// Takes in that the relay has answered a transaction, whatever it said of the message.
     pub fn success(&mut self, now: Timestamp) {
-        self.pause = FIRST_PAUSE;
+        (self.pause, self.doubled) = (FIRST_PAUSE, 0);
         if !self.is_locked_out() {
             self.refused_logins = 0;
         }

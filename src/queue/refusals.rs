@@ -4,6 +4,8 @@
 //! 1. A refusal that is clearly about a recipient or about the message itself counts for that message alone.
 //! 2. If the relay refuses twenty messages in a row with one text, and has taken none in between (`refusals/row.rs`),
 //!    such a refusal is trouble of the relay: it bounces nothing until the relay has taken a message.
+//!    The same holds for ten messages that are deferred with one text at MAIL, DATA or the final dot; a 4xx at RCPT is
+//!    the recipient's. One message counts once, however often it is tried.
 //! 3. A relay that asks for a login where none is configured is in trouble at once, unless it takes other messages:
 //!    then the message is deferred. Such a refusal bounces nothing, whatever else the relay does
 //!    (`refusals/want_of_login.rs`).
@@ -17,7 +19,7 @@
 //!
 //! Held messages are tried again at each start, reload and flush.
 //!
-//! Pure. Not here: what one refusal is about (`relay/subject.rs`), pausing (`breaker.rs`), a 4xx (`throttle.rs`),
+//! Pure. Not here: what one refusal is about (`relay/subject.rs`), pausing (`breaker.rs`), one 4xx (`throttle.rs`),
 //! holding a message (`settlement.rs`), where it is remembered that a relay has taken mail (`spool/relays.rs`).
 
 pub(super) mod guesses;
@@ -35,6 +37,12 @@ use crate::relay::{Cause, Subject, Trouble};
 use refusal::is_about_set_up;
 pub(super) use refusal::{Refusal, is_telling};
 use row::Row;
+
+/// If so many messages in a row are refused alike for good, the messages are not the reason.
+const REFUSED: usize = 20;
+/// If so many in a row are deferred alike, the messages are not the reason. They are fewer, since being wrong costs less:
+/// other mail that the relay takes shows it at once.
+const DEFERRED: usize = 10;
 
 /// The part of the configuration that decides about refusals.
 #[derive(Clone, Debug)]
@@ -84,6 +92,8 @@ pub(super) struct Refusals {
     /// True if the relay has taken a message, in this run or in an earlier one.
     has_taken: bool,
     row: Row,
+    /// The messages in a row that were deferred, not refused for good.
+    deferred: Row,
     held: BTreeSet<QueueId>,
     /// The messages of `held` that wait for the relay to take a message, each with the number of messages that it had
     /// taken when the wait began.
@@ -100,7 +110,8 @@ impl Refusals {
         Refusals {
             rule,
             has_taken,
-            row: Row::default(),
+            row: Row::of(REFUSED),
+            deferred: Row::of(DEFERRED),
             held: BTreeSet::new(),
             waiting: BTreeMap::new(),
             taken: 0,
@@ -115,20 +126,39 @@ impl Refusals {
 
     /// Follows a changed configuration; `has_taken` is about its relay.
     pub(super) fn reconfigure(&mut self, rule: RefusalRule, has_taken: bool) {
-        (self.rule, self.has_taken, self.row) = (rule, has_taken, Row::default());
+        (self.rule, self.has_taken) = (rule, has_taken);
+        (self.row, self.deferred) = (Row::of(REFUSED), Row::of(DEFERRED));
     }
 
     /// Takes in that the relay has taken a message, from `<>` or not. Returns whether it is the first one ever.
     pub(super) fn taken(&mut self, is_from_null: bool) -> bool {
+        self.deferred = Row::of(DEFERRED);
         if is_from_null && self.has_taken && self.row.len() > 0 {
             // Messages are being refused: the bounces that wait for the end of that go on waiting.
             return false;
         }
         if !is_from_null {
-            self.row = Row::default();
+            self.row = Row::of(REFUSED);
         }
         self.taken += 1;
         !std::mem::replace(&mut self.has_taken, true)
+    }
+
+    /// Takes in that a message was deferred at MAIL, DATA or the final dot. If that is trouble of the relay, returns why.
+    pub(super) fn deferred(&mut self, refusal: &Refusal) -> Option<String> {
+        if !refusal.is_from_null() {
+            // One trouble may have several codes: Amazon SES says 451 and 454 of a service that fails.
+            let words = refusal.said.split_once(' ').map_or("", |(_, words)| words);
+            self.deferred.add(refusal.id, words, refusal.about, &refusal.domains);
+        }
+        self.deferred.is_full().then(|| {
+            format!(
+                "at least {} messages in a row were deferred alike and none was taken, so this is not about one of \
+                 them; the relay said: {}",
+                self.deferred.len(),
+                refusal.said
+            )
+        })
     }
 
     /// Returns what `refusal` means for its message.

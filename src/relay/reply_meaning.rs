@@ -32,8 +32,8 @@ impl ReplyMeaning {
     }
 
     pub(super) fn of(rule: RuleName, means: Option<Means>, scope: RuleScope, advice: Advice) -> Self {
-        let Advice { pause, hint, excess } = advice;
-        let waits = |class| ReplyMeaning::Waits(WaitReason { rule, class, pause, hint });
+        let Advice { pause, doubles, hint, excess } = advice;
+        let waits = |class| ReplyMeaning::Waits(WaitReason { rule, class, pause, doubles, hint });
         match means {
             None => ReplyMeaning::AsSaid(rule),
             Some(Means::Permanent) => ReplyMeaning::Permanent(rule),
@@ -54,6 +54,8 @@ pub struct WaitReason {
     pub class: WaitClass,
     /// The time until the next try, by the rule or by the reply; `None` if neither says one.
     pub pause: Option<Duration>,
+    /// True if `pause` is only the first one, and doubles as long as the reply stays the same.
+    pub doubles: bool,
     /// A sentence that tells the operator what to do.
     pub hint: Option<&'static str>,
 }
@@ -77,6 +79,8 @@ pub enum Excess {
     Messages,
     /// Connections at once. Each of them may be as fast as it is.
     Connections,
+    /// Mail over one connection: that one is at its end, and a new one may begin at once.
+    Session,
 }
 
 impl fmt::Display for WaitClass {
@@ -125,6 +129,7 @@ impl fmt::Display for RuleName {
 /// The part of a meaning that a rule may leave out.
 pub(super) struct Advice {
     pub(super) pause: Option<Duration>,
+    pub(super) doubles: bool,
     pub(super) hint: Option<&'static str>,
     pub(super) excess: Excess,
 }

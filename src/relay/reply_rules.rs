@@ -119,7 +119,7 @@ impl ReplyRules {
                 rule,
                 Some(*means),
                 *scope,
-                Advice { pause, hint: None, excess: Excess::Messages },
+                Advice { pause, doubles: false, hint: None, excess: Excess::Messages },
             ));
         }
         let rule = self.built_in().find(|rule| rule.fits(phase, said))?;

@@ -341,6 +341,7 @@ mod tests {
         let cases = [
             (Verdict::Sent, "250 2.6.0 queued", "2.6.0"),
             (Verdict::Sent, "250 ok", "2.0.0"),
+            (Verdict::Sent, "254 4.7.1 Suppression list", "2.0.0"),
             (Verdict::Deferred, "451 4.7.1 greylisted", "4.7.1"),
             (Verdict::Deferred, "451 later", "4.0.0"),
             (Verdict::Deferred, "552 5.5.3 too many", "4.5.3"),

@@ -62,6 +62,10 @@ def full_after(places, words, messages=3):
         ("MAIL", "450 4.7.1 message limit of this connection reached"),
         ("DATA", "451 4.3.0 session limit, try again on another connection"),
         ("DATA", "450 4.7.0 enough"),
+        ("RCPT", "451 4.7.0 too many messages in this session"),
+        ("RCPT", "452 4.5.3 too many recipients in this connection"),
+        ("DOT", "451 4.7.0 connection limit exceeded"),
+        ("DOT", "550 5.7.1 maximum number of messages per session reached"),
     ],
 )
 def test_a_session_that_is_full_puts_no_message_off(relay_and_nullmta, place, words):
@@ -69,6 +73,17 @@ def test_a_session_that_is_full_puts_no_message_off(relay_and_nullmta, place, wo
     relay, nullmta = relay_and_nullmta(full_after([place], words))
     subjects = send(nullmta)
     assert_each_came_once_and_none_was_put_off(relay, nullmta, subjects)
+
+
+def test_a_session_that_takes_ten_recipients_gets_the_rest_over_others(relay_and_nullmta):
+    """The rest of a message was put off by its age, ten recipients at each try."""
+    words = "452 4.5.3 too many recipients in this session"
+    relay, nullmta = relay_and_nullmta(lambda session, place: words if place == "RCPT" and session.taken_rcpts >= 10 else None)
+    to = [f"m{number}@example.net" for number in range(35)]
+    nullmta.send(b"Subject: many\r\n\r\nx\r\n", recipients=to)
+    nullmta.wait_until_empty()
+    assert relay.subjects() == ["many"] * 4
+    assert len(ends(nullmta, "sent")) == 35 and not ends(nullmta, "deferred"), nullmta.log()
 
 
 @pytest.mark.parametrize(

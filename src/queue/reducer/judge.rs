@@ -69,6 +69,7 @@ impl AtRelay<'_> {
         match ruling {
             Ruling::Untold if !self.relay.is_outdated(connection) => {
                 self.replace_connections();
+                self.relay.soundings.met_trouble();
                 let words = self.relay.refusals.trouble(refusal);
                 self.troubled(RelayFault::Transaction, trouble(refusal, words));
             }
@@ -140,24 +141,47 @@ impl AtRelay<'_> {
         if self.relay.is_outdated(connection) {
             return Ruling::AsSaid;
         }
-        let has_delivered = self.relay.connections.named(connection).is_some_and(|one| one.has_delivered);
         let is_before_content = matches!(refusal.phase, Phase::Mail | Phase::Data);
         let may_be_pace = refusal.about == Subject::Pace;
-        if has_delivered && is_before_content && self.relay.throttle.is_session_over(refusal.id, may_be_pace)
-        {
-            self.relay.connections.reaches(connection, ConnectionStage::Leaving);
+        if is_before_content && self.is_session_over(connection, refusal.id, may_be_pace) {
             self.relay.rates.give_back();
             return Ruling::Untold;
         }
         if !may_be_pace {
-            return Ruling::AsSaid;
+            return self.defer_in_row(refusal);
         }
         let (now, current) = (self.shared.now.steady, self.relay.connections.current());
         let Deferral::Pace { again } = self.relay.throttle.deferred(refusal.id, now, current) else {
-            return Ruling::AsSaid;
+            return self.defer_in_row(refusal);
         };
         again.into_iter().for_each(|id| self.excuse(id));
         self.slow_down(connection, refusal);
+        Ruling::Untold
+    }
+
+    /// Takes in that the relay wants nothing more over this connection, as far as a refusal of `id` shows. Returns whether
+    /// that is all that it shows: the connection has brought mail, and the message is excused.
+    pub(super) fn is_session_over(
+        &mut self,
+        connection: ConnectionId,
+        id: QueueId,
+        may_be_pace: bool,
+    ) -> bool {
+        let has_delivered = self.relay.connections.named(connection).is_some_and(|one| one.has_delivered);
+        let is_over = has_delivered && self.relay.throttle.is_session_over(id, may_be_pace);
+        if is_over {
+            self.relay.connections.reaches(connection, ConnectionStage::Leaving);
+        }
+        is_over
+    }
+
+    /// Takes in that a message was deferred for no reason that is known better. Returns what that means for it: where so
+    /// many others were deferred alike that the messages are not the reason, the relay is in trouble.
+    fn defer_in_row(&mut self, refusal: &Refusal) -> Ruling {
+        let Some(words) = self.relay.refusals.deferred(refusal) else { return Ruling::AsSaid };
+        self.replace_connections();
+        self.relay.soundings.met_trouble();
+        self.troubled(RelayFault::Transaction, trouble(refusal, words));
         Ruling::Untold
     }
 

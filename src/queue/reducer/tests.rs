@@ -7,6 +7,7 @@
 mod bounces;
 mod connections;
 mod copies;
+mod deferred_alike;
 mod logins;
 mod logins_missing;
 mod many;
@@ -22,6 +23,7 @@ mod retries;
 mod routes;
 mod routes_apart;
 mod routes_at_random;
+mod sessions;
 mod throttle;
 mod waits;
 mod world;

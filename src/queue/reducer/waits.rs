@@ -5,8 +5,9 @@
 //!
 //! | reason | consequence |
 //! |---|---|
+//! | throttle: a full session | the connection gets no more messages, if it has brought one; if not, as for connections |
 //! | throttle | the relay gets one connection less, and this one no more messages; unless the reply is about connections, the rate is halved (`learned_rate.rs`); it is paused if a time is named, or if it takes no connection at all |
-//! | quota | the relay is paused for an hour, or as the rule or the reply says, and probed with one message |
+//! | quota | the relay is paused as the rule or the reply says, or for 1, 2, 4 … 25 hours, and probed with one message |
 //! | configuration of the route | the relay is paused as after a refused login, and probed with one message |
 //! | configuration of a sender | the message is held, and one of this sender is tried each hour (`refusals/senders.rs`) |
 //!
@@ -34,6 +35,10 @@ impl AtRelay<'_> {
             return self.hold_for_sender(refusal, reason);
         }
         if self.relay.is_outdated(connection) {
+            return Ruling::Untold;
+        }
+        let is_session = reason.class == WaitClass::Throttle(Excess::Session) && reason.pause.is_none();
+        if is_session && self.is_session_over(connection, refusal.id, false) {
             return Ruling::Untold;
         }
         if reason.rule.is_guess() {
@@ -64,7 +69,9 @@ impl AtRelay<'_> {
         // Where the relay gets too many connections and this was the only one, no rate makes the next one wait.
         let goes_on = match reason.class {
             WaitClass::Throttle(Excess::Messages) => true,
-            WaitClass::Throttle(Excess::Connections) => self.relay.connections.others_serve(connection),
+            WaitClass::Throttle(Excess::Connections | Excess::Session) => {
+                self.relay.connections.others_serve(connection)
+            }
             WaitClass::Quota | WaitClass::Configuration(_) => false,
         };
         if goes_on && reason.pause.is_none() {

@@ -34,9 +34,7 @@ pub(in crate::queue) fn is_telling(report: &RecipientReport) -> bool {
     report.from_relay
         && match report.verdict {
             Verdict::Bounced => is_about_set_up(report.about),
-            Verdict::Deferred => {
-                report.about == Subject::Pace || matches!(report.phase, Phase::Mail | Phase::Data)
-            }
+            Verdict::Deferred => matches!(report.phase, Phase::Mail | Phase::Data | Phase::Dot),
             Verdict::Waits(_) => true,
             Verdict::Sent
             | Verdict::Unproven

@@ -12,14 +12,14 @@ use std::collections::BTreeSet;
 use crate::queue_id::QueueId;
 use crate::relay::Subject;
 
-/// If so many messages in a row are refused alike, the messages are not the reason.
-const ROW: usize = 20;
 /// The number of domains that a full row of unclear refusals has.
 const DOMAINS: usize = 2;
 
 /// The messages that were refused with one text, with none taken in between.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Row {
+    /// The number of messages that make it full.
+    full_at: usize,
     text: String,
     is_unclear: bool,
     messages: BTreeSet<QueueId>,
@@ -27,14 +27,25 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Returns a row that so many messages make full, and that has none.
+    pub(super) fn of(full_at: usize) -> Self {
+        Row {
+            full_at,
+            text: String::new(),
+            is_unclear: false,
+            messages: BTreeSet::new(),
+            domains: BTreeSet::new(),
+        }
+    }
+
     /// Adds a refusal; one with another text begins another row.
     pub(super) fn add(&mut self, id: QueueId, said: &str, about: Subject, domains: &BTreeSet<String>) {
         let text = without_particulars(said);
         if self.text != text {
-            *self = Row { text, ..Row::default() };
+            *self = Row { text, ..Row::of(self.full_at) };
         }
         self.is_unclear = about == Subject::Unclear;
-        if self.messages.len() < ROW {
+        if self.messages.len() < self.full_at {
             self.messages.insert(id);
         }
         if self.domains.len() < DOMAINS {
@@ -49,7 +60,7 @@ impl Row {
 
     /// Returns whether so many messages were refused alike that the messages are not the reason.
     pub(super) fn is_full(&self) -> bool {
-        self.len() >= ROW && !(self.is_unclear && self.domains.len() < DOMAINS)
+        self.len() >= self.full_at && !(self.is_unclear && self.domains.len() < DOMAINS)
     }
 }
 
@@ -81,7 +92,7 @@ mod tests {
         for (about, is_full) in
             [(Subject::Unclear, false), (Subject::Permission, true), (Subject::Login, true)]
         {
-            let mut row = Row::default();
+            let mut row = Row::of(20);
             (0..20).for_each(|raw| add(&mut row, raw, about, "example.net"));
             assert_eq!((row.len(), row.is_full()), (20, is_full), "{about:?}");
             add(&mut row, 19, about, "example.org");
@@ -91,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_message_counts_once() {
-        let mut row = Row::default();
+        let mut row = Row::of(20);
         (0..100).for_each(|raw| add(&mut row, raw % 19, Subject::Permission, "example.net"));
         assert_eq!((row.len(), row.is_full()), (19, false));
     }
@@ -99,7 +110,7 @@ mod tests {
     /// A million messages to one domain, refused with one unclear text, were all kept in memory.
     #[test]
     fn a_row_keeps_no_more_than_makes_it_full() {
-        let mut row = Row::default();
+        let mut row = Row::of(20);
         (0..1000).for_each(|raw| add(&mut row, raw, Subject::Unclear, "example.net"));
         assert_eq!((row.messages.len(), row.domains.len(), row.is_full()), (20, 1, false));
         (0..1000).for_each(|raw| add(&mut row, raw, Subject::Unclear, &format!("host{raw}.example")));

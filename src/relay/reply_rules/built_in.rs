@@ -20,6 +20,8 @@ pub(super) struct BuiltIn {
     pub(super) scope: RuleScope,
     /// The seconds until the next try, where the reply does not say them.
     pub(super) pause: Option<u64>,
+    /// True if that is the first pause only, and doubles as long as the relay says the same.
+    pub(super) doubles: bool,
     /// A sentence that tells the operator what to do.
     pub(super) hint: Option<&'static str>,
     /// What the relay gets too much of where it is [`Means::Throttle`].
@@ -40,6 +42,7 @@ impl BuiltIn {
             means,
             scope: RuleScope::Route,
             pause: None,
+            doubles: false,
             hint: None,
             excess: Excess::Messages,
         }
@@ -99,6 +102,17 @@ impl BuiltIn {
         BuiltIn { pause: Some(seconds), ..self }
     }
 
+    /// Returns the same rule with this time until the next try, in seconds, which doubles with each further one: the tries
+    /// themselves may prolong what they wait for.
+    pub(super) const fn paused_ever_longer(self, seconds: u64) -> Self {
+        BuiltIn { pause: Some(seconds), doubles: true, ..self }
+    }
+
+    /// Returns the same rule for a connection that has brought as much as it may.
+    pub(super) const fn of_session(self) -> Self {
+        BuiltIn { excess: Excess::Session, ..self }
+    }
+
     /// Returns the same rule for a relay that gets too many connections at once.
     pub(super) const fn of_connections(self) -> Self {
         BuiltIn { excess: Excess::Connections, ..self }
@@ -131,9 +145,10 @@ impl CompiledRule {
 
     /// Returns its meaning for a reply that states this pause, if it states one.
     pub(super) fn meaning(&self, stated: Option<Duration>) -> ReplyMeaning {
-        let BuiltIn { means, scope, pause, hint, excess, .. } = *self.rule;
+        let BuiltIn { means, scope, pause, doubles, hint, excess, .. } = *self.rule;
+        let doubles = doubles && stated.is_none();
         let pause = stated.or(pause.map(Duration::from_secs));
-        ReplyMeaning::of(self.name, means, scope, Advice { pause, hint, excess })
+        ReplyMeaning::of(self.name, means, scope, Advice { pause, doubles, hint, excess })
     }
 
     pub(super) fn shown(&self) -> ShownRule<'static> {

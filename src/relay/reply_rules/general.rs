@@ -33,6 +33,19 @@ const RULES: &[BuiltIn] = &[
     ),
     // The number of connections follows from it (`queue/breaker.rs`).
     BuiltIn::as_said("the connection", TRANSACTION, r"^(421|503)"),
+    BuiltIn::throttle(
+        "too many connections",
+        TRANSACTION,
+        r"^4.*(concurrent|simultaneous|too many .{0,20}(connections|sessions|threads)|\b(connections|sessions|threads?) limit)",
+    )
+    .of_connections(),
+    // "connection limit" may be meant of their number: then a connection that has brought nothing hears it, too.
+    BuiltIn::throttle(
+        "a full session",
+        TRANSACTION,
+        r"^(4.*(\bthis (smtp )?(session|connection)\b|\b(another|new|fresh) (smtp )?(session|connection)\b|\b(session|connection) limit)|[45].*\b(messages?|e?-?mails?|recipients?|transactions?|deliveries)\b.{0,40}\b(in|per|for|on|over|of) (a single |(this|one|an?|each|the|the same) )?(smtp )?(session|connection)\b)",
+    )
+    .of_session(),
     BuiltIn::as_said(
         "the recipient's mailbox",
         TRANSACTION,
@@ -48,12 +61,6 @@ const RULES: &[BuiltIn] = &[
         TRANSACTION,
         r"message size|size limit|size exceeds|exceeds .{0,40}\bsize|maximum size|too (large|big|long)|^\d{3} [45]\.3\.[14]\b|attachment|line length|header|too many recipients|recipients? limit|limit (on|of) recipients|^\d{3} [45]\.5\.3\b|\bhops?\b|\bloop|mailbox|inbox|over ?quota|spam|junk|virus|malware|phish|\bscore\b|\bd(marc|kim)|\bspf\b|gr[ae]y.?list|\bdisk|storage|time.?limit|tim(e|ed).?out|too many (errors|invalid|unknown|bad|syntax|unrecognized|received)",
     ),
-    BuiltIn::throttle(
-        "too many connections",
-        TRANSACTION,
-        r"^4.*(concurrent|too many .{0,20}(connections|sessions|threads)|\b(connection|session|thread)s? limit)",
-    )
-    .of_connections(),
     BuiltIn::throttle(
         "too fast",
         TRANSACTION,

@@ -10,6 +10,9 @@ use crate::config::ReplyPhase::{self, Auth, Data, Dot, Ehlo, Greeting, Mail, Rcp
 
 const TRANSACTION: &[ReplyPhase] = &[Mail, Rcpt, Data, Dot];
 
+/// The pause where each hour may bring some of a quota back, since it is of the last day, and where tries do no harm.
+const HOURLY: u64 = 60 * 60;
+
 /// A provider, and what its relays say.
 #[derive(Debug)]
 pub(super) struct Provider {
@@ -69,8 +72,8 @@ providers! {
 }
 
 const AMAZON_SES: &[BuiltIn] = &[
-    // The quota is of the last 24 hours, so that each hour may bring some of it back.
     BuiltIn::quota("daily quota", TRANSACTION, r"^454 .*daily message quota exceeded")
+        .paused(HOURLY)
         .hinting("ask SES for a higher daily sending quota, or send less"),
     BuiltIn::throttle("sending rate", TRANSACTION, r"^454 .*(throttling failure|sending rate exceeded)"),
     BuiltIn::route(
@@ -126,7 +129,7 @@ const MICROSOFT_365: &[BuiltIn] = &[
     ),
     BuiltIn::throttle("connections", TRANSACTION, r"^4\d\d 4\.3\.2 .*(concurrent connections|thread limit)")
         .of_connections(),
-    BuiltIn::quota("submission quota", TRANSACTION, r"SubmissionQuotaExceeded"),
+    BuiltIn::quota("submission quota", TRANSACTION, r"SubmissionQuotaExceeded").paused(HOURLY),
     BuiltIn::sender(
         "the sender's mailbox is full",
         &[Dot],
@@ -140,6 +143,7 @@ const MICROSOFT_365: &[BuiltIn] = &[
         "give the account that logs in the right to send as this address (Add-RecipientPermission)",
     ),
     BuiltIn::quota("tenant's limit", TRANSACTION, r"^5\d\d 5\.7\.(232|233|705)\b")
+        .paused(HOURLY)
         .hinting("the tenant has sent more to others than it may; Microsoft lets it go on by and by"),
     BuiltIn::quota("throttled for errors", TRANSACTION, r"^55\d 5\.2\.25[1-5]\b")
         .hinting("too many messages of this account failed: look for what was refused before this"),
@@ -150,7 +154,8 @@ const GMAIL: &[BuiltIn] = &[
         "daily limit",
         TRANSACTION,
         r"^550 5\.4\.5\b|daily (user sending|smtp relay) (quota|limit) exceeded",
-    ),
+    )
+    .paused(HOURLY),
     BuiltIn::throttle("peak limit", TRANSACTION, r"^4\d\d 4\.2\.1 .*peak smtp relay limit"),
     BuiltIn::route(
         "EHLO name",
@@ -182,6 +187,7 @@ const GMAIL: &[BuiltIn] = &[
 
 const SENDGRID: &[BuiltIn] = &[
     BuiltIn::quota("credits", &[Auth, Mail, Rcpt, Data, Dot], r"maximum credits exceeded")
+        .paused(HOURLY)
         .hinting("the plan's credits are used up: buy more, or wait for the next period"),
     BuiltIn::sender(
         "not authorized for this address",
@@ -248,8 +254,8 @@ const YANDEX: &[BuiltIn] = &[
         r"^535",
         "use an app password, and allow mail programs in the account's settings",
     )
-    // Each try prolongs a block.
-    .paused(60 * 60),
+    // Each try may prolong a block, which ends a day after the last one.
+    .paused_ever_longer(60 * 60),
     // A block ends 24 hours after the last try: whoever tries each hour never gets out of it.
     BuiltIn::quota(
         "daily limit",
@@ -261,8 +267,11 @@ const YANDEX: &[BuiltIn] = &[
 ];
 
 const PURELYMAIL: &[BuiltIn] = &[
-    BuiltIn::quota("login of an account without money", &[Auth], r"^550").hinting(OUT_OF_MONEY),
+    BuiltIn::quota("login of an account without money", &[Auth], r"^550")
+        .paused(HOURLY)
+        .hinting(OUT_OF_MONEY),
     BuiltIn::quota("out of money", &[Rcpt], r"^450 .*(credit|balance|payment|billing|funds|money)")
+        .paused(HOURLY)
         .hinting(OUT_OF_MONEY),
 ];
 

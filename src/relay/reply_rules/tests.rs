@@ -111,6 +111,9 @@ fn replies_of_providers() {
         ),
         (M365, Dot, "550 5.7.705 Access denied, tenant has exceeded threshold", "Q"),
         (M365, Dot, "550 5.2.251 throttled", "Q"),
+        (M365, Dot, "550 5.2.252 throttled", "Q"),
+        (M365, Dot, "550 5.2.253 throttled", "Q"),
+        (M365, Dot, "550 5.2.254 throttled", "Q"),
         (M365, Dot, "550 5.2.255 throttled", "Q"),
         (
             M365,
@@ -194,6 +197,66 @@ fn replies_of_providers() {
     ];
     let found = table.map(|(host, phase, said, _)| (host, phase, said, class(host, phase, said)));
     assert_eq!(differing(&found, &table), Vec::<&_>::new());
+}
+
+/// There are no rules for these providers.
+#[test]
+fn the_rules_for_any_relay_know_the_replies_of_emailit_oci_and_msndr() {
+    let table = [
+        ("smtp.emailit.com", Mail, "452 4.4.5 Messages per second limit exceeded", "too fast"),
+        ("smtp.emailit.com", Mail, "452 4.5.3 Daily message limit exceeded", "quota for sending"),
+        ("smtp.msndr.example", Auth, "550 Too many messages. Try again in 92 seconds", "slower logins"),
+        (
+            "smtp.email.eu-frankfurt-1.oci.oraclecloud.com",
+            Auth,
+            "421 Too many auth failures",
+            "too many logins",
+        ),
+    ];
+    for (host, phase, said, name) in table {
+        let rules = ReplyRules::new(&[], host);
+        assert_eq!(rules.provider(), None, "{host}");
+        assert_eq!(rules.explain(phase, said).unwrap().rule, Some(RuleName::General(name)), "{host}: {said}");
+    }
+}
+
+/// Each message on such a connection was deferred by its age where the relay said it at RCPT or at the final dot.
+#[test]
+fn a_session_that_is_full_is_told_from_one_that_is_one_too_many() {
+    let table = [
+        (Rcpt, "451 4.7.0 too many messages in this session", "a full session"),
+        (Dot, "452 4.5.3 Too many recipients in this connection", "a full session"),
+        (Dot, "450 4.7.1 message limit of this connection reached", "a full session"),
+        (Mail, "452 4.3.1 this session has sent enough", "a full session"),
+        (Data, "451 4.3.0 session limit, try again on another connection", "a full session"),
+        (Rcpt, "452 4.4.5 maximum number of messages per connection exceeded", "a full session"),
+        (Dot, "450 too many emails in one session", "a full session"),
+        (Dot, "451 4.7.1 connection limit exceeded", "a full session"),
+        (Mail, "550 too many messages in a single connection", "a full session"),
+        (Rcpt, "552 recipients per session exceeded", "a full session"),
+        (Mail, "432 4.3.2 concurrent connection limit exceeded", "too many connections"),
+        (Dot, "451 too many open connections from your address", "too many connections"),
+        (Dot, "451 4.7.1 simultaneous sessions exceeded", "too many connections"),
+        (Mail, "421 4.7.0 too many messages in this session", "the connection"),
+        (Rcpt, "452 4.5.3 too many recipients", "about the message or its recipients"),
+        (Dot, "450 too many messages this hour", "quota for sending"),
+    ];
+    for (phase, said, name) in table {
+        let explained = ReplyRules::new(&[], ANY).explain(phase, said).unwrap();
+        assert_eq!(explained.rule, Some(RuleName::General(name)), "{said}");
+        let ReplyConsequence::Waits(reason) = explained.becomes else { continue };
+        let is_session = reason.class == WaitClass::Throttle(Excess::Session);
+        assert_eq!(is_session, name == "a full session", "{said}");
+    }
+    for (phase, said) in [
+        (Dot, "554 5.7.1 this message was rejected in our session policy"),
+        (Rcpt, "550 5.7.1 this connection is not allowed to relay"),
+        (Dot, "451 4.3.0 mail server temporarily rejected message"),
+        (Mail, "550 5.1.8 sender rejected"),
+    ] {
+        let explained = ReplyRules::new(&[], ANY).explain(phase, said).unwrap();
+        assert_ne!(explained.rule, Some(RuleName::General("a full session")), "{said}");
+    }
 }
 
 /// A used-up quota bounced the whole queue where the relay was not one of the known ones.
@@ -283,7 +346,8 @@ fn the_pause_is_that_of_the_reply_or_else_of_the_rule() {
     assert_eq!(pause(ANY, Dot, "554 quota exceeded, try again in 3 hours"), Some(3 * 3600));
     assert_eq!(pause("smtp.yandex.ru", Auth, "535 5.7.8 no"), Some(3600));
     assert_eq!(pause("smtp.yandex.ru", Rcpt, "450 4.7.1 daily sending limit exceeded"), Some(87_000));
-    assert_eq!(pause(SES, Dot, "454 Throttling failure: Daily message quota exceeded."), None);
+    assert_eq!(pause(SES, Dot, "454 Throttling failure: Daily message quota exceeded."), Some(3600));
+    assert_eq!(pause("smtp.zoho.com", Dot, "550 5.4.6 Unusual sending activity detected."), None);
 }
 
 #[test]

@@ -367,7 +367,7 @@ impl Model {
         };
         let rule = if self.random.bool() { RuleName::Own(1) } else { RuleName::General("any") };
         let pause = self.random.bool().then(|| Duration::from_secs(self.random.u64(1..100)));
-        Some(WaitReason { rule, class, pause, hint: None })
+        Some(WaitReason { rule, class, pause, doubles: false, hint: None })
     }
 
     fn settlement_ends(&mut self) {

@@ -104,6 +104,31 @@ fn a_relay_that_always_says_that_it_is_too_fast_is_asked_ever_more_seldom() {
     assert!(world.log.is_empty(), "{:?}", world.log);
 }
 
+/// A block that each try prolongs was tried each hour, and would have lasted for ever.
+#[test]
+fn a_quota_or_a_block_without_a_stated_end_is_probed_ever_more_seldom() {
+    let hours = [0, 1, 3, 7, 15, 31, 56, 81, 106, 131, 156];
+    for does in [
+        refuses("smtp.zoho.com", "550 5.4.6 Unusual sending activity detected."),
+        Does::RefusesLoginByRule { host: "smtp.yandex.ru", said: "535 5.7.8 Error: authentication failed" },
+    ] {
+        let mut world = World::new(1);
+        world.relay_always(does);
+        world.arrive(10);
+        world.pass(DAY * 7);
+        assert_eq!(world.begun, hours.map(|hour| hour * 3600));
+        assert_eq!((world.log.len(), world.pauses_logged()), (0, 1));
+        world.relay_always(Does::Takes);
+        world.tell(Event::ProbeNow);
+        assert_eq!(world.status().live, 0);
+        world.relay_always(refuses("smtp.zoho.com", "550 5.4.6 Unusual sending activity detected."));
+        world.arrive(1);
+        let again = world.begun.len();
+        world.pass(HOUR * 2);
+        assert_eq!(world.begun.len(), again + 1, "the pauses begin anew when the relay has taken mail");
+    }
+}
+
 #[test]
 fn the_pause_is_the_one_that_the_relay_names() {
     let mut world = World::new(20);

@@ -59,6 +59,9 @@ pub(in crate::queue::reducer::tests) enum Does {
     /// Takes a message in a tenth of a second. Defers it at MAIL if it has taken `each_connection` messages over this
     /// connection, or is taking `at_once` messages already.
     HasLimits { at_once: usize, each_connection: usize },
+    /// Takes a message in a tenth of a second. If it has taken so many over this connection, it gives this reply at this
+    /// phase, and the rules for any relay read it.
+    FillsUp { after: usize, phase: Phase, said: &'static str },
     /// Takes a message in a tenth of a second. Refuses it at its final dot if it has taken so many in the last second.
     HasRate(usize),
 }
@@ -234,7 +237,9 @@ impl Does {
             Does::RefusesByRule { from: Some(from), .. } if attempt.told.to_string() != from => {
                 said(Phase::Dot, &[OK])
             }
-            Does::RefusesByRule { host, said, .. } => Some(refused_by(host, id, recipients, said)),
+            Does::RefusesByRule { host, said, .. } => {
+                Some(refused_by(host, Phase::Dot, id, recipients, said))
+            }
             Does::RefusesNull(reply) if attempt.told == ReversePath::Null => said(Phase::Dot, &[reply]),
             Does::RefusesNull(_) => said(Phase::Dot, &[OK]),
             Does::RefusesOdd(reply) => {
@@ -261,7 +266,10 @@ impl Does {
             Does::HasLimits { at_once, .. } if load.busy >= at_once => {
                 said(Phase::Mail, &["432 4.3.2 concurrent connections limit exceeded"])
             }
-            Does::HasLimits { .. } => {
+            Does::FillsUp { after, phase, said } if load.carried >= after => {
+                Some(refused_by("mail.hoster.example", phase, id, recipients, said))
+            }
+            Does::HasLimits { .. } | Does::FillsUp { .. } => {
                 Some(Reply { after: TAKING, ..goes_on(Phase::Dot, id, recipients, &[OK]) })
             }
             Does::HasRate(_) => unreachable!("by_rate says what it does"),
@@ -297,9 +305,10 @@ fn refused_login_by(host: &str, said: &str) -> Trouble {
     ReplyRules::new(&[], host).read(Trouble { phase: Phase::Auth, peer: None, cause })
 }
 
-fn refused_by(host: &str, id: QueueId, recipients: &[(usize, Recipient)], said: &str) -> Reply {
-    let mut reply = goes_on(Phase::Dot, id, recipients, &[said]);
-    let explained = ReplyRules::new(&[], host).explain(ReplyPhase::Dot, said).unwrap();
+fn refused_by(host: &str, phase: Phase, id: QueueId, recipients: &[(usize, Recipient)], said: &str) -> Reply {
+    let mut reply = goes_on(phase, id, recipients, &[said]);
+    let at = if phase == Phase::Rcpt { ReplyPhase::Rcpt } else { ReplyPhase::Dot };
+    let explained = ReplyRules::new(&[], host).explain(at, said).unwrap();
     let ReplyConsequence::Waits(reason) = explained.becomes else { panic!("{said}: {explained:?}") };
     reply.report.recipients.iter_mut().for_each(|told| told.verdict = Verdict::Waits(reason));
     reply
