@@ -2,7 +2,7 @@
 
 The script is called with the session and with the place in the dialogue: `CONNECT`, `EHLO`, `MAIL`, `RCPT`, `DATA`, `DOT`,
 `RSET` and `QUIT` before the reply to it, and `TAKEN` behind the reply that takes a message. It returns the reply of a relay that is
-not content, or `None`. A reply that ends in `CLOSE` is the last on its connection.
+not content, or `None`. A reply that ends in `CLOSE` is the last on its connection; one that is `bytes` is sent as it is.
 """
 
 import collections
@@ -13,7 +13,7 @@ from listener import Listener
 
 CLOSE = "(and the connection is closed)"
 
-Message = collections.namedtuple("Message", "session reverse_path recipients subject")
+Message = collections.namedtuple("Message", "session reverse_path recipients subject content")
 
 
 class Session:
@@ -79,6 +79,9 @@ class _Dialogue:
         if said is not None:
             self.relay.said[place] += 1
         reply = usual if said is None else said
+        if isinstance(reply, bytes):
+            self.replies.write(reply + b"\r\n")
+            return False
         self.is_over = self.is_over or reply.endswith(CLOSE)
         text = reply.removesuffix(CLOSE).strip()
         if text:
@@ -112,7 +115,7 @@ class _Dialogue:
     def _take(self, content):
         head = content.split(b"\r\n\r\n")[0].decode("utf-8", "replace").splitlines()
         subject = next((line[9:] for line in head if line.lower().startswith("subject: ")), "")
-        message = Message(self.session.number, self.session.reverse_path, self.session.recipients, subject)
+        message = Message(self.session.number, self.session.reverse_path, self.session.recipients, subject, content)
         if self._answer("DOT", "250 2.0.0 taken"):
             self.session.taken += 1
             with self.relay._lock:
