@@ -82,6 +82,7 @@ pub use link::QueueLink;
 use null_sender::NullSubstitutes;
 use owner::{Executor, Owner};
 use part_limits::PartLimits;
+use rate::record_of;
 use reducer::{Event, QueueAnswer, QueuePolicy, Reducer, RelayPolicy};
 use refusals::RefusalRule;
 use roster::Member;
@@ -202,7 +203,11 @@ impl RelaySettings {
                 domains: self.domains_per_message.map(NonZeroUsize::get),
             },
             rates: self.rates.clone(),
-            rates_record: spool.noted_rates(&self.refusals.relay),
+            rates_record: record_of(
+                |name| spool.noted_rates(name),
+                &self.refusals.relay,
+                self.route.as_deref(),
+            ),
             has_taken: spool.knows_relay(&self.refusals.relay),
             refusals: self.refusals.clone(),
         }

@@ -370,6 +370,8 @@ fn speed(pace: &PaceStatus) -> RelaySpeed {
         connections_allowed: pace.connections_allowed,
         rates: pace.rates.iter().map(|(rate, left)| RateLeft { rate: rate.clone(), left: *left }).collect(),
         slowed_to: pace.slowed_to.clone(),
+        recipients_limited_to: pace.recipients_limited_to,
+        domains_limited_to: pace.domains_limited_to,
         next_message: pace.next_message.map(|time| time.to_string()),
     }
 }

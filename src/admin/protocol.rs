@@ -141,6 +141,12 @@ pub struct RelaySpeed {
     pub rates: Vec<RateLeft>,
     /// The rate to which mail is slowed since the relay has said that it comes too fast; `None` if it has not.
     pub slowed_to: Option<String>,
+    /// The most recipients in a transaction, where the relay has taken fewer than the configuration allows.
+    #[serde(default)]
+    pub recipients_limited_to: Option<usize>,
+    /// The most domains of recipients in a transaction, where the relay has taken fewer than the configuration allows.
+    #[serde(default)]
+    pub domains_limited_to: Option<usize>,
     /// The time of the next message (RFC 3339), if one waits for the rates.
     pub next_message: Option<String>,
 }

@@ -40,13 +40,16 @@ pub(super) struct CheckCommand {
     /// With --relay-rules: one JSON object a line
     #[arg(long, requires = "relay_rules")]
     json: bool,
-    /// Say which route mail of this sender ("" is <>) takes to this recipient
-    #[arg(long, num_args = 2, value_names = ["SENDER", "RECIPIENT"])]
+    /// Say which route mail of this sender ("" is <>) takes to this recipient; with --relay-rules, the NAME of the route
+    /// whose relay is meant
+    #[arg(long, num_args = 1..=2, value_names = ["SENDER|NAME", "RECIPIENT"])]
     route: Option<Vec<String>>,
     /// With --route: the number of the user who submits the mail
     #[arg(long, requires = "route")]
     uid: Option<u32>,
 }
+
+const ROUTE_USAGE: &str = "--route: expected SENDER and RECIPIENT, or with --relay-rules the NAME of one route of the configuration";
 
 impl CheckCommand {
     /// Prints a summary of the configuration.
@@ -63,11 +66,12 @@ impl CheckCommand {
             let path = self.file.config.display();
             return Err(Failure::new(Exit::Failed, format!("{path}: {} warnings", warnings.len())));
         }
-        if self.relay_rules {
-            return print_rules(&config, self.json);
-        }
-        if let Some([from, to]) = self.route.as_deref() {
-            return say!("{}", way_of(&config, self.uid, from, to)?);
+        match (self.relay_rules, self.route.as_deref()) {
+            (true, None) => return print_rules(&config, None, self.json),
+            (true, Some([name])) => return print_rules(&config, Some(name), self.json),
+            (false, Some([from, to])) => return say!("{}", way_of(&config, self.uid, from, to)?),
+            (_, Some(_)) => return Err(Failure::new(Exit::Usage, ROUTE_USAGE)),
+            (false, None) => {}
         }
         say!("{}: ok, {}", self.file.config.display(), summary(&config))
     }

@@ -1,7 +1,8 @@
 //! `nullmta relay-reply` and the list of `nullmta check --relay-rules`: what a relay's replies mean.
 //!
 //! Promises: both ask the rules that the daemon asks; nothing is connected to, and no daemon is needed. The rules are those
-//! for the first relayhost, unless another one is named.
+//! for the top-level relayhost, or for that of the route which is named; of several hosts `relay-reply` takes the first one,
+//! unless another one is named.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::output::{printed, say};
 use super::queue::print_json;
-use crate::config::{Config, Means, ReplyPhase, RuleScope, units_of_time};
+use crate::config::{Config, Means, RelayConfig, ReplyPhase, RuleScope, units_of_time};
 use crate::log::is_harmful;
 use crate::relay::{Excess, ExplainedReply, ReplyConsequence, ReplyRules, ShownRule, WaitClass, WaitReason};
 
@@ -31,9 +32,26 @@ pub(super) struct RelayReplyCommand {
     /// The relay's host name, in place of that in the configuration
     #[arg(long, value_name = "HOST")]
     relayhost: Option<String>,
+    /// The name of the route ([[route]]) by whose relay it is said, in place of the top-level relayhost
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// Returns the relay of the route with this name; that of the top-level `relayhost` if none is named.
+fn relay_of<'c>(config: &'c Config, route: Option<&str>) -> Result<&'c RelayConfig, Failure> {
+    let Some(name) = route else { return Ok(&config.relay) };
+    let named = config.routes.iter().find(|route| route.rule.name == name);
+    named.map(|route| &route.relay).ok_or_else(|| {
+        let names: Vec<&str> = config.routes.iter().map(|route| &*route.rule.name).collect();
+        let known = if names.is_empty() { "there is none".into() } else { names.join(", ") };
+        Failure::new(
+            Exit::Usage,
+            format!("no route has the name {name:?}; the configuration's routes: {known}"),
+        )
+    })
 }
 
 fn phase(name: &str) -> Result<ReplyPhase, String> {
@@ -71,10 +89,13 @@ impl RelayReplyCommand {
         let config = Config::read(&self.config.config);
         match (&self.relayhost, config) {
             (named, Ok(config)) => {
-                let host = named.clone().unwrap_or_else(|| config.relay.hosts[0].host.to_string());
-                Ok(ReplyRules::new(&config.relay.replies, &host))
+                let relay = relay_of(&config, self.route.as_deref())?;
+                let host = named.clone().unwrap_or_else(|| relay.hosts[0].host.to_string());
+                Ok(ReplyRules::new(&relay.replies, &host))
             }
-            (Some(host), Err(_)) if !self.config.config.exists() => Ok(ReplyRules::new(&[], host)),
+            (Some(host), Err(_)) if self.route.is_none() && !self.config.config.exists() => {
+                Ok(ReplyRules::new(&[], host))
+            }
             (_, Err(error)) => Err(super::config_failure(error)),
         }
     }
@@ -215,11 +236,12 @@ impl RuleLine {
     }
 }
 
-/// Prints the rules in force for each relayhost, in the order in which they are tried.
-pub(super) fn print_rules(config: &Config, as_json: bool) -> Result<(), Failure> {
-    for host in &config.relay.hosts {
+/// Prints the rules in force for each relayhost of a route, or of no route, in the order in which they are tried.
+pub(super) fn print_rules(config: &Config, route: Option<&str>, as_json: bool) -> Result<(), Failure> {
+    let relay = relay_of(config, route)?;
+    for host in &relay.hosts {
         let name = host.host.to_string();
-        let rules = ReplyRules::new(&config.relay.replies, &name);
+        let rules = ReplyRules::new(&relay.replies, &name);
         if !as_json {
             let provider = rules.provider().map_or(String::new(), |provider| format!(" ({provider})"));
             say!("Replies of {host}{provider} have the meaning of the first rule that fits:")?;

@@ -105,13 +105,19 @@ fn details(relay: &protocol::RelayFigures, indent: &str) -> String {
 /// Returns the line about how fast the relay gets mail; none if nothing but the number of connections limits that, and
 /// all are allowed.
 fn pace_line(pace: &protocol::RelaySpeed) -> String {
-    let protocol::RelaySpeed { max_connections, connections_allowed, rates, slowed_to, next_message } = pace;
+    let protocol::RelaySpeed { max_connections, connections_allowed, rates, slowed_to, next_message, .. } =
+        pace;
+    let protocol::RelaySpeed { recipients_limited_to, domains_limited_to, .. } = pace;
     let fewer = (connections_allowed < max_connections)
         .then(|| format!("{connections_allowed} of {max_connections} connections allowed"));
     let rates = rates.iter().map(|rate| format!("{} ({} at once now)", rate.rate, rate.left));
     let slowed = slowed_to.as_ref().map(|rate| format!("slowed to {rate}, as the relay asked"));
+    let recipients =
+        recipients_limited_to.map(|most| format!("{most} recipients in a transaction, as the relay took"));
+    let domains = domains_limited_to.map(|_| "one domain in a transaction, as the relay asked".to_owned());
     let next = next_message.as_ref().map(|time| format!("next message {time}"));
-    let parts: Vec<String> = fewer.into_iter().chain(rates).chain(slowed).chain(next).collect();
+    let parts: Vec<String> =
+        fewer.into_iter().chain(rates).chain(slowed).chain(recipients).chain(domains).chain(next).collect();
     if parts.is_empty() { String::new() } else { format!("pace    {}\n", parts.join("; ")) }
 }
 
@@ -154,6 +160,8 @@ mod tests {
             connections_allowed: 20,
             rates: Vec::new(),
             slowed_to: None,
+            recipients_limited_to: None,
+            domains_limited_to: None,
             next_message: None,
         }
     }
@@ -177,6 +185,8 @@ mod tests {
                 connections_allowed: 1,
                 rates: vec![protocol::RateLeft { rate: "10000/day".into(), left: 812 }],
                 slowed_to: Some("3.5/s".into()),
+                recipients_limited_to: Some(10),
+                domains_limited_to: Some(1),
                 next_message: Some("2026-11-21T02:09:00Z".into()),
                 ..pace()
             },
@@ -229,6 +239,7 @@ mod tests {
     fn a_paused_relay_shows_why_and_since_and_until_when() {
         let expected = "relay   paused since 2026-11-21T01:00:00Z, 0 connections\n\
              pace    1 of 20 connections allowed; 10000/day (812 at once now); slowed to 3.5/s, as the relay asked; \
+             10 recipients in a transaction, as the relay took; one domain in a transaction, as the relay asked; \
              next message 2026-11-21T02:09:00Z\n\
              trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
              held    what the relay refuses is held\n\

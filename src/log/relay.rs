@@ -49,6 +49,28 @@ pub fn relay_slowed(route: Option<&str>, trouble: &dyn fmt::Display, connections
     info!(route, "{by}relay takes less at a time: {trouble}; at most {connections} connections from now on");
 }
 
+/// Logs that the relay took only so many recipients in one transaction.
+pub fn relay_takes_fewer(route: Option<&str>, relay: &dyn fmt::Display, recipients: usize) {
+    let by = ByRoute(route);
+    info!(
+        route,
+        recipients,
+        "{by}relay takes fewer recipients: {} gets {recipients} in a transaction from now on, since it took no more; longer \
+         lists go in several",
+        foreign(relay)
+    );
+}
+
+/// Logs that the relay takes recipients of one domain in a transaction.
+pub fn relay_takes_one_domain(route: Option<&str>, relay: &dyn fmt::Display) {
+    let by = ByRoute(route);
+    info!(
+        route,
+        "{by}relay takes one domain: {} gets recipients of one domain in a transaction for a day, since it refused several",
+        foreign(relay)
+    );
+}
+
 /// Logs that bodies of a message were encoded, since the relay does not take them as they are.
 pub fn recoded(id: QueueId, route: Option<&str>, relay: &dyn fmt::Display) {
     let relay = foreign(relay);

@@ -168,6 +168,38 @@ mod tests {
         assert!(rate.kept.is_none() && rate.next() <= at(1_000_000));
     }
 
+    /// Whatever comes, the rate is never below the least, nor above that of before; it grows by equal steps, and only with
+    /// time.
+    #[test]
+    fn promises_1_and_2_hold_for_any_history() {
+        for seed in 0..500_u64 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let (mut rate, mut now) = (LearnedRate::default(), 0);
+            for _ in 0..200 {
+                now += random.i64(0..20_000);
+                let before = rate.at(at(now));
+                if random.bool() {
+                    rate.begins(at(now));
+                    assert!(rate.at(at(now)) <= before, "seed {seed}: a message makes nothing faster");
+                    continue;
+                }
+                rate.told_to_slow(at(now), None);
+                let after = rate.at(at(now)).expect("it is known now");
+                assert!(
+                    after >= LEAST && before.is_none_or(|before| after <= before.max(LEAST)),
+                    "seed {seed}"
+                );
+                let quiet: Vec<f64> = (0..8).map_while(|step| rate.at(at(now + step * 5000))).collect();
+                let steps: Vec<f64> = quiet.windows(2).map(|pair| pair[1] - pair[0]).collect();
+                assert!(
+                    steps.iter().all(|step| *step > 0.0 && (step - steps[0]).abs() < 1e-9),
+                    "seed {seed}"
+                );
+            }
+            assert_eq!(rate.at(at(now + 1_000_000)), None, "seed {seed}: it is forgotten");
+        }
+    }
+
     #[test]
     fn promise_3_a_pause_is_kept_and_bounded() {
         let mut rate = LearnedRate::default();

@@ -2,9 +2,11 @@
 //!
 //! Promises:
 //! 1. No transaction has more than the configuration allows, nor more than the relay has shown to take.
-//! 2. A relay that was full after `n` recipients gets `n` in a transaction from then on, over all connections: it has said
-//!    the number itself, and half of what it refused would be refused again, or be less than it takes. After each
-//!    [`STEP`] it gets a tenth of the configured number more, since it may have been full for another reason.
+//! 2. A relay that was full after `n` recipients gets `n` in a transaction from then on, over all connections. It has said
+//!    the number itself: half of what it was asked for would be refused again where it takes less than that (10 of 50:
+//!    25 are too many), and be needless transactions where it takes more (40 of 50: 25 are too few). After each
+//!    [`STEP`] it gets a tenth of the configured number more, since it may have been full for another reason. A relay
+//!    that takes none has said no number; then the recipient is deferred, or the connection is at its end.
 //! 3. A relay that takes one domain in a transaction gets one for [`ONE_DOMAIN`].
 //!
 //! Pure: time is an argument. Not here: which replies say so (`relay/verdict.rs`), the parts themselves (`attempt.rs`).
@@ -26,6 +28,15 @@ pub(super) struct PartLimits {
     /// The most recipients; at least one.
     pub(super) recipients: usize,
     /// The most domains of recipients; `None` for any number.
+    pub(super) domains: Option<usize>,
+}
+
+/// What a relay has shown to take in one transaction; `None` where it has shown nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LearnedParts {
+    /// The most recipients.
+    pub(super) recipients: Option<usize>,
+    /// The most domains of recipients.
     pub(super) domains: Option<usize>,
 }
 
@@ -56,15 +67,28 @@ impl RelayParts {
         PartLimits { recipients: known.min(recipients), domains: if is_one { Some(1) } else { domains } }
     }
 
-    /// Takes in that the relay has shown these limits.
-    pub(super) fn shown(&mut self, shown: PartLimits, now: Timestamp) {
-        let known = self.at(now);
+    /// Returns what the relay has shown to take at `now`, where that is less than the configuration allows.
+    pub(super) fn learned(&self, now: Timestamp) -> LearnedParts {
+        let (known, PartLimits { recipients, domains }) = (self.at(now), self.configured);
+        LearnedParts {
+            recipients: Some(known.recipients).filter(|known| *known < recipients),
+            domains: known.domains.filter(|_| known.domains != domains),
+        }
+    }
+
+    /// Takes in that the relay has shown these limits. Returns those that were not known.
+    pub(super) fn shown(&mut self, shown: PartLimits, now: Timestamp) -> LearnedParts {
+        let (known, mut news) = (self.at(now), LearnedParts::default());
         if shown.recipients < known.recipients {
-            self.full_after = Some((shown.recipients.max(1), now));
+            let recipients = shown.recipients.max(1);
+            self.full_after = Some((recipients, now));
+            news.recipients = Some(recipients);
         }
         if shown.domains == Some(1) && known.domains != Some(1) {
             self.one_domain_until = Some(later(now, ONE_DOMAIN));
+            news.domains = Some(1);
         }
+        news
     }
 }
 
@@ -86,6 +110,23 @@ mod tests {
         assert_eq!(parts.at(at(1200)).recipients, 1, "never none");
         parts.shown(PartLimits { recipients: 30, domains: None }, at(1200));
         assert_eq!(parts.at(at(1200)).recipients, 1, "a larger number shows nothing");
+    }
+
+    /// Nobody was told of it: neither the log nor the status said why a message went in parts.
+    #[test]
+    fn what_is_new_is_told_once_and_what_is_known_as_long_as_it_counts() {
+        let learned = |recipients, domains| LearnedParts { recipients, domains };
+        let mut parts = RelayParts::new(PartLimits { recipients: 50, domains: None });
+        assert_eq!(parts.learned(at(0)), LearnedParts::default());
+        let shown = PartLimits { recipients: 10, domains: Some(1) };
+        assert_eq!(parts.shown(shown, at(0)), learned(Some(10), Some(1)));
+        assert_eq!(parts.shown(shown, at(1)), LearnedParts::default());
+        assert_eq!(parts.learned(at(1)), learned(Some(10), Some(1)));
+        assert_eq!(parts.learned(at(600)), learned(Some(15), Some(1)));
+        assert_eq!(parts.learned(at(5000)), learned(None, Some(1)));
+        assert_eq!(parts.learned(at(86_400)), LearnedParts::default());
+        let mut parts = RelayParts::new(PartLimits { recipients: 50, domains: Some(1) });
+        assert_eq!(parts.shown(shown, at(0)), learned(Some(10), None), "one domain is the configuration's");
     }
 
     #[test]

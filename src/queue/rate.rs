@@ -106,6 +106,19 @@ impl Rates {
     }
 }
 
+/// Returns the name under which the record of a relay is kept. A route has one of its own, even to the same hosts with the
+/// same user: its rates are its own.
+pub(super) fn record_name(relay: &str, route: Option<&str>) -> String {
+    route.map_or_else(|| relay.to_owned(), |route| format!("{relay} by route {route}"))
+}
+
+/// Returns the record of a relay, of those that are kept. Earlier versions kept one for all routes to the same hosts with
+/// the same user: it counts for a route until that has one of its own.
+pub(super) fn record_of(kept: impl Fn(&str) -> String, relay: &str, route: Option<&str>) -> String {
+    let own = kept(&record_name(relay, route));
+    if own.is_empty() { kept(relay) } else { own }
+}
+
 /// Returns the second of the day at which the bucket of this period is full, by `record`.
 fn recorded(record: &str, per: RatePeriod) -> Option<Timestamp> {
     let words = record.split(' ').filter_map(|word| word.split_once('='));

@@ -29,6 +29,7 @@ use fastrand::Rng;
 use jiff::Timestamp;
 
 use super::clock::{Moment, later};
+use super::part_limits::{LearnedParts, PartLimits};
 use super::recording::Recording;
 use super::relay_clock::RelayClock;
 use super::relay_state::{Passage, RelayState};
@@ -120,10 +121,7 @@ impl Reducer {
             Event::Arrived(entry) => self.relays.admit(&entry, now),
             Event::Wanted { connection, wait } => self.at_connection(connection).wanted(connection, wait),
             Event::ShownLimits { connection, limits } => {
-                let relay = self.relays.of_connection(connection);
-                if !relay.is_outdated(connection) {
-                    relay.parts.shown(limits, now);
-                }
+                self.at_connection(connection).shown_limits(connection, limits);
             }
             Event::GoesOn(connection) => {
                 let pause = self.at_connection(connection).goes_on();
@@ -217,7 +215,13 @@ impl Reducer {
     }
 
     fn tick(&mut self) {
+        self.tend();
+        self.for_each_relay(|at| at.run_relay_clock());
         self.tell_clock();
+    }
+
+    /// Does what is due.
+    fn tend(&mut self) {
         self.for_each_relay(|at| at.tell_flickers());
         self.relays.forget_retired();
         if self.shared.stop_by.is_none()
@@ -242,11 +246,11 @@ impl Reducer {
     /// Tells the spool the relay clock, which it stamps on what arrives from now on.
     fn tell_clock(&mut self) {
         let now = self.shared.now.steady;
-        let holds_up = |relay: &RelayState| relay.is_standing() && relay.roster.len() > 0;
+        let is_standing = |relay: &RelayState| !relay.clock.runs();
+        let holds_up = |relay: &RelayState| is_standing(relay) && relay.roster.len() > 0;
         let relays = self.relays.in_force();
-        let runs = self.shared.recording.works()
-            && !relays.iter().any(holds_up)
-            && !relays.iter().all(RelayState::is_standing);
+        let runs =
+            self.shared.recording.works() && !relays.iter().any(holds_up) && !relays.iter().all(is_standing);
         let clock = &mut self.shared.spool_clock;
         if runs {
             clock.resume(now)
@@ -386,6 +390,18 @@ impl AtRelay<'_> {
         self.replace_connections();
     }
 
+    /// Takes in that the relay has shown what one transaction may hold.
+    fn shown_limits(&mut self, connection: ConnectionId, limits: PartLimits) {
+        if self.relay.is_outdated(connection) {
+            return;
+        }
+        let learned = self.relay.parts.shown(limits, self.shared.now.steady);
+        if learned != LearnedParts::default() {
+            let relay = self.relay.name.clone();
+            self.log(LogLine::RelayTakesFewer { relay, learned });
+        }
+    }
+
     fn run_relay_clock(&mut self) {
         self.relay.run_clock(self.shared.now.steady, self.shared.recording.works());
     }
@@ -398,9 +414,20 @@ impl AtRelay<'_> {
 
     /// Makes every held message ready: somebody may have corrected what it was refused for.
     fn try_held(&mut self) {
-        let RelayState { roster, refusals, .. } = &mut *self.relay;
-        let held: Vec<QueueId> = refusals.held().filter(|id| roster.is_held(*id)).collect();
-        held.into_iter().for_each(|id| roster.put_back(id, self.shared.now.steady));
+        let held: Vec<QueueId> = self.relay.refusals.held().collect();
+        held.into_iter().for_each(|id| _ = self.put_back_held(id));
+    }
+
+    /// Makes this message ready if it is held, with all of its patience. Returns whether it was.
+    fn put_back_held(&mut self, id: QueueId) -> bool {
+        let now = self.shared.now.steady;
+        let RelayState { roster, clock, .. } = &mut *self.relay;
+        let is_held = roster.is_held(id);
+        if is_held {
+            roster.update(id, |member| member.begin_patience(clock.at(now)));
+            roster.put_back(id, now);
+        }
+        is_held
     }
 }
 

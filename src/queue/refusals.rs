@@ -5,7 +5,8 @@
 //! 2. If the relay refuses twenty messages in a row with one text, and has taken none in between (`refusals/row.rs`),
 //!    such a refusal is trouble of the relay: it bounces nothing until the relay has taken a message.
 //!    The same holds for ten messages that are deferred with one text at MAIL, DATA or the final dot; a 4xx at RCPT is
-//!    the recipient's. One message counts once, however often it is tried.
+//!    the recipient's. One message counts once, however often it is tried, and one that is deferred again after others
+//!    were taken does not count.
 //! 3. A relay that asks for a login where none is configured is in trouble at once, unless it takes other messages:
 //!    then the message is deferred. Such a refusal bounces nothing, whatever else the relay does
 //!    (`refusals/want_of_login.rs`).
@@ -94,6 +95,8 @@ pub(super) struct Refusals {
     row: Row,
     /// The messages in a row that were deferred, not refused for good.
     deferred: Row,
+    /// Each message that was deferred, with the number of messages that the relay had taken by then.
+    deferrals: BTreeMap<QueueId, u64>,
     held: BTreeSet<QueueId>,
     /// The messages of `held` that wait for the relay to take a message, each with the number of messages that it had
     /// taken when the wait began.
@@ -112,6 +115,7 @@ impl Refusals {
             has_taken,
             row: Row::of(REFUSED),
             deferred: Row::of(DEFERRED),
+            deferrals: BTreeMap::new(),
             held: BTreeSet::new(),
             waiting: BTreeMap::new(),
             taken: 0,
@@ -132,7 +136,9 @@ impl Refusals {
 
     /// Takes in that the relay has taken a message, from `<>` or not. Returns whether it is the first one ever.
     pub(super) fn taken(&mut self, is_from_null: bool) -> bool {
-        self.deferred = Row::of(DEFERRED);
+        if !is_from_null {
+            self.deferred = Row::of(DEFERRED);
+        }
         if is_from_null && self.has_taken && self.row.len() > 0 {
             // Messages are being refused: the bounces that wait for the end of that go on waiting.
             return false;
@@ -146,6 +152,11 @@ impl Refusals {
 
     /// Takes in that a message was deferred at MAIL, DATA or the final dot. If that is trouble of the relay, returns why.
     pub(super) fn deferred(&mut self, refusal: &Refusal) -> Option<String> {
+        let before = self.deferrals.insert(refusal.id, self.taken);
+        if before.is_some_and(|before| before < self.taken) {
+            // The relay has taken others, and this one is deferred again.
+            return None;
+        }
         if !refusal.is_from_null() {
             // One trouble may have several codes: Amazon SES says 451 and 454 of a service that fails.
             let words = refusal.said.split_once(' ').map_or("", |(_, words)| words);
@@ -220,7 +231,13 @@ impl Refusals {
         self.waiting.iter().filter(|(_, since)| **since < self.taken).map(|(id, _)| *id).collect()
     }
 
-    /// Forgets a message that has left the queue, or is to be tried again as if it had not been held.
+    /// Forgets a message that has left the queue.
+    pub(super) fn forget(&mut self, id: QueueId) {
+        self.deferrals.remove(&id);
+        self.release(id);
+    }
+
+    /// Forgets that a message was held, which is to be tried again as if it had not been held.
     pub(super) fn release(&mut self, id: QueueId) {
         self.waiting.remove(&id);
         self.held.remove(&id);

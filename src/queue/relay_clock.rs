@@ -1,6 +1,6 @@
 //! The relay clock: the measure of patience.
 //!
-//! Promises: it counts the time in which the relay was usable, in seconds, and loses no part of a second however often
+//! Promises: it counts the time in which the relay was usable and no mail waited for its turn, in seconds, and loses no part of a second however often
 //! it is stopped and started. It never goes back, and after a restart it goes on from what the spool remembers.
 //!
 //! Pure: time is an argument. Not here: when it runs (`relay_state.rs`), how much patience a message has
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// The number of seconds in which the relay was usable, over the life of the spool. Patience is measured by it.
+/// The number of seconds in which the relay was usable and no mail waited for its turn, over the life of the spool.
+/// Patience is measured by it.
 pub(super) struct RelayClock {
     counted: Duration,
     /// The time since when it runs; `None` while no mail can get through.
@@ -25,6 +26,11 @@ impl RelayClock {
     /// Returns the clock at `now`, in seconds.
     pub(super) fn at(&self, now: Timestamp) -> u32 {
         u32::try_from(self.counted_by(now).as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns whether it runs.
+    pub(super) fn runs(&self) -> bool {
+        self.running_since.is_some()
     }
 
     pub(super) fn pause(&mut self, now: Timestamp) {

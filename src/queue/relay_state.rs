@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! 1. No connection is begun beyond `max_connections`, nor beyond the number that breaker and throttle allow.
-//! 2. The relay clock stands still while the breaker lets nothing through (unless that follows from a guess), and while the spool does not record.
+//! 2. The relay clock stands still while the breaker lets nothing through (unless that follows from a guess), while a
+//!    message that is ready waits to be given out, and while the spool does not record.
 //! 3. After a reload nothing is left of what the relay did under the earlier settings, except for the messages that it
 //!    has held, the connections that still finish their work, and what is used of its rates.
 //! 4. No message is given out faster than the configured rates and the one that the relay has asked for allow.
@@ -140,13 +141,14 @@ impl RelayState {
 
     /// Forgets a message that this relay does not get any more, and returns what was remembered of it.
     pub(super) fn forget(&mut self, id: QueueId) -> Option<(QueueId, Member)> {
-        self.refusals.release(id);
+        self.refusals.forget(id);
         self.throttle.forget(id);
         self.want_of_login.forget(id);
         self.roster.expel(id)
     }
 
-    /// Notes whether the breaker lets anything through now, and starts or stops the clock by that.
+    /// Notes whether the breaker lets anything through now. The clock stops at once, and starts with the next tick: what is
+    /// ready then has been given out as far as it can be.
     pub(super) fn follow_breaker(&mut self, now: Timestamp, is_recording: bool) -> Passage {
         let was_paused = self.is_paused();
         let is_paused = self.breaker.retry_at().is_some();
@@ -159,15 +161,17 @@ impl RelayState {
         Passage::Same
     }
 
-    /// Starts the clock if mail can get through and the spool records it; stops it if not.
+    /// Starts the clock if patience runs, and stops it if not: this is the only place that decides so.
     pub(super) fn run_clock(&mut self, now: Timestamp, is_recording: bool) {
-        let runs = !self.is_standing() && is_recording;
+        let runs = is_recording && self.patience_runs();
         if runs { self.clock.resume(now) } else { self.clock.pause(now) }
     }
 
-    /// Returns whether mail cannot get through, so that its patience does not run.
-    pub(super) fn is_standing(&self) -> bool {
-        self.is_paused() && !self.breaker.is_guess()
+    /// Returns whether the patience of messages runs: not while nothing gets through, and not while a message that is
+    /// ready is not given out, whatever it waits for (a rate, a throttle, a free connection). A pause that only a guess has
+    /// made ends in a bounce where the guess stays true, so patience runs in it.
+    fn patience_runs(&self) -> bool {
+        self.breaker.is_guess() || !self.is_paused() && self.roster.ready() == 0
     }
 
     /// Returns whether the breaker lets nothing through.

@@ -159,10 +159,11 @@ impl Relays {
         if !self.routes.0.is_empty() {
             return self.unrouted.admit(entry, now);
         }
-        let RelayState { roster, refusals, .. } = &mut self.in_force[0];
+        let RelayState { roster, refusals, clock, .. } = &mut self.in_force[0];
         roster.admit(entry, now);
         if entry.marks.state() == EntryState::Held {
             refusals.held_before([entry.id]);
+            roster.update(entry.id, |member| member.begin_patience(clock.at(now)));
             roster.put_back(entry.id, now);
         }
     }
@@ -190,6 +191,7 @@ impl Relays {
                 roster.adopt(id, member.at_clock(spool_clock, clock.at(now)), now);
                 if was_held && member.standing != Standing::Dead {
                     refusals.held_before([id]);
+                    roster.update(id, |member| member.begin_patience(clock.at(now)));
                     roster.put_back(id, now);
                 }
             }

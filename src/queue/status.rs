@@ -101,6 +101,10 @@ pub struct PaceStatus {
     pub rates: Vec<(String, u32)>,
     /// The rate to which mail is slowed since the relay has said that it comes too fast.
     pub slowed_to: Option<String>,
+    /// The most recipients in a transaction, where the relay has taken fewer than the configuration allows.
+    pub recipients_limited_to: Option<usize>,
+    /// The most domains of recipients in a transaction, where the relay has taken fewer than the configuration allows.
+    pub domains_limited_to: Option<usize>,
     /// The time of the next message, if one waits for the rates.
     pub next_message: Option<Timestamp>,
 }

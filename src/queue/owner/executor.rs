@@ -72,8 +72,8 @@ impl Executor {
             Effect::ForgetSecret(relay) => drop(self.secret_watches.remove(&relay)),
             Effect::Route { lookup, messages } => self.route(lookup, messages),
             Effect::RememberRelay(name) => self.tasks.remember_relay(&self.desk.spool, name),
-            Effect::NoteRates { relay, record } => {
-                self.desk.spool.note_rates(&relay, &record);
+            Effect::NoteRates { name, record } => {
+                self.desk.spool.note_rates(&name, &record);
                 self.tasks.write_rates(&self.desk.spool);
             }
             Effect::SetRelayClock(seconds) => self.desk.spool.set_relay_clock(seconds),

@@ -12,6 +12,14 @@ impl LogLine {
             }
             LogLine::RelayTrouble(trouble) => log::relay_trouble(route, trouble),
             LogLine::RelaySlowed { trouble, connections } => log::relay_slowed(route, trouble, *connections),
+            LogLine::RelayTakesFewer { relay, learned } => {
+                if let Some(recipients) = learned.recipients {
+                    log::relay_takes_fewer(route, relay, recipients);
+                }
+                if learned.domains.is_some() {
+                    log::relay_takes_one_domain(route, relay);
+                }
+            }
             LogLine::RelayResumed { live } => log::relay_resumed(route, *live),
             LogLine::RelayFlickered { times, live } => log::relay_flickered(route, *times, *live),
             LogLine::RefusalHeld { said, until, has_null_sender } => {

@@ -167,3 +167,18 @@ fn several_rates_all_hold_and_none_holds_nothing_back() {
     assert_eq!(Rates::default().left(steady(0)), usize::MAX);
     assert_eq!(Rates::default().next(), Timestamp::MIN);
 }
+
+/// Two routes to one relay shared one record, so that each restart gave one of them the other's use.
+#[test]
+fn a_route_has_a_record_of_its_own_and_begins_with_that_of_an_earlier_version() {
+    let kept = |name: &str| match name {
+        "mx:587 as app" => "day=1",
+        "mx:587 as app by route shop" => "day=2",
+        _ => "",
+    };
+    let record = |relay, route| record_of(|name| kept(name).to_owned(), relay, route);
+    assert_eq!(record("mx:587 as app", None), "day=1");
+    assert_eq!(record("mx:587 as app", Some("shop")), "day=2");
+    assert_eq!(record("mx:587 as app", Some("news")), "day=1", "the one that was shared");
+    assert_eq!(record("mx:465", Some("shop")), "");
+}

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::super::part_limits::PartLimits;
+use super::super::part_limits::{LearnedParts, PartLimits};
 use super::super::refusals::{Refusal, RefusalRule, Ruling};
 use super::super::schedule::RetryPolicy;
 use super::super::{ConnectionId, MessageStanding, QueueStatus, RelayPlace, Taken, TooSoon};
@@ -179,8 +179,8 @@ pub(in crate::queue) enum Effect {
     Route { lookup: u64, messages: Vec<QueueId> },
     /// Note on the spool that the relay of this name takes mail.
     RememberRelay(String),
-    /// Remember on the spool how much of the rates of the relay of this name is used.
-    NoteRates { relay: String, record: String },
+    /// Remember on the spool, under this name (`rate.rs`), how much of a relay's rates is used.
+    NoteRates { name: String, record: String },
     /// Tell the spool the relay clock, in seconds.
     SetRelayClock(u32),
     /// Write this line to the log.
@@ -197,6 +197,7 @@ pub(in crate::queue) enum LogLine {
     RelayPaused { trouble: Trouble, live: usize, probe_in: Duration, is_new: bool },
     RelayTrouble(Trouble),
     RelaySlowed { trouble: Trouble, connections: usize },
+    RelayTakesFewer { relay: String, learned: LearnedParts },
     RelayResumed { live: usize },
     RelayFlickered { times: u32, live: usize },
     RefusalHeld { said: String, until: HeldUntil, has_null_sender: bool },

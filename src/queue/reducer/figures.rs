@@ -114,11 +114,14 @@ impl Reducer {
         let (now, max_connections) = (self.shared.now.steady, relay.max_connections);
         let allowed = relay.throttle.connections_allowed(max_connections);
         let next = Some(relay.next_by_rate()).filter(|next| *next > now && relay.roster.has_ready());
+        let learned = relay.parts.learned(now);
         PaceStatus {
             max_connections,
             connections_allowed: relay.breaker.slope().map_or(allowed, |slope| slope.min(allowed)),
             rates: relay.rates.figures(now).map(|(rate, left)| (rate.to_string(), left)).collect(),
             slowed_to: relay.throttle.rate(now).map(rate_in_words),
+            recipients_limited_to: learned.recipients,
+            domains_limited_to: learned.domains,
             next_message: next.map(|time| self.shared.now.time_of_day_at(time)),
         }
     }

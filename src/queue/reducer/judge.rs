@@ -42,9 +42,8 @@ impl AtRelay<'_> {
     /// here again when it is held.
     pub(super) fn try_due(&mut self) {
         for id in self.relay.refusals.due() {
-            if self.relay.roster.is_held(id) {
+            if self.put_back_held(id) {
                 self.relay.refusals.release(id);
-                self.relay.roster.put_back(id, self.shared.now.steady);
             }
         }
     }

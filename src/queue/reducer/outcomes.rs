@@ -43,7 +43,7 @@ impl AtRelay<'_> {
     fn forget(&mut self, id: QueueId, disposition: Disposition) {
         let relay = &mut *self.relay;
         if matches!(disposition, Disposition::Removed | Disposition::Dead) {
-            relay.refusals.release(id);
+            relay.refusals.forget(id);
             relay.held_senders.forget(id);
             relay.guesses.forget(id);
             relay.throttle.forget(id);

@@ -14,6 +14,7 @@ mod many;
 mod model;
 mod null_sender;
 mod outages;
+mod patience;
 mod poison;
 mod poison_alone;
 mod poison_in_numbers;

@@ -95,9 +95,7 @@ impl AtRelay<'_> {
     /// Makes a message ready of each sender whose mail is held, where it is time for that.
     pub(super) fn try_senders(&mut self) {
         for id in self.relay.held_senders.due(self.shared.now.steady) {
-            if self.relay.roster.is_held(id) {
-                self.relay.roster.put_back(id, self.shared.now.steady);
-            }
+            self.put_back_held(id);
         }
     }
 
@@ -109,9 +107,7 @@ impl AtRelay<'_> {
         }
         for id in &held {
             self.relay.refusals.release(*id);
-            if self.relay.roster.is_held(*id) {
-                self.relay.roster.put_back(*id, self.shared.now.steady);
-            }
+            self.put_back_held(*id);
         }
         self.log(LogLine::SenderTaken { from: from.clone(), held: held.len() });
     }

@@ -78,6 +78,12 @@ impl Member {
         Member { patience_mark, ..self }
     }
 
+    /// Gives the message all of its patience again, at this time of the relay clock: it was held, and could not be sent
+    /// until somebody acted.
+    pub fn begin_patience(&mut self, relay_clock: u32) {
+        self.patience_mark = i32::try_from(relay_clock).unwrap_or(i32::MAX);
+    }
+
     /// Returns how much patience it has used when the relay clock is at `relay_clock` seconds.
     pub fn patience_used(&self, relay_clock: u32) -> Duration {
         let used = i64::from(relay_clock) - i64::from(self.patience_mark);

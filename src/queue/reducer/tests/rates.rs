@@ -149,3 +149,56 @@ fn a_single_message_is_not_behind_the_mail_of_another_submitter() {
     }
     assert!(world.status().live > 99_900);
 }
+
+/// After a restart each route had used what the other one had.
+#[test]
+fn two_routes_to_the_same_relay_keep_to_their_own_rates_over_a_restart() {
+    let mut world = World::with(20, |set_up| {
+        set_up.add_route("shop", &["shop@example.org"], &[]);
+        for relay in &mut set_up.policy.relays {
+            relay.refusals.relay = "relay.example:587".into();
+            relay.rates = vec![rate(100, RatePeriod::Day)];
+        }
+    });
+    let brought =
+        |world: &World, by: Option<&str>| world.via.iter().filter(|(via, _)| via.as_deref() == by).count();
+    (0..30).for_each(|_| _ = world.submit("app@example.org", &["ann@example.net"]));
+    world.pass(SECOND);
+    world.restart();
+    (0..30).for_each(|_| _ = world.submit("shop@example.org", &["ann@example.net"]));
+    world.pass(SECOND);
+    world.restart();
+    world.pass(SECOND);
+    assert_eq!((brought(&world, None), brought(&world, Some("shop"))), (10, 10));
+}
+
+/// Whatever the relay says of the rate, and whenever nullmta starts anew, mail is never faster than is configured, nor
+/// slower than one message a minute, and all of it gets through.
+#[test]
+fn what_the_relay_asks_for_stays_between_the_least_and_the_configured_rate() {
+    for seed in 0..20_u64 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut world = world_with(5, RatePeriod::Second);
+        world.arrive(400);
+        let mut floors = Vec::new();
+        for _ in 0..60 {
+            world.relay_always(if random.bool() { TAKES_TIME } else { Does::HasRate(random.usize(1..5)) });
+            world.pass(SECOND * random.u32(1..20));
+            if random.u8(..10) == 0 {
+                world.restart();
+            }
+            let pace = world.status().relays[0].pace.clone();
+            floors.extend(pace.slowed_to);
+        }
+        assert!(!floors.contains(&"0.0/min".to_owned()), "{floors:?}");
+        world.relay_always(TAKES_TIME);
+        let passed = world.pass_until_live(0, SECOND);
+        assert!(passed <= MINUTE * 15, "seed {seed}: {passed:?}");
+        let at: Vec<i64> = world.seen.iter().map(|seen| seen.at).collect();
+        // Times are whole seconds here: six may begin within one that is none of the clock's.
+        assert!(at.windows(7).all(|few| few[6] > few[0]), "seed {seed}: {at:?}");
+        assert_eq!(world.logged("status=bounced") + world.logged("status=expired"), 0, "seed {seed}");
+        world.pass(HOUR);
+        assert_eq!(world.status().relays[0].pace.slowed_to, None, "seed {seed}: it recovers");
+    }
+}

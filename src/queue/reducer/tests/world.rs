@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{Effect, Event, LogLine, QueueAnswer, Reducer};
+use super::super::{Effect, Event, LogLine, QueueAnswer, Reducer, RelayPolicy};
 use super::effects_of;
 use crate::envelope::Envelope;
 use crate::queue::attempt::{Attempt, Part};
 use crate::queue::clock::Moment;
 use crate::queue::lanes::Lane;
 use crate::queue::null_sender::NullSender;
+use crate::queue::rate::record_name;
 use crate::queue::testing::envelope;
 use crate::queue::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
@@ -342,7 +343,13 @@ impl World {
             }
             Effect::AwaitRecording(_) => self.awaits_recording = true,
             Effect::RememberRelay(name) => self.set_up.relay_named(&name).has_taken = true,
-            Effect::NoteRates { relay, record } => self.set_up.relay_named(&relay).rates_record = record,
+            Effect::NoteRates { name, record } => {
+                let relays = self.set_up.policy.relays.iter_mut();
+                let named = |relay: &&mut RelayPolicy| {
+                    record_name(&relay.refusals.relay, relay.route.as_deref()) == name
+                };
+                relays.filter(named).for_each(|relay| relay.rates_record = record.clone());
+            }
         }
     }
 }

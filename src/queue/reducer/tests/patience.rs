@@ -1,0 +1,116 @@
+//! Time in which a message waits for what is not its own fault is none of its patience: one table of all that it may wait
+//! for, each over a crash as well.
+
+use super::super::Event;
+use super::world::{DAY, Does, HOUR, SECOND, World};
+use crate::config::{Rate, RatePeriod};
+use crate::queue_id::QueueId;
+
+const SES: &str = "email-smtp.eu-west-1.amazonaws.com";
+
+fn refuses(host: &'static str, said: &'static str) -> Does {
+    Does::RefusesByRule { host, from: None, said }
+}
+
+/// Everything for which a message waits, by its name.
+const WAITS: [&str; 10] = [
+    "a rate",
+    "a relay that is slow",
+    "a throttle",
+    "a quota",
+    "the configuration",
+    "the configuration of its sender",
+    "an outage",
+    "a login",
+    "a route that is paused",
+    "a failing service",
+];
+
+/// Returns a world in which a message waits for this, and will for six days at least.
+fn waiting_for(what: &str) -> (World, QueueId) {
+    let mut world = World::with(1, |set_up| {
+        set_up.add_route("shop", &["shop@example.org"], &[]);
+        if what == "a rate" {
+            set_up.relay().rates = vec![Rate { messages: 1.try_into().unwrap(), per: RatePeriod::Hour }];
+        }
+    });
+    let before = match what {
+        "a rate" | "a relay that is slow" => 150,
+        "a failing service" => 10,
+        _ => 0,
+    };
+    world.relay_always(match what {
+        "a throttle" => refuses(SES, "454 Throttling failure: Maximum sending rate exceeded."),
+        "a quota" => refuses("smtp.gmail.com", "550 5.4.5 Daily user sending limit exceeded."),
+        "the configuration" => refuses(SES, "554 Access denied: User `x' is not authorized to perform `y'"),
+        "the configuration of its sender" => refuses(SES, "554 Message rejected: address is not verified."),
+        "an outage" => Does::IsAway,
+        "a login" => Does::RefusesLogin,
+        "a failing service" => Does::RefusesAt(crate::relay::Phase::Dot, "451 Temporary service failure"),
+        _ => Does::Takes,
+    });
+    if what == "a route that is paused" {
+        world.away.insert(Some("shop".into()));
+    }
+    if what == "a relay that is slow" {
+        world.relay.pace.transmitting = HOUR;
+    }
+    world.arrive(before);
+    let from = if what == "a route that is paused" { "shop@example.org" } else { "app@example.org" };
+    let id = world.submit(from, &["ann@example.net"]);
+    (world, id)
+}
+
+fn said_of(world: &World, id: QueueId, status: &str) -> usize {
+    world.log.iter().filter(|line| line.starts_with(&id.to_string()) && line.contains(status)).count()
+}
+
+/// A message that had waited for five days bounced at its first 4xx, without a second try.
+#[test]
+fn no_wait_but_its_own_uses_up_the_patience_of_a_message() {
+    for (what, crashes) in WAITS.into_iter().flat_map(|what| [(what, false), (what, true)]) {
+        let (mut world, id) = waiting_for(what);
+        for _ in 0..6 {
+            world.pass(DAY);
+            if crashes {
+                world.restart();
+            }
+        }
+        assert_eq!(
+            said_of(&world, id, "status="),
+            said_of(&world, id, "status=held"),
+            "{what}: {:?}",
+            world.log
+        );
+        world.relay.always_with(id, Does::Defers);
+        world.relay_always(Does::Takes);
+        world.away.clear();
+        world.tell(Event::ProbeNow);
+        while said_of(&world, id, "status=deferred") == 0 {
+            world.pass(HOUR);
+            assert!(world.seconds() < 60 * 86_400, "{what} {crashes}: it is tried");
+        }
+        let began = world.seconds();
+        world.pass(DAY * 4);
+        assert_eq!(said_of(&world, id, "status=expired"), 0, "{what}, crashes {crashes}: {:?}", world.log);
+        while said_of(&world, id, "status=expired") == 0 {
+            world.pass(HOUR);
+            assert!(world.seconds() - began < 6 * 86_400, "{what}, crashes {crashes}: it comes to its end");
+        }
+    }
+}
+
+/// A queue that is never empty must not keep what was deferred for ever: only while something waits, patience stands.
+#[test]
+fn patience_runs_between_messages_that_come_and_go() {
+    let mut world = World::new(2);
+    world.bad = Does::Defers;
+    let bad = world.arrive_poison();
+    for _ in 0..(24 * 6) {
+        world.arrive(5);
+        world.pass(HOUR);
+    }
+    assert_eq!(said_of(&world, bad, "status=expired"), 1, "{:?}", world.lines);
+    world.pass(SECOND);
+    assert_eq!(world.status().live, 0);
+}
