@@ -11,12 +11,16 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use daemon::{Daemon, SinkProcess, free_port, program_under};
 use far_end::client::converse;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nullmta");
 const NOBODY: u32 = 65534;
+/// How long the daemon may take to log what it has done.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A daemon whose relay is down.
 struct Host {
@@ -57,6 +61,15 @@ impl Host {
 
     fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    /// Waits until the log has these words.
+    fn wait_for_log(&self, words: &str) {
+        let begun = Instant::now();
+        while !self.log().contains(words) {
+            assert!(begun.elapsed() < PATIENCE, "{}", self.log());
+            sleep(Duration::from_millis(20));
+        }
     }
 
     fn submit(&self) {
@@ -281,6 +294,23 @@ fn the_start_says_what_it_is() {
         log.contains(&format!(", listening on 127.0.0.1:{port}, spool {}; 0 in the queue", spool.display())),
         "{log}"
     );
+}
+
+/// A relay that speaks of a used-up quota is asked again in a minute or more. Who knows better says so.
+#[test]
+fn a_flush_delivers_what_waits_for_a_quota() {
+    let directory = tempfile::tempdir().unwrap();
+    let sink = SinkProcess::start(&["--fail", "mail=452 4.7.1 daily quota exceeded*1"]);
+    let daemon = Daemon::start(directory.path(), sink.port);
+    let host = Host { directory, daemon };
+    host.submit();
+    host.wait_for_log("relay paused: quota: ");
+    assert_eq!((&host.status()["relay"], &host.status()["ready"]), (&"paused".into(), &1.into()));
+    let (code, out, err) = text(&host.nullmta(&["flush"]));
+    // Under load the message may still be on its way when the wait is over.
+    assert!((code == 0 && out.starts_with("the relay was reached; ")) || code == 75, "{code} {out} {err}");
+    host.daemon.wait_for_queue_of(0);
+    assert_eq!(host.log().matches("status=sent").count(), 1, "{}", host.log());
 }
 
 /// `nullmta flush` said `1 held or dead` and nothing of why, so that one more command was needed to know what to do.

@@ -41,6 +41,30 @@ fn somebody_who_wants_to_know_now_gets_a_probe_now() {
     assert_eq!((world.status().live, world.is_paused()), (0, false));
 }
 
+/// Whatever the relay was paused for, and for however long: a flush delivers at the moment at which it is given.
+#[test]
+fn a_flush_after_the_relays_return_delivers_in_that_moment() {
+    let daily = "454 Throttling failure: Daily message quota exceeded.";
+    for outage in [
+        Does::IsAway,
+        Does::breaks(Phase::Greeting),
+        Does::RefusesLogin,
+        Does::breaks(Phase::Mail),
+        Does::RefusesByRule { host: "email-smtp.us-east-1.amazonaws.com", from: None, said: daily },
+    ] {
+        let mut world = World::new(20);
+        world.relay_always(outage.clone());
+        world.arrive(100);
+        world.pass(HOUR * 3 + MINUTE * 7);
+        assert!(world.is_paused(), "{outage:?}");
+        world.relay_always(Does::Takes);
+        assert_eq!(world.status().live, 100, "{outage:?}: it waits for its next probe");
+        // No time passes here.
+        world.tell(Event::ProbeNow);
+        assert_eq!(world.status().live, 0, "{outage:?}");
+    }
+}
+
 /// A relay that turned every second connection away made a line that it is paused and one that it is usable again each
 /// second, for as long as there was mail.
 #[test]
