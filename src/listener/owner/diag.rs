@@ -4,10 +4,15 @@
 //! looks the socket up by its addresses, as it does for each packet, so the time does not depend on the number of
 //! sockets. No privilege is needed.
 //!
+//! Each thread keeps the socket by which it asks, since making one for each query costs more than the query. An answer
+//! bears the number of its query, so one that was left over answers no other; after any failure the socket is closed, and the
+//! next query has a new one.
+//!
 //! The answer has arrived when the call that asks returns, so the socket never waits.
 //!
 //! Fails: if the kernel cannot be asked, because AF_NETLINK is forbidden or `tcp_diag` is missing.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -52,24 +57,53 @@ enum SocketAnswer {
     NoSocket,
 }
 
+thread_local! {
+    /// The socket by which this thread asks; `None` before its first query, and after one that failed.
+    static KEPT: RefCell<Option<KernelSocket>> = const { RefCell::new(None) };
+}
+
 fn ask(local: SocketAddr, remote: SocketAddr) -> io::Result<SocketAnswer> {
-    let protocol = Protocol::from(NETLINK_SOCK_DIAG);
-    let mut socket = Socket::new(Domain::from(AF_NETLINK), Type::DGRAM.nonblocking(), Some(protocol))?;
-    socket.write_all(&request(local, remote))?;
-    let mut answer = [0; 1024];
-    let length = socket.read(&mut answer)?;
-    read(&answer[..length], local, remote)
+    KEPT.with_borrow_mut(|kept| {
+        let mut kernel = kept.take().map_or_else(KernelSocket::open, Ok)?;
+        let answer = kernel.ask(local, remote)?;
+        *kept = Some(kernel);
+        Ok(answer)
+    })
+}
+
+/// A socket for queries to the kernel, one after the other.
+struct KernelSocket {
+    socket: Socket,
+    /// The number of the last query.
+    query: u32,
+}
+
+impl KernelSocket {
+    fn open() -> io::Result<KernelSocket> {
+        let protocol = Protocol::from(NETLINK_SOCK_DIAG);
+        let socket = Socket::new(Domain::from(AF_NETLINK), Type::DGRAM.nonblocking(), Some(protocol))?;
+        Ok(KernelSocket { socket, query: 0 })
+    }
+
+    fn ask(&mut self, local: SocketAddr, remote: SocketAddr) -> io::Result<SocketAnswer> {
+        self.query = self.query.wrapping_add(1);
+        self.socket.write_all(&request(self.query, local, remote))?;
+        let mut answer = [0; 1024];
+        let length = self.socket.read(&mut answer)?;
+        read(&answer[..length], self.query, local, remote)
+    }
 }
 
 /// Writes `struct nlmsghdr` and `struct inet_diag_req_v2`.
-fn request(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
+fn request(query: u32, local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
     let family = if local.is_ipv4() { AF_INET } else { AF_INET6 };
     let mut request = Vec::with_capacity(REQUEST);
     request.extend((REQUEST as u32).to_ne_bytes());
     request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request.extend(NLM_F_REQUEST.to_ne_bytes());
-    // The number of the request, and the port of the sender, which the kernel knows.
-    request.extend([0; 8]);
+    request.extend(query.to_ne_bytes());
+    // The port of the sender, which the kernel knows.
+    request.extend([0; 4]);
     request.extend([family, IPPROTO_TCP, 0, 0]);
     // Sockets in all states are asked for.
     request.extend(u32::MAX.to_ne_bytes());
@@ -95,8 +129,11 @@ fn sixteen(ip: IpAddr) -> [u8; 16] {
 }
 
 /// Reads `struct nlmsghdr`, and `struct nlmsgerr` or `struct inet_diag_msg`.
-fn read(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> io::Result<SocketAnswer> {
+fn read(answer: &[u8], query: u32, local: SocketAddr, remote: SocketAddr) -> io::Result<SocketAnswer> {
     let malformed = || io::Error::from(ErrorKind::InvalidData);
+    if octets(answer, 8).map(u32::from_ne_bytes) != Some(query) {
+        return Err(malformed());
+    }
     let kind = u16::from_ne_bytes(octets(answer, 4).ok_or_else(malformed)?);
     if kind == NLMSG_ERROR {
         let errno = -i32::from_ne_bytes(octets(answer, HEADER).ok_or_else(malformed)?);
@@ -139,9 +176,11 @@ mod tests {
 
     use super::*;
 
+    const QUERY: u32 = 7;
+
     /// Returns the answer of the kernel if uid 1000 connected from `local` to `remote`.
     fn answer(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
-        let mut answer = request(local, remote);
+        let mut answer = request(QUERY, local, remote);
         answer[17] = TCP_ESTABLISHED;
         // An answer has no field for states before the addresses.
         answer.copy_within(24.., 20);
@@ -161,21 +200,21 @@ mod tests {
         for (ip, length) in [("127.0.0.1", 4), ("::1", 16)] {
             let (local, remote) = pair(ip);
             let whole = answer(local, remote);
-            assert_eq!(read(&whole, local, remote).unwrap(), SocketAnswer::Owner(1000), "{ip}");
+            assert_eq!(read(&whole, QUERY, local, remote).unwrap(), SocketAnswer::Owner(1000), "{ip}");
             let state = 17..18;
             let ports = 20..24;
             for at in state.chain(ports).chain(24..24 + length).chain(40..40 + length) {
                 let mut other = whole.clone();
                 other[at] ^= 0x10;
                 assert_eq!(
-                    read(&other, local, remote).unwrap(),
+                    read(&other, QUERY, local, remote).unwrap(),
                     SocketAnswer::AnotherSocket,
                     "{ip}: octet {at}"
                 );
             }
             let mut nobodys = whole.clone();
             nobodys[84..88].fill(0);
-            assert_eq!(read(&nobodys, local, remote).unwrap(), SocketAnswer::AnotherSocket);
+            assert_eq!(read(&nobodys, QUERY, local, remote).unwrap(), SocketAnswer::AnotherSocket);
         }
     }
 
@@ -187,17 +226,45 @@ mod tests {
             IpAddr::V6(_) => address,
         };
         let answer = answer(mapped(local), mapped(remote));
-        assert_eq!(read(&answer, local, remote).unwrap(), SocketAnswer::Owner(1000));
+        assert_eq!(read(&answer, QUERY, local, remote).unwrap(), SocketAnswer::Owner(1000));
+    }
+
+    /// The socket stays open from one query to the next: a late answer would be taken for that of another client.
+    #[test]
+    fn an_answer_to_another_query_is_none() {
+        let (local, remote) = pair("127.0.0.1");
+        assert!(read(&answer(local, remote), QUERY + 1, local, remote).is_err());
+    }
+
+    #[test]
+    fn a_socket_is_kept_for_many_queries_and_not_after_one_that_failed() {
+        let is_kept = || KEPT.with_borrow(Option::is_some);
+        let (local, remote) = pair("127.0.0.1");
+        // Where the kernel cannot be asked at all there is nothing to keep.
+        for _ in 0..3 {
+            assert_eq!(ask(local, remote).is_ok(), is_kept());
+        }
+        KEPT.with_borrow_mut(|kept| {
+            let Some(kernel) = kept else { return };
+            assert_eq!(kernel.query, 3);
+            kernel.socket.write_all(&request(0, local, remote)).unwrap();
+        });
+        if is_kept() {
+            // The answer to the query before is read in place of this one's.
+            assert!(ask(local, remote).is_err() && !is_kept());
+            assert!(ask(local, remote).is_ok());
+        }
     }
 
     #[test]
     fn no_socket_is_an_answer_and_other_errors_are_not() {
         let (local, remote) = pair("127.0.0.1");
         let mut error = vec![0; 36];
+        error[8..12].copy_from_slice(&QUERY.to_ne_bytes());
         error[4..6].copy_from_slice(&NLMSG_ERROR.to_ne_bytes());
         for (errno, expected) in [(ENOENT, Some(SocketAnswer::NoSocket)), (1, None), (95, None)] {
             error[16..20].copy_from_slice(&(-errno).to_ne_bytes());
-            assert_eq!(read(&error, local, remote).ok(), expected, "{errno}");
+            assert_eq!(read(&error, QUERY, local, remote).ok(), expected, "{errno}");
         }
     }
 
@@ -205,13 +272,13 @@ mod tests {
         #[test]
         fn no_answer_is_a_panic_or_somebody(octets in prop::collection::vec(any::<u8>(), 0..200)) {
             let (local, remote) = pair("127.0.0.1");
-            prop_assert!(!matches!(read(&octets, local, remote), Ok(SocketAnswer::Owner(_))));
+            prop_assert!(!matches!(read(&octets, QUERY, local, remote), Ok(SocketAnswer::Owner(_))));
         }
 
         #[test]
         fn half_an_answer_is_none(length in 0..ANSWER) {
             let (local, remote) = pair("::1");
-            prop_assert!(read(&answer(local, remote)[..length], local, remote).is_err());
+            prop_assert!(read(&answer(local, remote)[..length], QUERY, local, remote).is_err());
         }
     }
 }
