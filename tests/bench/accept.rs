@@ -1,8 +1,8 @@
 //! What it costs to accept a message and to deliver it, beside what the disk and the dialogue cost by themselves.
 //!
 //! ```console
-//! $ cargo bench --bench accept                        # about ten minutes
-//! $ cargo bench --bench accept -- --quick             # about two minutes
+//! $ cargo bench --bench accept                        # about twenty minutes
+//! $ cargo bench --bench accept -- --quick             # about four minutes
 //! $ cargo bench --bench accept -- --only delivery     # one part: accept, delivery, start or drain
 //! $ cargo bench --bench accept -- --beside ../old/target/release/nullmta
 //! $ cargo bench --bench accept -- --directory /srv/scratch
