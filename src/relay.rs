@@ -339,7 +339,7 @@ impl Relay {
             let peer = Peer { name: dial::name_of(host), address, route: self.route.clone(), tls: None };
             let opened = match connected {
                 Ok(stream) => self.open(network, stream, peer, host).await,
-                Err(cause) => Err(Trouble { phase: Phase::Connect, peer: Some(peer), cause }),
+                Err(cause) => Err(Trouble { phase: Phase::Connect, peer: Some(Box::new(peer)), cause }),
             };
             self.protection.log_expiring(self.route.as_deref());
             match opened {

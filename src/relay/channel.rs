@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
 
     /// Returns the trouble with this peer at `phase`.
     pub(crate) fn trouble(&self, phase: Phase, cause: Cause) -> Trouble {
-        Trouble { phase, peer: Some(self.peer.clone()), cause }
+        Trouble { phase, peer: Some(Box::new(self.peer.clone())), cause }
     }
 
     /// Returns the buffer for octets to send; [`Channel::flush`] sends them.

@@ -47,7 +47,11 @@ pub(crate) async fn open<T: Transport>(
     let hello = match name_for(&stream, &settings.hello) {
         Ok(hello) => hello,
         Err(error) => {
-            return Err(Trouble { phase: Phase::Connect, peer: Some(peer), cause: Cause::from(error) });
+            return Err(Trouble {
+                phase: Phase::Connect,
+                peer: Some(Box::new(peer)),
+                cause: Cause::from(error),
+            });
         }
     };
     let opening = Opening { peer, host, settings, flight, hello };
@@ -143,7 +147,7 @@ impl Opening<'_> {
     }
 
     fn trouble(&self, phase: Phase, cause: Cause) -> Trouble {
-        Trouble { phase, peer: Some(self.peer.clone()), cause }
+        Trouble { phase, peer: Some(Box::new(self.peer.clone())), cause }
     }
 }
 

@@ -169,7 +169,7 @@ pub struct Trouble {
     /// The phase of the dialogue in which it happened.
     pub phase: Phase,
     /// The peer; `None` if no address was known yet. The cause then names the host.
-    pub peer: Option<Peer>,
+    pub peer: Option<Box<Peer>>,
     /// The reason why the dialogue could not go on.
     pub cause: Cause,
 }
@@ -177,7 +177,7 @@ pub struct Trouble {
 impl Trouble {
     /// Returns the name of the route that leads to the relay, for the log.
     pub fn route(&self) -> Option<&str> {
-        self.peer.as_ref().and_then(Peer::route)
+        self.peer.as_ref().and_then(|peer| peer.route())
     }
 
     /// Returns the phase and the code of the reply, which every user of this host may see. The words of the relay may
@@ -291,7 +291,7 @@ mod tests {
             ),
         ];
         for (peer, phase, cause, expected) in cases {
-            assert_eq!(Trouble { phase, peer, cause }.to_string(), expected);
+            assert_eq!(Trouble { phase, peer: peer.map(Box::new), cause }.to_string(), expected);
         }
     }
 
@@ -308,7 +308,7 @@ mod tests {
             (Cause::Closed, "relay trouble, MAIL FROM"),
         ];
         for (cause, expected) in cases {
-            let trouble = Trouble { phase: Phase::Mail, peer: Some(peer("192.0.2.5:587")), cause };
+            let trouble = Trouble { phase: Phase::Mail, peer: Some(Box::new(peer("192.0.2.5:587"))), cause };
             assert_eq!(trouble.outline(), expected);
         }
     }

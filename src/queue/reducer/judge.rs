@@ -220,5 +220,5 @@ impl AtRelay<'_> {
 }
 
 fn trouble(refusal: &Refusal, words: String) -> Trouble {
-    Trouble { phase: refusal.phase, peer: Some(refusal.peer.clone()), cause: Cause::Other(words) }
+    Trouble { phase: refusal.phase, peer: Some(Box::new(refusal.peer.clone())), cause: Cause::Other(words) }
 }

@@ -50,7 +50,7 @@ impl AtRelay<'_> {
             }
         }
         let said = refusal.said.clone();
-        let (phase, peer) = (refusal.phase, Some(refusal.peer.clone()));
+        let (phase, peer) = (refusal.phase, Some(Box::new(refusal.peer.clone())));
         self.waits_for(
             connection,
             reason,

@@ -9,14 +9,14 @@ use crate::relay::testing::failing::{FailingVoice, Failure};
 /// The relay's side of one exchange.
 enum RelaySide {
     /// It says these, one for each line.
-    InTurn(std::vec::IntoIter<&'static str>),
+    InTurn(std::iter::Copied<std::slice::Iter<'static, &'static str>>),
     Scram(Box<Session<Proved, Binding>>),
 }
 
 impl RelaySide {
     fn of(mechanism: Mechanism) -> Self {
         const WELCOME: &str = "235-2.7.0 welcome\r\n235 2.7.0 to the relay\r\n";
-        let replies: &[&str] = match mechanism {
+        let replies: &'static [&'static str] = match mechanism {
             Mechanism::Login => &["334 VXNlcm5hbWU6\r\n", "334 UGFzc3dvcmQ6\r\n", WELCOME],
             Mechanism::CramMd5 => &["334 PDQ3MTEuMUBteC5leGFtcGxlPg==\r\n", WELCOME],
             // It does not read the initial response.
@@ -24,7 +24,7 @@ impl RelaySide {
             Mechanism::OAuthBearer => &[WELCOME],
             scram => return RelaySide::Scram(Box::new(scram_session(scram))),
         };
-        RelaySide::InTurn(replies.to_vec().into_iter())
+        RelaySide::InTurn(replies.iter().copied())
     }
 
     fn reply_to(&mut self, line: &str) -> String {
