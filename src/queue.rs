@@ -112,6 +112,11 @@ pub trait Connector: Send + Sync + 'static {
     fn expiring(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// Returns a sentence for each host that is passed over, since it did not work and another one did.
+    fn passed_over(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 impl Connector for Relay {
@@ -128,6 +133,10 @@ impl Connector for Relay {
 
     fn expiring(&self) -> Vec<String> {
         Relay::expiring(self)
+    }
+
+    fn passed_over(&self) -> Vec<String> {
+        Relay::passed_over(self)
     }
 }
 

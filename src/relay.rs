@@ -17,7 +17,8 @@
 //! Fails: with a [`Trouble`] that names peer and phase. Nothing here is written to disk, so after a crash only the
 //! doubt of promise 5 remains.
 //!
-//! The files, in the order in which a connection uses them: `dial` addresses and TCP → `opening` greeting, EHLO,
+//! The files, in the order in which a connection uses them: `failover` the choice among several hosts and addresses, with
+//! `host_memory` those that do not work, and `running` several tries at a time → `dial` addresses and TCP → `opening` greeting, EHLO,
 //! STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake, `certificate` the
 //! key, `distrust` a refusal, `expiry` a warning ahead) → `sasl` AUTH, with `login` what is remembered of it, `password` and
 //! `password_command` the secret, `token` the access token → `dialog` transactions, with `group` the commands, `open_transaction` the results of one
@@ -39,9 +40,11 @@ mod dialog;
 mod distrust;
 mod dsn_offer;
 mod expiry;
+mod failover;
 mod farewell;
 mod first_flight;
 mod group;
+mod host_memory;
 mod login;
 pub mod lookup;
 mod open_transaction;
@@ -53,6 +56,7 @@ mod recoded;
 mod remembered;
 mod reply_meaning;
 mod reply_rules;
+mod running;
 mod sasl;
 mod subject;
 #[cfg(test)]
@@ -71,7 +75,6 @@ use tokio::time::Instant;
 
 use crate::config::{self, SettingError};
 use crate::envelope::{Body, Recipient, Ret, ReversePath};
-use crate::log;
 use crate::queue_id::QueueId;
 use crate::status::Status;
 
@@ -83,10 +86,12 @@ pub use token::{DevicePrompt, device_login, refresh_tokens_settled};
 pub use trouble::{Cause, Peer, Phase, Trouble};
 pub use verdict::Verdict;
 
-use dial::{Internet, Network, Race, Transport};
+use dial::{Internet, Network};
 use dsn_offer::DsnOffer;
+use failover::Failover;
 use farewell::Farewells;
-use first_flight::{FirstFlight, KeyExchange, Offer};
+use first_flight::Offer;
+use host_memory::HostMemory;
 use login::Login;
 use pace::RelayPace;
 use tls::Protection;
@@ -209,6 +214,7 @@ pub struct Relay {
     farewells: Arc<Farewells>,
     warnings: Vec<String>,
     login: Option<Login>,
+    memory: Arc<HostMemory>,
 }
 
 impl Relay {
@@ -225,7 +231,7 @@ impl Relay {
         let (tokens, of_tokens) = tokens_of(&settings)?;
         warnings.extend(of_tokens);
         let login = settings.auth.clone().map(|auth| Login::new(auth).with_tokens(tokens));
-        let (dsn_offer, farewells) = (Arc::default(), Arc::default());
+        let (dsn_offer, farewells, memory) = (Arc::default(), Arc::default(), Arc::default());
         let rules = |host: &config::RelayHost| ReplyRules::new(&settings.replies, &host.host.to_string());
         let rules = settings.hosts.iter().map(|host| Arc::new(rules(host))).collect();
         Ok(Relay {
@@ -239,6 +245,7 @@ impl Relay {
             farewells,
             warnings,
             login,
+            memory,
         })
     }
 
@@ -257,7 +264,9 @@ impl Relay {
     /// Returns the same relay, to which this route leads.
     fn on_route(mut self, name: &str) -> Relay {
         self.warnings.iter_mut().for_each(|warning| *warning = format!("route {name}: {warning}"));
-        Relay { route: Some(name.into()), ..self }
+        let route: Arc<str> = name.into();
+        let memory = Arc::new(HostMemory::on_route(route.clone()));
+        Relay { route: Some(route), memory, ..self }
     }
 
     /// Returns warnings for the operator: no trust bundle of the system was found, a certificate in `tls.ca-file` was
@@ -274,17 +283,18 @@ impl Relay {
         }
     }
 
+    /// Returns a sentence for each relayhost or address that is passed over, since it did not work and another one did.
+    pub fn passed_over(&self) -> Vec<String> {
+        self.memory.notices()
+    }
+
     /// Returns a sentence for each certificate that is about to expire: ours, and those that the relay has shown.
     pub fn expiring(&self) -> Vec<String> {
         self.protection.expiring()
     }
 
-    /// Tries the hosts and addresses in turn up to an authenticated session.
-    ///
-    /// After a failure up to EHLO, the next address is tried, then the next host. After a failure of AUTH, the next host
-    /// is tried, since another address of the same name would answer the same, and the failure would count against the
-    /// account; after a login that was refused for good, none is, since all hosts have the same account: the next attempt
-    /// begins with those that have not refused it. The error is that of the try that got furthest, and of the last one among several.
+    /// Opens an authenticated session with one of the hosts, at one of its addresses (`failover.rs`). The error is that of
+    /// the try that got furthest, and of the last one among several.
     pub async fn connect(&self) -> Result<Connection, Trouble> {
         self.connect_over(&Internet { families: self.settings.families }).await
     }
@@ -292,106 +302,12 @@ impl Relay {
     /// Does the same over another network than the Internet.
     pub(crate) async fn connect_over<N: Network>(&self, network: &N) -> Result<Connection, Trouble> {
         let started = Instant::now();
-        let mut told: Option<Trouble> = None;
-        for (host, rules) in self.hosts() {
-            match self.try_host(network, host).await {
-                Ok(connection) => {
-                    let connection = connection.connected_in(started.elapsed());
-                    let connection = connection.at_pace(self.pace.clone());
-                    let connection = connection.with_dsn_offer(self.dsn_offer.clone());
-                    let connection = connection.with_rules(rules.clone());
-                    return Ok(connection.with_farewells(self.farewells.clone()));
-                }
-                Err(trouble) => {
-                    let is_refused =
-                        self.login.as_ref().is_some_and(|login| login.is_refused(host, &trouble));
-                    told = Some(keep(told, rules.read(trouble)));
-                    if is_refused {
-                        break;
-                    }
-                }
-            }
-        }
-        // Relay::new refuses an empty list, so at least one host was tried.
-        Err(told.expect("a relay has at least one host"))
-    }
-
-    /// Returns the hosts in the order in which they are tried, each with its rules: behind the others, those that refused the
-    /// login not long ago.
-    fn hosts(&self) -> impl Iterator<Item = (&config::RelayHost, &Arc<ReplyRules>)> {
-        let was_refused =
-            |host: &config::RelayHost| self.login.as_ref().is_some_and(|login| login.was_refused_by(host));
-        let hosts = self.settings.hosts.iter().zip(&self.rules);
-        let (behind, before): (Vec<_>, Vec<_>) = hosts.partition(|(host, _)| was_refused(host));
-        before.into_iter().chain(behind)
-    }
-
-    async fn try_host<N: Network>(
-        &self,
-        network: &N,
-        host: &config::RelayHost,
-    ) -> Result<Connection, Trouble> {
-        let limit = self.settings.timeouts.connect;
-        let addresses = dial::addresses(network, host, &self.settings.families, limit).await?;
-        let mut race = Race::new(network, addresses, limit);
-        let mut told: Option<Trouble> = None;
-        while let Some((address, connected)) = race.next().await {
-            let peer = Peer { name: dial::name_of(host), address, route: self.route.clone(), tls: None };
-            let opened = match connected {
-                Ok(stream) => self.open(network, stream, peer, host).await,
-                Err(cause) => Err(Trouble { phase: Phase::Connect, peer: Some(Box::new(peer)), cause }),
-            };
-            self.protection.log_expiring(self.route.as_deref());
-            match opened {
-                Ok(connection) => return Ok(connection),
-                Err(trouble) if trouble.phase == Phase::Auth => return Err(trouble),
-                Err(trouble) => told = Some(keep(told, trouble)),
-            }
-        }
-        // dial::addresses gives at least one address, and the race ends only after all of them.
-        Err(told.expect("a race has at least one address"))
-    }
-
-    /// Opens a session on `stream`. If a handshake that may have resumed a session fails, one more connection is made
-    /// without resumption; if a ClientHello gets no answer, one more with a smaller one.
-    async fn open<N: Network>(
-        &self,
-        network: &N,
-        stream: N::Stream,
-        peer: Peer,
-        host: &config::RelayHost,
-    ) -> Result<Connection, Trouble> {
-        let (address, limit) = (peer.address, self.settings.timeouts.connect);
-        let mut flight = FirstFlight::new(self.offer.now());
-        let mut opened = self.open_with(&flight, stream, peer.clone(), host).await;
-        let is_tls = matches!(&opened, Err(trouble) if trouble.phase == Phase::Tls);
-        if is_tls && self.protection.forget_sessions(flight.key_exchange()) {
-            let Ok(stream) = dial::connect(network, address, limit).await else { return opened };
-            flight = FirstFlight::new(self.offer.now());
-            opened = self.open_with(&flight, stream, peer.clone(), host).await;
-        }
-        let Err(unanswered) = opened else { return opened };
-        if !flight.may_have_been_too_large() {
-            return Err(unanswered);
-        }
-        let Ok(stream) = dial::connect(network, address, limit).await else { return Err(unanswered) };
-        let smaller = FirstFlight::new(KeyExchange::Classical);
-        let opened = self.open_with(&smaller, stream, peer, host).await;
-        if smaller.is_answered() && self.offer.fall_back() {
-            log::classical_key_exchange(unanswered.route(), &unanswered);
-        }
-        opened
-    }
-
-    async fn open_with<S: Transport>(
-        &self,
-        flight: &Arc<FirstFlight>,
-        stream: S,
-        peer: Peer,
-        host: &config::RelayHost,
-    ) -> Result<Connection, Trouble> {
-        let login = self.login.as_ref();
-        opening::open(stream, peer, host, &self.settings, &self.protection, flight, login).await
+        let (target, connection) = Failover::new(self, network).open().await?;
+        let connection = connection.connected_in(started.elapsed()).at_pace(self.pace.clone());
+        let connection = connection.with_dsn_offer(self.dsn_offer.clone());
+        let connection = connection.with_rules(self.rules[target.place].clone());
+        let connection = connection.with_host_use(self.memory.clone().begin_use(target.host.to_string()));
+        Ok(connection.with_farewells(self.farewells.clone()))
     }
 }
 
@@ -401,13 +317,6 @@ fn tokens_of(settings: &config::RelayConfig) -> Result<(Option<Arc<TokenDesk>>, 
     let Some(oauth) = auth.secret.oauth() else { return Ok((None, Vec::new())) };
     let (desk, warnings) = TokenDesk::new(oauth.clone(), auth.username.clone(), settings.families)?;
     Ok((Some(Arc::new(desk)), warnings))
-}
-
-fn keep(told: Option<Trouble>, later: Trouble) -> Trouble {
-    match told {
-        Some(earlier) => earlier.more_telling(later),
-        None => later,
-    }
 }
 
 #[cfg(test)]

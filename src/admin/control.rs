@@ -360,6 +360,7 @@ fn figures(relay: &RelayStatus) -> RelayFigures {
         connections: relay.connections,
         pace: speed(&relay.pace),
         expiring: relay.expiring.clone(),
+        passed_over: relay.passed_over.clone(),
     }
 }
 

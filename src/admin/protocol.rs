@@ -127,6 +127,9 @@ pub struct RelayFigures {
     pub pace: RelaySpeed,
     /// A sentence for each of its certificates that expires within two weeks.
     pub expiring: Vec<String>,
+    /// A sentence for each relayhost, or address of one, that is passed over, since it did not work and another one did.
+    #[serde(default)]
+    pub passed_over: Vec<String>,
 }
 
 /// How fast the relay gets mail.

@@ -98,7 +98,8 @@ fn details(relay: &protocol::RelayFigures, indent: &str) -> String {
     let held = relay.held_because.as_deref().map(held_line);
     let expiring = relay.expiring.iter().map(|notice| format!("expires {}\n", Foreign(notice)));
     let probe = relay.next_probe.as_ref().map(|probe| format!("probe   {probe}\n"));
-    let lines = pace.into_iter().chain(trouble).chain(held).chain(expiring).chain(probe);
+    let passed_over = relay.passed_over.iter().map(|notice| format!("passed  {}\n", Foreign(notice)));
+    let lines = pace.into_iter().chain(trouble).chain(held).chain(expiring).chain(passed_over).chain(probe);
     lines.map(|line| format!("{indent}{line}")).collect()
 }
 
@@ -191,6 +192,7 @@ mod tests {
                 ..pace()
             },
             expiring: vec!["the certificate of the relay mx expires in 3 days".into()],
+            passed_over: vec!["mx1:587 is passed over, and tried again in 45s: connection refused".into()],
         }
     }
 
@@ -244,6 +246,7 @@ mod tests {
              trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
              held    what the relay refuses is held\n\
              expires the certificate of the relay mx expires in 3 days\n\
+             passed  mx1:587 is passed over, and tried again in 45s: connection refused\n\
              probe   2026-11-21T02:10:00Z\n";
         assert_eq!(text(&status(vec![paused()])), format!("{TOP}{expected}"));
     }
@@ -259,6 +262,7 @@ mod tests {
             held_because: None,
             pace: pace(),
             expiring: Vec::new(),
+            passed_over: Vec::new(),
             connections: 2,
             ..paused()
         };
@@ -268,6 +272,7 @@ mod tests {
             held_because: None,
             pace: pace(),
             expiring: Vec::new(),
+            passed_over: Vec::new(),
             ..paused()
         };
         let expected = "relay   mx:587: usable, 2 connections; 4 messages: 1 ready, 0 active, 1 deferred, 0 held\n\

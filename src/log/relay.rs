@@ -111,6 +111,32 @@ pub fn classical_key_exchange(route: Option<&str>, trouble: &dyn fmt::Display) {
     );
 }
 
+/// Logs that a relayhost, or one of its addresses, is passed over since it failed, while another one is there: at level
+/// WARN when that begins, at INFO when it has failed again.
+pub fn relayhost_passed_over(
+    route: Option<&str>,
+    place: &dyn fmt::Display,
+    why: &str,
+    period: Duration,
+    is_new: bool,
+) {
+    let (by, place, why, period) = (ByRoute(route), foreign(place), foreign(&why), Seconds(period));
+    if is_new {
+        warn!(
+            route,
+            "{by}relayhost {place} is passed over for {period}s, and the next one gets the mail: {why}"
+        );
+    } else {
+        info!(route, "{by}relayhost {place} is passed over for another {period}s: {why}");
+    }
+}
+
+/// Logs that a relayhost, or one of its addresses, that was passed over works again.
+pub fn relayhost_works_again(route: Option<&str>, place: &dyn fmt::Display) {
+    let (by, place) = (ByRoute(route), foreign(place));
+    info!(route, "{by}relayhost {place} works again, and gets mail in its turn");
+}
+
 /// Logs that a certificate is about to expire.
 pub fn certificate_expires(route: Option<&str>, notice: &str) {
     let (by, notice) = (ByRoute(route), foreign(&notice));

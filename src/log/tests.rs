@@ -104,6 +104,9 @@ fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_a
             lock_step(route, minute, &"x");
             dsn_refused(route, &"mx", "x");
             classical_key_exchange(route, &"x");
+            relayhost_passed_over(route, &"mx1:587", "x", minute, true);
+            relayhost_passed_over(route, &"mx1:587", "x", minute, false);
+            relayhost_works_again(route, &"mx1:587");
             certificate_expires(route, "x");
             refusal_held(route, &said);
             sender_held(route, &from, "x", None, minute);
@@ -113,7 +116,7 @@ fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_a
         })
     };
     let (with, without) = (all(Some("news")), all(None));
-    assert_eq!(with.lines().count(), 15);
+    assert_eq!(with.lines().count(), 18);
     for (with, without) in with.lines().zip(without.lines()) {
         let [with, without] =
             [with, without].map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());

@@ -84,6 +84,8 @@ pub struct RelayStatus {
     pub trouble_outline: Option<String>,
     /// A sentence for each certificate of the relay, or of ours for it, that is about to expire.
     pub expiring: Vec<String>,
+    /// A sentence for each host of the relay that is passed over, since it did not work and another one did.
+    pub passed_over: Vec<String>,
     /// Reason why messages are held, and what an operator can do about it; `None` if none is held.
     pub held_because: Option<String>,
     /// How fast the relay gets mail.

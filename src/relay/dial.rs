@@ -8,20 +8,19 @@
 //! 4. One try takes no longer than the connect limit. The first connection ends the other tries; their addresses are
 //!    tried again if that connection turns out to be unusable.
 //!
-//! Not here: the dialogue on the connection (`opening.rs`), the choice of the next host (`relay.rs`).
+//! Not here: the dialogue on the connection (`opening.rs`), the next host, or another address beside a silent one
+//! (`failover.rs`).
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
+use super::running::{Running, first_ended};
 use super::trouble::{Cause, Phase, Trouble};
 use crate::config::{Families, FamilyUse, HostOrIp, RelayHost};
 
@@ -147,18 +146,12 @@ fn interleaved(found: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
 /// The result of one try.
 type Tried<S> = Result<S, Cause>;
 
-/// A try that is under way.
-struct Connecting<'a, S> {
-    address: SocketAddr,
-    connecting: Pin<Box<dyn Future<Output = Tried<S>> + Send + 'a>>,
-}
-
 /// Tries to connect to one of several addresses.
 pub(crate) struct Race<'a, N: Network> {
     network: &'a N,
     limit: Duration,
     waiting: VecDeque<SocketAddr>,
-    running: Vec<Connecting<'a, N::Stream>>,
+    running: Vec<Running<'a, SocketAddr, Tried<N::Stream>>>,
 }
 
 impl<'a, N: Network> Race<'a, N> {
@@ -200,13 +193,12 @@ impl<'a, N: Network> Race<'a, N> {
     fn start_one(&mut self) {
         let Some(address) = self.waiting.pop_front() else { return };
         let (network, limit) = (self.network, self.limit);
-        let connecting = Box::pin(connect(network, address, limit));
-        self.running.push(Connecting { address, connecting });
+        self.running.push(Running::new(address, connect(network, address, limit)));
     }
 
     fn put_back_running(&mut self) {
         for attempt in self.running.drain(..).rev() {
-            self.waiting.push_front(attempt.address);
+            self.waiting.push_front(attempt.of);
         }
     }
 }
@@ -222,18 +214,6 @@ pub(crate) async fn connect<N: Network>(
         Ok(Err(error)) => Err(Cause::from(error)),
         Err(_) => Err(Cause::TimedOut(limit)),
     }
-}
-
-async fn first_ended<S>(running: &mut Vec<Connecting<'_, S>>) -> (SocketAddr, Tried<S>) {
-    poll_fn(|cx| {
-        for position in 0..running.len() {
-            if let Poll::Ready(tried) = running[position].connecting.as_mut().poll(cx) {
-                return Poll::Ready((running.remove(position).address, tried));
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 /// Returns whether `address` is a loopback address, in any form.

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use super::channel::Channel;
 use super::dsn_offer::DsnOffer;
 use super::farewell::Farewells;
+use super::host_memory::HostUse;
 use super::open_transaction::OpenTransaction;
 use super::pace::RelayPace;
 use super::recoded::{self, Recoding};
@@ -61,6 +62,8 @@ pub struct Connection {
     dsn_offer: Arc<DsnOffer>,
     farewells: Arc<Farewells>,
     rules: Arc<ReplyRules>,
+    /// The use of the relayhost that this connection makes.
+    host_use: Option<HostUse>,
     /// The pace at which the commands were sent whose replies are still to come.
     written: Pipelining,
     /// The longest time for which the relay let us wait for a reply in the transaction at hand.
@@ -105,6 +108,7 @@ impl Connection {
             dsn_offer: Arc::default(),
             farewells: Arc::default(),
             rules: Arc::default(),
+            host_use: None,
             written: Pipelining::Off,
             slowest_reply: Duration::ZERO,
             has_taken_across: false,
@@ -142,6 +146,12 @@ impl Connection {
         self
     }
 
+    /// Tells the memory of the relayhosts of this connection, for as long as it exists.
+    pub(super) fn with_host_use(mut self, host: HostUse) -> Self {
+        self.host_use = Some(host);
+        self
+    }
+
     /// Returns the peer.
     #[cfg(test)]
     pub(super) fn peer(&self) -> &super::trouble::Peer {
@@ -154,6 +164,7 @@ impl Connection {
     /// The error is trouble with the relay as a whole, for the breaker. Every transaction was reported before.
     pub async fn run<W: Work>(mut self, work: &mut W) -> Result<(), Trouble> {
         let rules = self.rules.clone();
+        let host_use = self.host_use.take();
         match self.deliver(work).await {
             Ok(()) => {
                 self.quit().await;
@@ -165,7 +176,11 @@ impl Connection {
                 if matches!(&trouble.cause, Cause::Reply(reply) if reply.code() != 421) {
                     self.quit().await;
                 }
-                Err(rules.read(trouble))
+                let trouble = rules.read(trouble);
+                if let Some(host) = &host_use {
+                    host.broke_off(&trouble);
+                }
+                Err(trouble)
             }
         }
     }

@@ -7,8 +7,8 @@
 //! the next attempt begins with the hosts that have not refused it. What is remembered is forgotten with the [`Relay`](super::Relay), at a
 //! reload and at the end.
 //!
-//! Not here: reading the secret (`password.rs`), the proof to the relay (`sasl.rs`), how long a refused login waits
-//! (`queue/breaker.rs`).
+//! Not here: the order of the hosts (`host_memory.rs`), the end of an attempt (`failover.rs`), reading the secret
+//! (`password.rs`), the proof to the relay (`sasl.rs`), how long a refused login waits (`queue/breaker.rs`).
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,8 @@
 //! Opens a session on a connected stream: greeting, EHLO, STARTTLS, EHLO again, AUTH.
 //!
+//! It has two parts, of which the first may go on with several relays at a time: [`secure`] up to the certificate and the
+//! last EHLO, and [`Secured::log_in`]. A login counts against the account, so that there is one at a time.
+//!
 //! Promises:
 //! 1. Before the certificate is verified, only EHLO and STARTTLS are sent; a relay that does not offer STARTTLS,
 //!    refuses it, or sends more octets after its reply gets nothing else.
@@ -33,17 +36,36 @@ const AUTH_BEFORE_TLS: &str = "the relay offers AUTH only before TLS, where noth
                                host, leave [auth] out, else another port may offer it under TLS (587, or 465 with \
                                tls.mode = \"implicit\")";
 
-/// Opens a session on `stream`, which is connected to `peer` and should lead to `host`. A handshake begins with `flight`.
-/// There is no session without `login`, if there is one.
-pub(crate) async fn open<T: Transport>(
+/// A session in which the relay has proved its identity, and nobody has logged in.
+pub(crate) struct Secured {
+    channel: Channel<Verified>,
+    offered: Capabilities,
+}
+
+impl Secured {
+    /// Logs in with `login`, if there is one. Without it the session is ready.
+    pub(crate) async fn log_in(
+        mut self,
+        login: Option<&Login>,
+        settings: &config::RelayConfig,
+    ) -> Result<Connection, Trouble> {
+        if let Some(login) = login {
+            sasl::authenticate(&mut self.channel, &self.offered.auth, login).await?;
+        }
+        Ok(Connection::new(self.channel, self.offered, settings))
+    }
+}
+
+/// Opens a session on `stream`, which is connected to `peer` and should lead to `host`, up to the login. A handshake
+/// begins with `flight`.
+pub(crate) async fn secure<T: Transport>(
     stream: T,
     peer: Peer,
     host: &config::RelayHost,
     settings: &config::RelayConfig,
     protection: &Protection,
     flight: &Arc<FirstFlight>,
-    login: Option<&Login>,
-) -> Result<Connection, Trouble> {
+) -> Result<Secured, Trouble> {
     let hello = match name_for(&stream, &settings.hello) {
         Ok(hello) => hello,
         Err(error) => {
@@ -55,15 +77,12 @@ pub(crate) async fn open<T: Transport>(
         }
     };
     let opening = Opening { peer, host, settings, flight, hello };
-    let (mut channel, offered) = match protection {
+    let (channel, offered) = match protection {
         Protection::StartTls(client) => opening.start_tls(stream, client).await?,
         Protection::Implicit(client) => opening.implicit(stream, client).await?,
         Protection::Loopback => opening.loopback(stream).await?,
     };
-    if let Some(login) = login {
-        sasl::authenticate(&mut channel, &offered.auth, login).await?;
-    }
-    Ok(Connection::new(channel, offered, settings))
+    Ok(Secured { channel, offered })
 }
 
 type OpeningResult = Result<(Channel<Verified>, Capabilities), Trouble>;

@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,6 +28,15 @@ use crate::queue_id::QueueId;
 pub(crate) struct Wire {
     stream: DuplexStream,
     address: SocketAddr,
+    /// Counts the wires of a network as long as they exist.
+    _count: Arc<()>,
+}
+
+impl Wire {
+    /// Counts this wire with `count`.
+    pub(crate) fn counted_by(self, count: Arc<()>) -> Self {
+        Wire { _count: count, ..self }
+    }
 }
 
 impl Transport for Wire {
@@ -69,7 +79,7 @@ pub(crate) fn wire(address: &str) -> (Wire, DuplexStream) {
 /// Does the same with buffers of `room` octets.
 pub(crate) fn wire_of(room: usize, address: &str) -> (Wire, DuplexStream) {
     let (near, far) = duplex(room);
-    (Wire { stream: near, address: address.parse().unwrap() }, far)
+    (Wire { stream: near, address: address.parse().unwrap(), _count: Arc::default() }, far)
 }
 
 pub(crate) fn peer() -> Peer {

@@ -59,7 +59,7 @@ impl Executor {
             Effect::Give { connection, taken } => self.give(connection, taken),
             Effect::QueueAnswer(mut answer) => {
                 if let QueueAnswer::Status(status) = &mut answer {
-                    self.add_expiring(status);
+                    self.add_notices(status);
                 }
                 // Whoever asked may have gone away.
                 let _ = self.asker.take().map(|asker| asker.send(answer));
@@ -81,10 +81,11 @@ impl Executor {
         }
     }
 
-    /// Adds to the figures of each relay what its connector knows of certificates.
-    fn add_expiring(&self, status: &mut QueueStatus) {
+    /// Adds to the figures of each relay what its connector knows of certificates and of hosts that do not work.
+    fn add_notices(&self, status: &mut QueueStatus) {
         for (relay, settings) in status.relays.iter_mut().zip(&self.desk.settings.relays) {
             relay.expiring = settings.connector.expiring();
+            relay.passed_over = settings.connector.passed_over();
         }
     }
 

@@ -105,6 +105,7 @@ impl Reducer {
             trouble_outline: relay.trouble.as_ref().map(Trouble::outline),
             // The executor knows the connectors, which know this.
             expiring: Vec::new(),
+            passed_over: Vec::new(),
             held_because: self.held_because(relay),
             pace: self.pace(relay),
         }

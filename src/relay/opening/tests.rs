@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use super::super::first_flight::KeyExchange;
 use super::super::testing::authority::{Authority, Identity, file, tls_settings};
 use super::super::testing::failing::{FailingVoice, Failure};
-use super::super::testing::{play, settings, wire};
+use super::super::testing::{Wire, play, settings, wire};
 use super::*;
 use crate::config::{AuthConfig, HostOrIp, RelayHost, SecretSource, Tls, TlsSettings, TlsVersion, Trust};
 
@@ -29,6 +29,19 @@ struct Ended {
     protected: String,
 }
 
+/// Opens a session up to its end.
+async fn open(
+    stream: Wire,
+    peer: Peer,
+    settings: &config::RelayConfig,
+    protection: &Protection,
+    flight: &Arc<FirstFlight>,
+    login: Option<&Login>,
+) -> Result<Connection, Trouble> {
+    let secured = secure(stream, peer, &settings.hosts[0], settings, protection, flight).await?;
+    secured.log_in(login, settings).await
+}
+
 /// Opens a session with a relay that plays `plain`, and then `protected` behind a handshake.
 async fn ended(
     settings: &config::RelayConfig,
@@ -36,7 +49,6 @@ async fn ended(
     tls: Option<TlsAcceptor>,
     protected: &str,
 ) -> Ended {
-    let host = &settings.hosts[0];
     let address = if matches!(settings.tls, Tls::None) { "127.0.0.1:2525" } else { "192.0.2.5:587" };
     let (near, far) = wire(address);
     let (protection, _) = Protection::new(&settings.tls, &settings.hosts).unwrap();
@@ -44,7 +56,7 @@ async fn ended(
     let opening = async {
         let flight = FirstFlight::new(KeyExchange::PostQuantum);
         let login = settings.auth.clone().map(Login::new);
-        let opened = open(near, peer, host, settings, &protection, &flight, login.as_ref()).await;
+        let opened = open(near, peer, settings, &protection, &flight, login.as_ref()).await;
         opened.map(|connection| connection.peer().clone()).map_err(|trouble| trouble.to_string())
     };
     let serving = async {
@@ -214,7 +226,7 @@ async fn a_stalled_handshake_times_out() {
             tls: None,
         };
         let flight = FirstFlight::new(key_exchange);
-        let opened = open(near, peer, &settings.hosts[0], &settings, &protection, &flight, None).await;
+        let opened = open(near, peer, &settings, &protection, &flight, None).await;
         let Err(Trouble { phase: Phase::Tls, cause: Cause::TimedOut(limit), .. }) = opened else { panic!() };
         assert_eq!(limit, expected);
     }
@@ -262,8 +274,7 @@ async fn no_secret_is_said_at_whatever_octet_a_relay_fails_before_tls() {
                 while voice.hear().await.is_some() && voice.say("500 5.5.1 what\r\n").await {}
             };
             let login = settings.auth.clone().map(Login::new);
-            let opening =
-                open(near, peer, &settings.hosts[0], &settings, &protection, &flight, login.as_ref());
+            let opening = open(near, peer, &settings, &protection, &flight, login.as_ref());
             let (opened, ()) = tokio::join!(opening, serving);
             let heard = String::from_utf8_lossy(&voice.heard);
             assert!(opened.is_err(), "{fails_at} {failure:?}");

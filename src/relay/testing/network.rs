@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -31,6 +31,9 @@ pub(crate) struct Scripted {
     far: HashMap<SocketAddr, Far>,
     begun: Instant,
     dialled: Mutex<Vec<(SocketAddr, Duration)>>,
+    /// Shared by all connections that are open.
+    open: Arc<()>,
+    most_open: Mutex<usize>,
 }
 
 impl Scripted {
@@ -40,7 +43,14 @@ impl Scripted {
             far: far.iter().map(|(address, far)| (address.parse().unwrap(), *far)).collect(),
             begun: Instant::now(),
             dialled: Mutex::default(),
+            open: Arc::default(),
+            most_open: Mutex::default(),
         }
+    }
+
+    /// Returns the number of connections that were open at most at a time.
+    pub(crate) fn most_open(&self) -> usize {
+        *self.most_open.lock().unwrap()
     }
 
     /// `192.0.2.1:25 @250`: address, and milliseconds since the network was made.
@@ -67,6 +77,9 @@ impl Network for Scripted {
                 sleep(*after).await;
                 let (near, far) = wire(&address.to_string());
                 tokio::spawn(play(far, script));
+                let near = near.counted_by(self.open.clone());
+                let mut most = self.most_open.lock().unwrap();
+                *most = most.max(Arc::strong_count(&self.open) - 1);
                 Ok(near)
             }
             Some(Far::Refuses(after)) => {

@@ -57,11 +57,10 @@ async fn held(session: Session, relay: &Identity) -> (Vec<String>, String, Strin
     let (protection, _) = Protection::new(&settings.tls, &settings.hosts).unwrap();
     let peer = Peer { name: "mx.example".into(), address: address.parse().unwrap(), tls: None, route: None };
     let mut given = Given::new(session.messages);
-    let host = settings.hosts[0].clone();
     let holding = async {
         let flight = FirstFlight::new(KeyExchange::PostQuantum);
         let login = settings.auth.clone().map(Login::new);
-        let opened = open(near, peer, &host, &settings, &protection, &flight, login.as_ref()).await;
+        let opened = open(near, peer, &settings, &protection, &flight, login.as_ref()).await;
         opened?.run(&mut given).await
     };
     let serving = async {

@@ -1,0 +1,349 @@
+//! Opens a session with one of several relayhosts, each of which may have several addresses.
+//!
+//! Promises:
+//! 1. Hosts are tried in their order, and the addresses of each before the next host; those that did not work lately come
+//!    last (`host_memory.rs`). But for a refused login, trouble is told only when each of them has failed.
+//! 2. A try that fails is followed by the next at once: nothing answers, TLS fails, the greeting or EHLO is refused. After
+//!    a login that is put off the next host is tried, since another address of the same host would answer the same, and the
+//!    failure would count against the account. A login that is refused for good ends all tries, since all hosts have the
+//!    same account: no second login follows it, and the next time begins with the hosts that have not refused it.
+//! 3. A host that has not opened a session after [`PATIENCE`] (it drops our segments, or accepts and is silent) gets
+//!    company: the next address, or the next host, is tried beside it, and the first session that is ready is used. The
+//!    silent one keeps the whole time limit of its phase. Nothing of a message was said by then, so none is sent twice.
+//! 4. There is one login at a time, and nothing else goes on beside it. A connection that is not needed any more is closed; it waits for the relay to speak,
+//!    so that there is nothing to be said in leaving.
+//! 5. At most [`MOST`] tries go on at a time; when one more is due, the oldest is given up.
+//!
+//! Fails: with the trouble of the try that got furthest, and of the last one among several.
+//!
+//! Not here: addresses and TCP (`dial.rs`), the dialogue (`opening.rs`), which hosts refused the login (`login.rs`),
+//! the pause when no host works (`queue/breaker.rs`).
+//!
+//! RFC 5321 5.1, RFC 8305.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::dial::{self, Network, Race, Transport};
+use super::dialog::Connection;
+use super::first_flight::{FirstFlight, KeyExchange};
+use super::host_memory::HostFailure;
+use super::opening::{self, Secured};
+use super::running::{Running, first_ended};
+use super::trouble::{Cause, Peer, Phase, Trouble};
+use super::{Relay, config};
+use crate::log;
+
+/// Time after which a host that has not opened a session gets company. Relays that delay their greeting on purpose wait
+/// for about six seconds, and a lost segment is sent again after 1, 3 and 7 s.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Upper bound of the tries that go on at a time.
+const MOST: usize = 8;
+
+/// A host to which the mail may go.
+pub(crate) struct RelayTarget {
+    /// Its place in the list of relayhosts.
+    pub(crate) place: usize,
+    pub(crate) host: config::RelayHost,
+}
+
+/// The connections to one host: the tries of its addresses, once these are known.
+struct HostRace<'a, N: Network> {
+    target: Arc<RelayTarget>,
+    race: Option<Race<'a, N>>,
+}
+
+/// The end of one step.
+enum Step<'a, N: Network> {
+    /// There is a connection to this address; the host may have further ones.
+    Connected(HostRace<'a, N>, SocketAddr, N::Stream),
+    /// An address of the host failed; it may have further ones.
+    Refused(HostRace<'a, N>, Trouble),
+    /// There is no further address.
+    Exhausted(Option<Trouble>),
+    /// A session is open up to the login, or could not be opened.
+    Opened(Box<Result<Secured, Trouble>>),
+}
+
+/// What a step is about.
+struct Begun {
+    target: Arc<RelayTarget>,
+    /// The address with which a session is being opened; `None` while connecting.
+    address: Option<SocketAddr>,
+    at: Instant,
+}
+
+/// The tries to open a session with one of the hosts.
+pub(crate) struct Failover<'a, N: Network> {
+    relay: &'a Relay,
+    network: &'a N,
+    /// The hosts that are not tried yet.
+    waiting: VecDeque<Arc<RelayTarget>>,
+    /// The hosts at one of whose addresses a session was begun; they may have further ones.
+    resting: VecDeque<HostRace<'a, N>>,
+    running: Vec<Running<'a, Begun, Step<'a, N>>>,
+    last_begun: Instant,
+    told: Option<Trouble>,
+    failed: Vec<HostFailure>,
+}
+
+impl<'a, N: Network> Failover<'a, N> {
+    pub(crate) fn new(relay: &'a Relay, network: &'a N) -> Self {
+        let hosts = relay.settings.hosts.iter().cloned().enumerate();
+        let targets = hosts.map(|(place, host)| Arc::new(RelayTarget { place, host })).collect();
+        Failover {
+            relay,
+            network,
+            waiting: ordered(relay, targets).into(),
+            resting: VecDeque::new(),
+            running: Vec::new(),
+            last_begun: Instant::now(),
+            told: None,
+            failed: Vec::new(),
+        }
+    }
+
+    /// Returns the first session that is ready for messages, and its host.
+    pub(crate) async fn open(mut self) -> Result<(Arc<RelayTarget>, Connection), Trouble> {
+        loop {
+            if self.running.is_empty() && !self.begin_next() {
+                // Relay::new refuses an empty list, and each host that ends without a session has told its trouble.
+                return Err(self.told.expect("a relay has at least one host"));
+            }
+            let Some((begun, step)) = self.next_step().await else {
+                self.begin_beside();
+                continue;
+            };
+            match step {
+                Step::Connected(race, address, stream) => self.connected(race, address, stream),
+                Step::Refused(race, trouble) => {
+                    self.failed(&begun.target, trouble);
+                    self.seek(race);
+                }
+                Step::Exhausted(trouble) => {
+                    trouble.into_iter().for_each(|trouble| self.failed(&begun.target, trouble));
+                    self.begin_next();
+                }
+                Step::Opened(opened) => match log_in(self.relay, *opened).await {
+                    Ok(connection) => return Ok(self.won(begun, connection)),
+                    Err(trouble) if self.is_refused(&begun, &trouble) => {
+                        self.failed(&begun.target, trouble);
+                        // The line above has told it.
+                        return Err(self.told.expect("a trouble was told"));
+                    }
+                    Err(trouble) => self.opening_failed(&begun, trouble),
+                },
+            }
+        }
+    }
+
+    /// Returns the step that ends next; `None` if none ends while the last one that was begun may be alone.
+    async fn next_step(&mut self) -> Option<(Begun, Step<'a, N>)> {
+        let has_more = !(self.waiting.is_empty() && self.resting.is_empty());
+        let due = self.last_begun + PATIENCE;
+        tokio::select! {
+            biased;
+            ended = first_ended(&mut self.running) => Some(ended),
+            () = sleep_until(due), if has_more => None,
+        }
+    }
+
+    /// Begins the next try: another address of a host that was begun, else another host. Returns false if there is none.
+    fn begin_next(&mut self) -> bool {
+        let next = self.resting.pop_front().or_else(|| {
+            let target = self.waiting.pop_front()?;
+            Some(HostRace { target, race: None })
+        });
+        let is_begun = next.is_some();
+        next.into_iter().for_each(|race| self.seek(race));
+        is_begun
+    }
+
+    /// Begins the next try beside those that are silent.
+    fn begin_beside(&mut self) {
+        if self.running.len() == MOST {
+            let given_up = self.running.remove(0).of;
+            let trouble = self.silence_of(&given_up);
+            self.failed(&given_up.target, trouble);
+        }
+        self.begin_next();
+    }
+
+    /// Seeks the next connection to a host.
+    fn seek(&mut self, race: HostRace<'a, N>) {
+        let begun = Begun { target: race.target.clone(), address: None, at: Instant::now() };
+        self.begin(begun, seek(self.relay, self.network, race));
+    }
+
+    /// Opens a session on a new connection. Further addresses of its host are tried later.
+    fn connected(&mut self, race: HostRace<'a, N>, address: SocketAddr, stream: N::Stream) {
+        let (relay, network, target) = (self.relay, self.network, race.target.clone());
+        self.resting.push_back(race);
+        let begun = Begun { target: target.clone(), address: Some(address), at: Instant::now() };
+        self.begin(begun, async move {
+            let peer = peer(relay, &target.host, address);
+            let opened = relay.open(network, stream, peer, &target.host).await;
+            relay.protection.log_expiring(relay.route.as_deref());
+            Step::Opened(Box::new(opened))
+        });
+    }
+
+    fn begin(&mut self, begun: Begun, step: impl Future<Output = Step<'a, N>> + Send + 'a) {
+        self.last_begun = Instant::now();
+        self.running.push(Running::new(begun, step));
+    }
+
+    /// Returns true if `trouble` refuses our login for good, which is remembered.
+    fn is_refused(&self, begun: &Begun, trouble: &Trouble) -> bool {
+        let login = self.relay.login.as_ref();
+        login.is_some_and(|login| login.is_refused(&begun.target.host, trouble))
+    }
+
+    fn opening_failed(&mut self, begun: &Begun, trouble: Trouble) {
+        if trouble.phase == Phase::Auth {
+            let host = &begun.target.host;
+            self.resting.retain(|race| race.target.host != *host);
+            self.running.retain(|running| running.of.target.host != *host);
+        }
+        self.failed(&begun.target, trouble);
+        self.begin_next();
+    }
+
+    fn failed(&mut self, target: &RelayTarget, trouble: Trouble) {
+        let host = target.host.to_string();
+        self.failed.retain(|failure| failure.place != host);
+        let trouble = self.relay.rules[target.place].read(trouble);
+        self.failed.push(HostFailure::of(host, &trouble));
+        self.told = Some(match self.told.take() {
+            Some(earlier) => earlier.more_telling(trouble),
+            None => trouble,
+        });
+    }
+
+    /// Remembers the hosts that failed, and what is silent still.
+    fn won(self, begun: Begun, connection: Connection) -> (Arc<RelayTarget>, Connection) {
+        let host = begun.target.host.to_string();
+        let at = begun.address.map(|address| peer(self.relay, &begun.target.host, address).to_string());
+        let mut failed = self.failed;
+        failed.retain(|failure| failure.place != host);
+        for silent in self.running.iter().map(|running| &running.of) {
+            let there = silent.target.host.to_string();
+            let place = match silent.address {
+                _ if there != host => there,
+                Some(address) => peer(self.relay, &silent.target.host, address).to_string(),
+                // It was just about to be tried.
+                None => continue,
+            };
+            if !failed.iter().any(|failure| failure.place == place) {
+                failed.push(HostFailure { place, why: silence(silent.at.elapsed()), is_login: false });
+            }
+        }
+        self.relay.memory.learn(&host, &at.unwrap_or_default(), failed);
+        (begun.target, connection)
+    }
+
+    fn silence_of(&self, begun: &Begun) -> Trouble {
+        let peer = begun.address.map(|address| peer(self.relay, &begun.target.host, address));
+        let phase = if peer.is_some() { Phase::Greeting } else { Phase::Connect };
+        Trouble { phase, peer: peer.map(Box::new), cause: Cause::Other(silence(begun.at.elapsed())) }
+    }
+}
+
+/// Returns the hosts in the order in which they are to be tried.
+fn ordered(relay: &Relay, targets: Vec<Arc<RelayTarget>>) -> Vec<Arc<RelayTarget>> {
+    let place = |target: &Arc<RelayTarget>| target.host.to_string();
+    let login = relay.login.as_ref();
+    let has_refused =
+        |target: &Arc<RelayTarget>| login.is_some_and(|login| login.was_refused_by(&target.host));
+    relay.memory.order_hosts(targets, place, has_refused)
+}
+
+async fn log_in(relay: &Relay, opened: Result<Secured, Trouble>) -> Result<Connection, Trouble> {
+    opened?.log_in(relay.login.as_ref(), &relay.settings).await
+}
+
+fn silence(waited: Duration) -> String {
+    format!("no session could be opened within {} s", waited.as_secs())
+}
+
+/// Returns the next connection to a host, after looking its addresses up if they are not known yet.
+async fn seek<'a, N: Network>(relay: &'a Relay, network: &'a N, mut race: HostRace<'a, N>) -> Step<'a, N> {
+    let host = &race.target.host;
+    let limit = relay.settings.timeouts.connect;
+    if race.race.is_none() {
+        let addresses = match dial::addresses(network, host, &relay.settings.families, limit).await {
+            Ok(addresses) => addresses,
+            Err(trouble) => return Step::Exhausted(Some(trouble)),
+        };
+        let place = |address: &SocketAddr| peer(relay, host, *address).to_string();
+        let addresses = relay.memory.order_addresses(addresses.into(), place);
+        race.race = Some(Race::new(network, addresses.into(), limit));
+    }
+    let next = match &mut race.race {
+        Some(tries) => tries.next().await,
+        None => None,
+    };
+    match next {
+        None => Step::Exhausted(None),
+        Some((address, Ok(stream))) => Step::Connected(race, address, stream),
+        Some((address, Err(cause))) => {
+            let peer = Some(Box::new(peer(relay, &race.target.host, address)));
+            Step::Refused(race, Trouble { phase: Phase::Connect, peer, cause })
+        }
+    }
+}
+
+fn peer(relay: &Relay, host: &config::RelayHost, address: SocketAddr) -> Peer {
+    Peer { name: dial::name_of(host), address, route: relay.route.clone(), tls: None }
+}
+
+impl Relay {
+    /// Opens a session on `stream`, up to the login. If a handshake that may have resumed a session fails, one more
+    /// connection is made without resumption; if a ClientHello gets no answer, one more with a smaller one.
+    async fn open<N: Network>(
+        &self,
+        network: &N,
+        stream: N::Stream,
+        peer: Peer,
+        host: &config::RelayHost,
+    ) -> Result<Secured, Trouble> {
+        let (address, limit) = (peer.address, self.settings.timeouts.connect);
+        let mut flight = FirstFlight::new(self.offer.now());
+        let mut opened = self.open_with(&flight, stream, peer.clone(), host).await;
+        let is_tls = matches!(&opened, Err(trouble) if trouble.phase == Phase::Tls);
+        if is_tls && self.protection.forget_sessions(flight.key_exchange()) {
+            let Ok(stream) = dial::connect(network, address, limit).await else { return opened };
+            flight = FirstFlight::new(self.offer.now());
+            opened = self.open_with(&flight, stream, peer.clone(), host).await;
+        }
+        let Err(unanswered) = opened else { return opened };
+        if !flight.may_have_been_too_large() {
+            return Err(unanswered);
+        }
+        let Ok(stream) = dial::connect(network, address, limit).await else { return Err(unanswered) };
+        let smaller = FirstFlight::new(KeyExchange::Classical);
+        let opened = self.open_with(&smaller, stream, peer, host).await;
+        if smaller.is_answered() && self.offer.fall_back() {
+            log::classical_key_exchange(unanswered.route(), &unanswered);
+        }
+        opened
+    }
+
+    async fn open_with<S: Transport>(
+        &self,
+        flight: &Arc<FirstFlight>,
+        stream: S,
+        peer: Peer,
+        host: &config::RelayHost,
+    ) -> Result<Secured, Trouble> {
+        opening::secure(stream, peer, host, &self.settings, &self.protection, flight).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

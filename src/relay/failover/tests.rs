@@ -1,0 +1,355 @@
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::super::testing::authority::file;
+use super::super::testing::network::{Far, NOW, Scripted};
+use super::super::testing::settings;
+use super::*;
+use crate::config::{AuthConfig, HostOrIp, RelayConfig, RelayHost, SecretSource};
+
+const GREETED: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
+                       C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 235 2.7.0 welcome";
+const NO_LOGIN: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
+                        C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 535 5.7.8 no";
+const LOGIN_LATER: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
+                           C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 454 4.7.0 later";
+const SILENT_AT_EHLO: &str = "S: 220 mx ESMTP\nC: EHLO client.example";
+const BUSY: &str = "S: 421 4.3.2 busy";
+
+const fn plays(script: &'static str) -> Far {
+    Far::Accepts(NOW, script)
+}
+
+const GOOD: Far = plays(GREETED);
+const MUTE: Far = plays("");
+const DEAD: Far = Far::Refuses(NOW);
+const LOST: Far = Far::IsSilent;
+
+fn host(name: &str) -> RelayHost {
+    RelayHost { host: HostOrIp::Name(name.into()), port: 25 }
+}
+
+/// Returns a relay of these hosts with a login, and the file of its password.
+fn relay(hosts: &[&str]) -> (Relay, tempfile::NamedTempFile) {
+    let password = file("pencil");
+    let secret = SecretSource::File(password.path().into());
+    let auth = Some(AuthConfig { username: "user".into(), secret, mechanisms: None });
+    let hosts = hosts.iter().map(|name| host(name)).collect();
+    (Relay::new(RelayConfig { hosts, auth, ..settings() }).unwrap(), password)
+}
+
+/// Opens a session over `network`, and returns the peer or the trouble.
+async fn opened(relay: &Relay, network: &Scripted) -> Result<String, String> {
+    let connected = relay.connect_over(network).await;
+    connected.map(|connection| connection.peer().to_string()).map_err(|trouble| trouble.to_string())
+}
+
+/// Two hosts, `first` with the addresses 127.0.0.1 and 127.0.0.2, `second` with 127.0.0.3.
+fn network(far: [Far; 3]) -> Scripted {
+    Scripted::new(
+        &[("first", &["127.0.0.1", "127.0.0.2"]), ("second", &["127.0.0.3"])],
+        &[("127.0.0.1:25", far[0]), ("127.0.0.2:25", far[1]), ("127.0.0.3:25", far[2])],
+    )
+}
+
+/// A host that accepted and said nothing held up all mail for the five minutes of its greeting, though another one of
+/// the list was well. Each case: what the addresses do, what comes of it, and what was dialled when.
+#[tokio::test(start_paused = true)]
+async fn a_silent_address_gets_company_within_seconds() {
+    let later = |script| Far::Accepts(Duration::from_secs(9), script);
+    type Case<'a> = (&'a str, [Far; 3], Result<&'a str, &'a str>, &'a [&'a str]);
+    let cases: [Case<'_>; 7] = [
+        (
+            "silent: the next address",
+            [MUTE, GOOD, GOOD],
+            Ok("first[127.0.0.2]:25"),
+            &["127.0.0.1:25 @0", "127.0.0.2:25 @8000"],
+        ),
+        (
+            "silent behind EHLO",
+            [plays(SILENT_AT_EHLO), GOOD, GOOD],
+            Ok("first[127.0.0.2]:25"),
+            &["127.0.0.1:25 @0", "127.0.0.2:25 @8000"],
+        ),
+        (
+            "both addresses silent: the next host",
+            [MUTE, MUTE, GOOD],
+            Ok("second[127.0.0.3]:25"),
+            &["127.0.0.1:25 @0", "127.0.0.2:25 @8000", "127.0.0.3:25 @16000"],
+        ),
+        (
+            "no answer at all from the first host",
+            [LOST, LOST, GOOD],
+            Ok("second[127.0.0.3]:25"),
+            &["127.0.0.1:25 @0", "127.0.0.2:25 @250", "127.0.0.3:25 @8000"],
+        ),
+        (
+            "a failure beside the silent one: the next at once",
+            [MUTE, plays(BUSY), GOOD],
+            Ok("second[127.0.0.3]:25"),
+            &["127.0.0.1:25 @0", "127.0.0.2:25 @8000", "127.0.0.3:25 @8000"],
+        ),
+        (
+            "slow, but the only one",
+            [later(GREETED), DEAD, DEAD],
+            Ok("first[127.0.0.1]:25"),
+            &["127.0.0.1:25 @0", "127.0.0.2:25 @250", "127.0.0.3:25 @8250"],
+        ),
+        (
+            "silent, and the only one: it has its five minutes",
+            [MUTE, DEAD, DEAD],
+            Err("first[127.0.0.1]:25: greeting: no answer within 300 s"),
+            &["127.0.0.1:25 @0", "127.0.0.2:25 @8000", "127.0.0.3:25 @8000"],
+        ),
+    ];
+    for (name, far, expected, dialled) in cases {
+        let (relay, _password) = relay(&["first", "second"]);
+        let network = network(far);
+        let begun = Instant::now();
+        let result = opened(&relay, &network).await;
+        assert_eq!(result, expected.map(String::from).map_err(String::from), "{name}");
+        assert_eq!(network.dialled(), dialled, "{name}");
+        let limit = if expected.is_ok() { 25 } else { 300 };
+        assert!(begun.elapsed() <= Duration::from_secs(limit), "{name}");
+    }
+}
+
+/// A provider's name may lead to many addresses behind which everything is silent.
+#[tokio::test(start_paused = true)]
+async fn promise_5_sockets_are_bounded() {
+    let addresses: Vec<String> = (1..=20).map(|last| format!("127.0.0.{last}:25")).collect();
+    let names: Vec<&'static str> =
+        (1..=20).map(|last| &*Box::leak(format!("127.0.0.{last}").into_boxed_str())).collect();
+    let mut far: Vec<(&str, Far)> = addresses.iter().map(|address| (address.as_str(), MUTE)).collect();
+    far.push(("127.0.1.1:25", GOOD));
+    let network = Scripted::new(&[("first", &names), ("second", &["127.0.1.1"])], &far);
+    let (relay, _password) = relay(&["first", "second"]);
+    assert_eq!(opened(&relay, &network).await.unwrap(), "second[127.0.1.1]:25");
+    assert_eq!((network.dialled().len(), network.most_open()), (21, MOST));
+}
+
+/// Each connection paid for the failure of the first host again. It is passed over while the second one works, tried again
+/// after a minute by one connection, then after two, and gets the mail again when it works.
+#[tokio::test(start_paused = true)]
+async fn a_failed_host_is_passed_over_and_gone_back_to() {
+    let (relay, _password) = relay(&["first", "second"]);
+    let (ill, well) = ([DEAD, DEAD, GOOD], [GOOD, GOOD, GOOD]);
+    let (both, only) = (&["127.0.0.1", "127.0.0.2", "127.0.0.3"][..], &["127.0.0.3"][..]);
+    let steps = [
+        ("it fails", 0, ill, both),
+        ("and is passed over", 0, ill, only),
+        ("for a minute", 59, well, only),
+        ("then it is tried again", 1, ill, both),
+        ("by one connection", 0, ill, only),
+        ("now for two minutes", 119, well, only),
+        ("it works", 1, well, &["127.0.0.1"][..]),
+        ("and has the mail again", 0, well, &["127.0.0.1"][..]),
+        ("as if nothing had been", 0, ill, both),
+        ("for a minute, as at first", 59, well, only),
+        ("", 1, well, &["127.0.0.1"][..]),
+    ];
+    for (name, seconds, far, dialled) in steps {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        let network = network(far);
+        opened(&relay, &network).await.unwrap();
+        let tried: Vec<String> = network.dialled();
+        let tried: Vec<&str> = tried.iter().map(|dialled| dialled.split(':').next().unwrap()).collect();
+        assert_eq!(tried, dialled, "{name}");
+    }
+}
+
+/// If nothing works there is nothing to go over to, and all are tried in their order again.
+#[tokio::test(start_paused = true)]
+async fn hosts_that_all_fail_keep_their_order() {
+    let (relay, _password) = relay(&["first", "second"]);
+    for _ in 0..2 {
+        let network = network([DEAD, DEAD, DEAD]);
+        assert!(opened(&relay, &network).await.is_err());
+        assert_eq!(network.dialled(), ["127.0.0.1:25 @0", "127.0.0.2:25 @0", "127.0.0.3:25 @0"]);
+        assert_eq!(relay.passed_over(), Vec::<String>::new());
+    }
+}
+
+/// Each new connection tried a login that would be refused, and the provider locked the account.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_puts_the_login_off_is_left_alone_for_long() {
+    let (relay, _password) = relay(&["first", "second"]);
+    let far = [plays(LOGIN_LATER), GOOD, GOOD];
+    let mut logins = 0;
+    for _minute in 0..60 {
+        let network = network(far);
+        assert_eq!(opened(&relay, &network).await.unwrap(), "second[127.0.0.3]:25");
+        logins += network.dialled().iter().filter(|dialled| dialled.starts_with("127.0.0.1:")).count();
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
+    assert_eq!(logins, 2);
+}
+
+/// A login that is refused for good ends the tries; then the other hosts come first for half an hour.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_refuses_the_login_for_good_is_left_alone_for_long() {
+    let (relay, _password) = relay(&["first", "second"]);
+    for minute in 0..60 {
+        let network = network([plays(NO_LOGIN), GOOD, GOOD]);
+        let (expected, dialled) = if minute % 30 == 0 {
+            let refused = "first[127.0.0.1]:25: AUTH: PLAIN: the relay said: 535 5.7.8 no";
+            (Err(refused.to_owned()), "127.0.0.1:25 @0")
+        } else {
+            (Ok("second[127.0.0.3]:25".to_owned()), "127.0.0.3:25 @0")
+        };
+        assert_eq!(opened(&relay, &network).await, expected, "{minute}");
+        assert_eq!(network.dialled(), [dialled], "{minute}");
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
+}
+
+/// A host that is tried beside a silent one refused the login, and the silent one got the same account a second later.
+#[tokio::test(start_paused = true)]
+async fn no_login_follows_a_refused_one_though_others_are_under_way() {
+    let (relay, _password) = relay(&["first", "second"]);
+    let slow = Far::Accepts(Duration::from_secs(9), GREETED);
+    let first = network([slow, DEAD, plays(NO_LOGIN)]);
+    let refused = "second[127.0.0.3]:25: AUTH: PLAIN: the relay said: 535 5.7.8 no";
+    assert_eq!(opened(&relay, &first).await, Err(refused.to_owned()));
+    assert_eq!(first.dialled(), ["127.0.0.1:25 @0", "127.0.0.2:25 @250", "127.0.0.3:25 @8250"]);
+    let next = network([slow, DEAD, plays(NO_LOGIN)]);
+    let begun = Instant::now();
+    assert_eq!(opened(&relay, &next).await, Err(refused.to_owned()));
+    assert!(begun.elapsed() < Duration::from_secs(9));
+    let well = network([GOOD, DEAD, plays(NO_LOGIN)]);
+    assert_eq!(opened(&relay, &well).await.unwrap(), "first[127.0.0.1]:25");
+}
+
+/// The mail went to the host that refuses the login, since the other one was passed over.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_refused_the_login_comes_behind_one_that_is_passed_over() {
+    let (relay, _password) = relay(&["first", "second"]);
+    opened(&relay, &network([DEAD, DEAD, GOOD])).await.unwrap();
+    opened(&relay, &network([DEAD, DEAD, plays(NO_LOGIN)])).await.unwrap_err();
+    let network = network([GOOD, GOOD, plays(NO_LOGIN)]);
+    assert_eq!(opened(&relay, &network).await.unwrap(), "first[127.0.0.1]:25");
+}
+
+/// An address that is silent cost each connection its seconds again.
+#[tokio::test(start_paused = true)]
+async fn a_silent_address_is_remembered() {
+    let (relay, _password) = relay(&["first"]);
+    for (expected, tried) in [(8000, 2), (0, 1)] {
+        let network = network([MUTE, GOOD, DEAD]);
+        let begun = Instant::now();
+        assert_eq!(opened(&relay, &network).await.unwrap(), "first[127.0.0.2]:25");
+        assert_eq!((begun.elapsed().as_millis(), network.dialled().len()), (expected, tried));
+    }
+    assert_eq!(
+        relay.passed_over(),
+        ["first[127.0.0.1]:25 is passed over, and tried again in 60s: no session could be opened within 8 s"]
+    );
+}
+
+/// What an address may do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Behaviour {
+    Good,
+    Slow,
+    Dead,
+    Lost,
+    Mute,
+    Busy,
+    LoginLater,
+    NoLogin,
+}
+
+impl Behaviour {
+    const ALL: [Behaviour; 8] = [
+        Behaviour::Good,
+        Behaviour::Slow,
+        Behaviour::Dead,
+        Behaviour::Lost,
+        Behaviour::Mute,
+        Behaviour::Busy,
+        Behaviour::LoginLater,
+        Behaviour::NoLogin,
+    ];
+
+    fn far(self) -> Far {
+        match self {
+            Behaviour::Good => GOOD,
+            Behaviour::Slow => Far::Accepts(Duration::from_secs(3), GREETED),
+            Behaviour::Dead => DEAD,
+            Behaviour::Lost => LOST,
+            Behaviour::Mute => MUTE,
+            Behaviour::Busy => plays(BUSY),
+            Behaviour::LoginLater => plays(LOGIN_LATER),
+            Behaviour::NoLogin => plays(NO_LOGIN),
+        }
+    }
+
+    fn works(self) -> bool {
+        matches!(self, Behaviour::Good | Behaviour::Slow)
+    }
+
+    fn takes_no_login(self) -> bool {
+        matches!(self, Behaviour::LoginLater | Behaviour::NoLogin)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the addresses of several hosts do: a session is opened if there is an address that works at a host where
+    /// the login never fails, within seconds for each address before it, in this attempt, or in the next one where a host
+    /// refuses the login for good: one such host is met in an attempt. None is dialled twice; sockets are bounded.
+    #[test]
+    fn a_host_that_works_is_found(hosts in prop::collection::vec(
+        prop::collection::vec(prop::sample::select(&Behaviour::ALL[..]), 1..5), 1..5,
+    )) {
+        const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+        const ADDRESSES: [[&str; 4]; 4] = [
+            ["127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.4"],
+            ["127.0.2.1", "127.0.2.2", "127.0.2.3", "127.0.2.4"],
+            ["127.0.3.1", "127.0.3.2", "127.0.3.3", "127.0.3.4"],
+            ["127.0.4.1", "127.0.4.2", "127.0.4.3", "127.0.4.4"],
+        ];
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let names: Vec<(&str, &[&str])> =
+                hosts.iter().enumerate().map(|(at, far)| (NAMES[at], &ADDRESSES[at][..far.len()])).collect();
+            let far: Vec<(String, Far)> = hosts.iter().enumerate().flat_map(|(at, far)| {
+                far.iter().enumerate().map(move |(of, far)| (format!("{}:25", ADDRESSES[at][of]), far.far()))
+            }).collect();
+            let far: Vec<(&str, Far)> = far.iter().map(|(address, far)| (address.as_str(), *far)).collect();
+            let (relay, _password) = relay(&NAMES[..hosts.len()]);
+            let must_work = hosts.iter().any(|far| {
+                far.iter().any(|far| far.works()) && !far.iter().any(|far| far.takes_no_login())
+            });
+            let may_work = hosts.iter().flatten().any(|far| far.works());
+            let refusing = || relay.settings.hosts.iter().filter(|host| {
+                relay.login.as_ref().unwrap().was_refused_by(host)
+            }).count();
+            for attempt in 1..=hosts.len() {
+                let network = Scripted::new(&names, &far);
+                let refused_before = refusing();
+                let begun = Instant::now();
+                let result = opened(&relay, &network).await;
+                let met = refusing() - refused_before;
+                assert!(met <= 1, "{met} in attempt {attempt}");
+                assert!(result.is_ok() || !must_work || met == 1, "{result:?} in attempt {attempt}");
+                assert!(result.is_err() || (may_work && met == 0), "{result:?} in attempt {attempt}");
+                if must_work {
+                    let tries = u32::try_from(far.len()).unwrap();
+                    assert!(begun.elapsed() <= PATIENCE * tries + Duration::from_secs(4), "{:?}", begun.elapsed());
+                }
+                let dialled = network.dialled();
+                let distinct: HashSet<&str> = dialled.iter().map(|line| line.split(' ').next().unwrap()).collect();
+                let again = far.iter().filter(|(_, far)| matches!(far, Far::IsSilent | Far::Accepts(..))).count();
+                assert!(dialled.len() <= distinct.len() + again, "{dialled:?}");
+                assert!(network.most_open() <= MOST);
+                if result.is_ok() {
+                    return;
+                }
+            }
+            assert!(!must_work, "no session in {} attempts", hosts.len());
+        });
+    }
+}
