@@ -195,8 +195,9 @@ const SENDGRID: &[BuiltIn] = &[
         r"not authorized to send from",
         "verify this address or its domain as a sender at SendGrid",
     ),
-    BuiltIn::throttle("too often", TRANSACTION, r"too many recipients this hour|too frequent connects")
-        .paused(60),
+    // Each try within the hour is refused again.
+    BuiltIn::throttle("recipients of an hour", TRANSACTION, r"too many recipients this hour").paused(10 * 60),
+    BuiltIn::throttle("too often", TRANSACTION, r"too frequent connects").paused(60),
 ];
 
 const ZOHO: &[BuiltIn] = &[
