@@ -18,7 +18,7 @@ from pki import NAME
 from waiting import accepts, free_port, greets, wait_until
 
 USER, PASSWORD, REALM = "relayuser", "s3cret pass/word", "nullmta.test"
-MECHANISMS = ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+MECHANISMS = ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "CRAM-MD5"]
 
 # What keeps an instance to its own directory.
 HOME_CF = """\
