@@ -3,8 +3,12 @@
 It offers no extension, takes one connection after the other, and says of each whether its TLS session was resumed.
 """
 
+import array
+import fcntl
 import subprocess
+import termios
 import threading
+from pathlib import Path
 
 from waiting import accepts, free_port, wait_until
 
@@ -50,11 +54,19 @@ class OpenSSLServer:
         place = "DOT" if verb == b"DATA" else verb.decode()
         self._say(self.at_dot if place == "DOT" else "" if place == self.dies_at else "250 openssl.nullmta.test\r\n")
         if place == self.dies_at:
+            wait_until(self._has_said_all, 20, "openssl s_server has sent what it was given")
             self._process.kill()
 
     def _say(self, text):
         # What it gets on its standard input goes to the client as it is, if it does not begin with a letter.
         self._process.stdin.write(text.encode())
+
+    def _has_said_all(self):
+        """True if it has read its standard input and sleeps again, so that nothing of it is left to be sent."""
+        waiting = array.array("i", [0])
+        fcntl.ioctl(self._process.stdin, termios.FIONREAD, waiting)
+        state = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return waiting[0] == 0 and state == "S"
 
     def wait_for_its_end(self):
         self._process.wait(timeout=60)
