@@ -172,10 +172,14 @@ impl Day {
         delivered.filter(|(from, _)| !["", "bounces@example.com"].contains(from))
     }
 
-    /// Returns the recipients whom the reports of failures name.
+    /// Returns the recipients whom the reports name as failed; one that is only delayed may be named before it is delivered.
     pub(super) fn failed_recipients(&self) -> Vec<String> {
-        let lines = self.reports.iter().flat_map(|report| report.lines());
-        lines.filter_map(|line| line.strip_prefix("Final-Recipient: rfc822; ")).map(str::to_owned).collect()
+        let lines = || self.reports.iter().flat_map(|report| report.lines());
+        let named = lines().zip(lines().skip(1)).filter(|(_, next)| *next == "Action: failed");
+        named
+            .filter_map(|(line, _)| line.strip_prefix("Final-Recipient: rfc822; "))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Returns what the relay has refused, but for what it refuses whenever it is sent.
