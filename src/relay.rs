@@ -18,15 +18,15 @@
 //! doubt of promise 5 remains.
 //!
 //! The files, in the order in which a connection uses them: `failover` the choice among several hosts and addresses, with
-//! `host_memory` those that do not work, and `running` several tries at a time → `dial` addresses and TCP → `opening` greeting, EHLO,
-//! STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake, `certificate` the
-//! key, `distrust` a refusal, `expiry` a warning ahead) → `sasl` AUTH, with `login` what is remembered of it, `password` and
-//! `password_command` the secret, `token` the access token → `dialog` transactions, with `group` the commands, `open_transaction` the results of one
-//! transaction, `content` its octets, `recoded` those that the relay does not take as they are → `verdict` the meaning of a
-//! reply, with `reply_rules` and `reply_meaning` the rules for its words, `subject`
-//! the subject of a refusal. `channel` reads and writes for all of them; `pace` says how many commands may be sent at once,
-//! `dsn_offer` whether DSN parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error. `lookup` looks
-//! the relayhosts up for a warning, before anything is sent.
+//! `host_memory` those that do not work, and `running` several tries at a time → `dial` addresses and TCP → `opening`
+//! greeting, EHLO, STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake,
+//! `certificate` the key, `distrust` a refusal, `expiry` a warning ahead) → `sasl` AUTH, with `login` what is remembered of
+//! it, `password` and `password_command` the secret, `token` the access token → `dialog` transactions, with `group` the
+//! commands, `open_transaction` the results of one transaction, `content` its octets, `recoded` those that the relay does
+//! not take as they are → `verdict` the meaning of a reply, with `reply_rules` and `reply_meaning` the rules for its words,
+//! `subject` the subject of a refusal. `channel` reads and writes for all of them; `pace` says how many commands may be sent
+//! at once, `dsn_offer` whether DSN parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error.
+//! `lookup` looks the relayhosts up for a warning, before anything is sent.
 //!
 //! Not here: when to connect and what to send (`queue/`), changes to a message (`message/`).
 //!

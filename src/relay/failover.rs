@@ -10,8 +10,8 @@
 //! 3. A host that has not opened a session after [`PATIENCE`] (it drops our segments, or accepts and is silent) gets
 //!    company: the next address, or the next host, is tried beside it, and the first session that is ready is used. The
 //!    silent one keeps the whole time limit of its phase. Nothing of a message was said by then, so none is sent twice.
-//! 4. There is one login at a time, and nothing else goes on beside it. A connection that is not needed any more is closed; it waits for the relay to speak,
-//!    so that there is nothing to be said in leaving.
+//! 4. There is one login at a time, and nothing else goes on beside it. A connection that is not needed any more is closed;
+//!    it waits for the relay to speak, so that there is nothing to be said in leaving.
 //! 5. At most [`MOST`] tries go on at a time; when one more is due, the oldest is given up.
 //!
 //! Fails: with the trouble of the try that got furthest, and of the last one among several.
@@ -131,7 +131,7 @@ impl<'a, N: Network> Failover<'a, N> {
                 }
                 Step::Opened(opened) => match log_in(self.relay, *opened).await {
                     Ok(connection) => return Ok(self.won(begun, connection)),
-                    Err(trouble) if self.is_refused(&begun, &trouble) => {
+                    Err(trouble) if self.note_refusal(&begun, &trouble) => {
                         self.failed(&begun.target, trouble);
                         // The line above has told it.
                         return Err(self.told.expect("a trouble was told"));
@@ -198,10 +198,10 @@ impl<'a, N: Network> Failover<'a, N> {
         self.running.push(Running::new(begun, step));
     }
 
-    /// Returns true if `trouble` refuses our login for good, which is remembered.
-    fn is_refused(&self, begun: &Begun, trouble: &Trouble) -> bool {
+    /// Remembers the host if `trouble` refuses our login for good; returns whether it does.
+    fn note_refusal(&self, begun: &Begun, trouble: &Trouble) -> bool {
         let login = self.relay.login.as_ref();
-        login.is_some_and(|login| login.is_refused(&begun.target.host, trouble))
+        login.is_some_and(|login| login.note_refusal(&begun.target.host, trouble))
     }
 
     fn opening_failed(&mut self, begun: &Begun, trouble: Trouble) {

@@ -9,7 +9,8 @@
 //!    count against the account. One that refused it for good comes behind all others (`login.rs` knows which ones have),
 //!    and does not lose its turn by that.
 //! 4. A host over which connections work is not passed over, since it only wants no more of them; but for a failed login.
-//! 5. Each change is logged with the name of the route, and [`HostMemory::notices`] says what is passed over now. At most [`MOST`] are remembered.
+//! 5. Each change is logged with the name of the route, and [`HostMemory::notices`] says what is passed over now. At most
+//!    [`MOST`] are remembered.
 //!
 //! The memory is that of one [`Relay`](super::Relay), and forgotten with it, at a reload and at the end.
 //!

@@ -2,10 +2,10 @@
 //!
 //! Promises: the secret is read anew for each login, so that a rotated one is used without a restart; a secret that differs
 //! from that of the last login is noticed without sending anything to the relay. A mechanism that cannot work is remembered
-//! for a day, or until there is another secret. A host that refused the login for good is remembered as well, for half an hour:
-//! the same account is not tried at the next host in the same attempt, since some providers count both as one, and lock it;
-//! the next attempt begins with the hosts that have not refused it. What is remembered is forgotten with the [`Relay`](super::Relay), at a
-//! reload and at the end.
+//! for a day, or until there is another secret. A host that refused the login for good is remembered as well, for half an
+//! hour: the same account is not tried at the next host in the same attempt, since some providers count both as one, and lock
+//! it; the next attempt begins with the hosts that have not refused it. What is remembered is forgotten with the
+//! [`Relay`](super::Relay), at a reload and at the end.
 //!
 //! Not here: the order of the hosts (`host_memory.rs`), the end of an attempt (`failover.rs`), reading the secret
 //! (`password.rs`), the proof to the relay (`sasl.rs`), how long a refused login waits (`queue/breaker.rs`).
@@ -89,19 +89,17 @@ impl Login {
         }
     }
 
-    /// Returns whether `trouble` is a refusal of this login by `host`, for good, so that it is tried nowhere else now. The
-    /// host is remembered.
-    pub(super) fn is_refused(&self, host: &RelayHost, trouble: &Trouble) -> bool {
+    /// Remembers `host` if `trouble` is its refusal of this login for good. Returns whether it is, so that the login is tried
+    /// nowhere else now.
+    pub(super) fn note_refusal(&self, host: &RelayHost, trouble: &Trouble) -> bool {
         if !matches!(trouble.cause, Cause::LoginRefused { for_good: true, .. }) {
             return false;
         }
+        let refused = Remembered::default();
+        refused.begin_for(REFUSED);
         let mut refusals = self.refusals();
-        if !refusals.iter().any(|(known, _)| known == host) {
-            refusals.push((host.clone(), Remembered::default()));
-        }
-        refusals.iter().filter(|(known, _)| known == host).for_each(|(_, refused)| {
-            refused.begin_for(REFUSED);
-        });
+        refusals.retain(|(known, _)| known != host);
+        refusals.push((host.clone(), refused));
         true
     }
 

@@ -1,4 +1,7 @@
+mod binding;
 mod octets;
+mod out_of_order;
+mod second_mechanism;
 
 use std::sync::Arc;
 
@@ -260,6 +263,30 @@ fn bound() -> Vec<&'static str> {
         .collect()
 }
 
+/// Lets a relay play `script` to a login. Returns the result, in words.
+async fn played(login: &Login, offered: &str, script: &str) -> Result<(), String> {
+    let (mut channel, far) = channel();
+    let offered = offers(offered);
+    let authenticating = async {
+        let result = authenticate(&mut channel, &offered, login).await;
+        drop(channel);
+        result.map_err(|trouble| {
+            trouble.to_string().strip_prefix("mx.example.net[192.0.2.5]:587: AUTH: ").unwrap().to_owned()
+        })
+    };
+    let relaying = async {
+        let mut relay = Server::over(far);
+        relay.play(script).await
+    };
+    let (result, rest) = tokio::join!(authenticating, relaying);
+    assert_eq!(rest, "", "{script}");
+    result
+}
+
+const PLAIN_LINE: &str = "AUTH PLAIN AHVzZXIAcGVuY2ls";
+const LOGIN_TO_ITS_END: &str =
+    "C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: dXNlcg==\nS: 334 UGFzc3dvcmQ6\nC: cGVuY2ls\n";
+
 /// A mechanism that can be configured and has no implementation would end every login.
 #[test]
 fn every_mechanism_is_implemented() {
@@ -282,128 +309,6 @@ async fn every_mechanism_authenticates_and_tells_a_wrong_password() {
         let (result, _) = authenticated(mechanism, &user("pencils", None), 4096, Twist::None).await;
         assert_eq!(result, Err(format!("{mechanism}: the relay said: 535 5.7.8 who are you")), "{mechanism}");
     }
-}
-
-/// The first message of SCRAM, decoded.
-fn client_first(heard: &[String]) -> String {
-    let response = heard[0].split(' ').nth(2).unwrap();
-    String::from_utf8(STANDARD.decode(response).unwrap()).unwrap()
-}
-
-#[tokio::test]
-async fn a_login_is_bound_to_the_tls_session() {
-    let remedy = "; if the password is right, a proxy ends TLS between us: allow SCRAM without -PLUS (auth.mechanisms)";
-    for name in bound() {
-        let offered = format!("PLAIN {} {name}", name.strip_suffix(PLUS).unwrap());
-        let both = [Some(BINDING); 2];
-        let (result, heard) =
-            authenticated_bound(&offered, &user(PASSWORD, None), 4096, Twist::None, both).await;
-        assert_eq!(result, Ok(()), "{name}");
-        assert!(heard[0].starts_with(&format!("AUTH {name} ")), "{heard:?}");
-        assert!(client_first(&heard).starts_with("p=tls-exporter,,n=user,r="), "{}", client_first(&heard));
-        let wrong = authenticated_bound(&offered, &user("pencils", None), 4096, Twist::None, both).await.0;
-        assert_eq!(wrong, Err(format!("{name}: the relay said: 535 5.7.8 who are you{remedy}")));
-        // Somebody in between has a TLS session with each of us.
-        let between = [Some(BINDING), Some([7; 32])];
-        let (result, heard) =
-            authenticated_bound(&offered, &user(PASSWORD, None), 4096, Twist::None, between).await;
-        assert_eq!(result, Err(format!("{name}: the relay said: 535 5.7.8 who are you{remedy}")));
-        assert_eq!(heard.len(), 2, "no other mechanism: {heard:?}");
-        for (twist, words) in [
-            (Twist::NoProof, "the relay let us in without proving that it knows the secret"),
-            (Twist::WrongProof, "the relay's proof is wrong: it does not know the secret"),
-        ] {
-            let result = authenticated_bound(&offered, &user(PASSWORD, None), 4096, twist, both).await.0;
-            assert_eq!(result, Err(format!("{name}: {words}{remedy}")));
-        }
-    }
-}
-
-/// RFC 5802 6: what is said when a login is not bound.
-#[tokio::test]
-async fn the_relay_is_told_why_a_login_is_not_bound() {
-    use config::Mechanism::{ScramSha256, ScramSha256Plus};
-    let both = "SCRAM-SHA-256 SCRAM-SHA-256-PLUS";
-    for (offered, narrowed, bindings, expected) in [
-        ("SCRAM-SHA-256", None, [Some(BINDING), None], "y,,"),
-        ("SCRAM-SHA-256", None, [None, None], "n,,"),
-        (both, None, [None, Some(BINDING)], "n,,"),
-        (both, Some(vec![ScramSha256]), [Some(BINDING), Some(BINDING)], "n,,"),
-        (both, Some(vec![ScramSha256, ScramSha256Plus]), [Some(BINDING), Some(BINDING)], "p=tls-exporter,,"),
-        // It has bound mechanisms, but not the one that is best else.
-        ("SCRAM-SHA-512 SCRAM-SHA-1-PLUS", None, [Some(BINDING), Some(BINDING)], "p=tls-exporter,,"),
-    ] {
-        let user = user(PASSWORD, narrowed);
-        let (result, heard) = authenticated_bound(offered, &user, 4096, Twist::None, bindings).await;
-        assert_eq!(result, Ok(()), "{offered} {expected}");
-        assert!(client_first(&heard).starts_with(expected), "{offered}: {}", client_first(&heard));
-    }
-    // Somebody took the bound ones out of the relay's reply to EHLO.
-    let (user, both) = (user(PASSWORD, None), [Some(BINDING), Some(BINDING)]);
-    let told = authenticated_bound("SCRAM-SHA-256", &user, 4096, Twist::None, both).await.0.unwrap_err();
-    assert_eq!(told, "SCRAM-SHA-256: the relay said: 535 5.7.8 who are you");
-}
-
-/// Servers that bind by tls-unique alone refuse the first message. Mail waited, although SCRAM would have worked.
-#[tokio::test]
-async fn a_relay_that_binds_by_something_else_gets_an_unbound_login() {
-    for answers in
-        ["S: 535 5.7.8 no\n", "S: 334 ZT11bnN1cHBvcnRlZC1jaGFubmVsLWJpbmRpbmctdHlwZQ==\nC: *\nS: 501 ok\n"]
-    {
-        let (mut channel, far) = channel_with(Some(BINDING));
-        let (user, offered) =
-            (user(PASSWORD, None), offers("SCRAM-SHA-1-PLUS SCRAM-SHA-256-PLUS SCRAM-SHA-256"));
-        let relaying = async {
-            let mut relay = Server::over(far);
-            assert!(relay.line().await.starts_with("AUTH SCRAM-SHA-256-PLUS "));
-            relay.play(&format!("{answers}!close")).await;
-            // Not `y`: the relay does offer it.
-            let second = relay.line().await;
-            assert!(second.starts_with("AUTH SCRAM-SHA-256 biws"), "{second}");
-            relay.say("454 4.7.0 later").await;
-        };
-        let (result, ()) = tokio::join!(authenticate(&mut channel, &offered, &user.login), relaying);
-        assert!(result.unwrap_err().to_string().ends_with("SCRAM-SHA-256: the relay said: 454 4.7.0 later"));
-        // It is not tried again on the next connection.
-        let (_, heard) = authenticated_bound(
-            "SCRAM-SHA-256-PLUS SCRAM-SHA-256",
-            &user,
-            4096,
-            Twist::None,
-            [Some(BINDING), Some(BINDING)],
-        )
-        .await;
-        assert!(heard[0].starts_with("AUTH SCRAM-SHA-256 "), "{heard:?}");
-    }
-}
-
-/// Who allows bound logins alone gets no other, and is told why there is none.
-#[tokio::test]
-async fn a_login_that_must_be_bound_is_bound_or_refused() {
-    let only = || user(PASSWORD, Some(vec![config::Mechanism::ScramSha256Plus]));
-    let offered = "PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS";
-    let (mut channel, far) = channel();
-    let refused = authenticate(&mut channel, &offers(offered), &only().login).await.unwrap_err().to_string();
-    assert!(refused.contains("AUTH: only SCRAM with -PLUS is allowed and offered"), "{refused}");
-    drop(channel);
-    assert_eq!(play(far, "").await, "");
-
-    let (mut channel, far) = channel_with(Some(BINDING));
-    let (user, offered) = (only(), offers(offered));
-    let relaying = async {
-        let mut relay = Server::over(far);
-        relay.line().await;
-        relay.play("S: 535 5.7.8 no\n").await
-    };
-    let authenticating = async {
-        let result = authenticate(&mut channel, &offered, &user.login).await;
-        drop(channel);
-        result.unwrap_err().to_string()
-    };
-    let (told, rest) = tokio::join!(authenticating, relaying);
-    let remedy = "; it may bind logins by something else than tls-exporter: allow SCRAM without -PLUS (auth.mechanisms)";
-    assert!(told.ends_with(&format!("SCRAM-SHA-256-PLUS: the relay said: 535 5.7.8 no{remedy}")), "{told}");
-    assert_eq!(rest, "");
 }
 
 const CRAM_MD5_ANSWER: &str = "dXNlciA3NmRjYTcyYmYzMTk5YTIzNTZmOWMyZDc4NzRjMjgyMA==";
@@ -516,110 +421,6 @@ async fn an_unreadable_secret_sends_nothing() {
     assert_eq!(play(far, "").await, "");
 }
 
-/// Promise 2. Such a relay does not know the secret; with PLAIN it would have been given it.
-#[tokio::test]
-async fn a_relay_that_proves_nothing_is_refused() {
-    for mechanism in &all()[..3] {
-        let (result, _) = authenticated(mechanism, &user(PASSWORD, None), 4096, Twist::NoProof).await;
-        let expected = format!("{mechanism}: the relay let us in without proving that it knows the secret");
-        assert_eq!(result, Err(expected));
-        let (result, heard) = authenticated(mechanism, &user(PASSWORD, None), 4096, Twist::WrongProof).await;
-        assert_eq!(
-            result,
-            Err(format!("{mechanism}: the relay's proof is wrong: it does not know the secret"))
-        );
-        assert_eq!(heard.last().unwrap(), "*");
-    }
-}
-
-/// The log said "invalid proof" of a wrong password, and nobody knew what to do.
-#[tokio::test]
-async fn a_refused_proof_is_a_refused_password() {
-    for mechanism in &all()[..3] {
-        let (mut channel, far) = channel();
-        let (user, offered) = (user(PASSWORD, None), offers(mechanism));
-        let refused = authenticate(&mut channel, &offered, &user.login);
-        let (result, _) = tokio::join!(refused, serve(far, 4096, Twist::RefusedProof));
-        let words = result.unwrap_err().to_string();
-        assert!(words.ends_with(&format!("AUTH: {mechanism}: user or password refused")), "{words}");
-    }
-}
-
-#[tokio::test]
-async fn iterations_are_bounded() {
-    for (iterations, accepted) in
-        [(1, false), (4095, false), (4096, true), (1_000_001, false), (u32::MAX, false)]
-    {
-        let (result, heard) =
-            authenticated("SCRAM-SHA-256", &user(PASSWORD, None), iterations, Twist::None).await;
-        if accepted {
-            assert_eq!(result, Ok(()));
-            continue;
-        }
-        let expected = format!(
-            "SCRAM-SHA-256: the relay asks for {iterations} SCRAM iterations; 4096 to 1000000 are accepted"
-        );
-        assert_eq!(result, Err(expected));
-        assert_eq!(heard.last().unwrap(), "*");
-    }
-}
-
-/// Each case: the mechanism, the relay's script behind the AUTH line, and the words of the trouble.
-#[tokio::test]
-async fn relays_out_of_order() {
-    let cases = [
-        (
-            "SCRAM-SHA-256",
-            "S: 334 !!!!\nC: *\nS: 501 ok\n",
-            "SCRAM-SHA-256: the relay's challenge is not base64",
-        ),
-        // r=x,s
-        (
-            "SCRAM-SHA-256",
-            "S: 334 cj14LHM=\nC: *\nS: 501 ok\n",
-            "SCRAM-SHA-256: the relay's challenge is malformed",
-        ),
-        (
-            "SCRAM-SHA-256",
-            "S: 235 come in\n",
-            "SCRAM-SHA-256: the relay let us in without proving that it knows the secret",
-        ),
-        (
-            "PLAIN",
-            "S: 334 more\nC: AHVzZXIAcGVuY2ls\nS: 334 more\nC: *\nS: 501 ok\n",
-            "PLAIN: the relay asks for more than the mechanism has, and neither takes nor refuses the login (another one \
-             can be named by auth.mechanisms)",
-        ),
-        ("PLAIN", "S: 454 4.7.0 later\n", "PLAIN: the relay said: 454 4.7.0 later"),
-        ("PLAIN", "S: 534 5.7.9 too weak\n", "PLAIN: the relay said: 534 5.7.9 too weak"),
-        ("PLAIN", "S: 421 4.3.2 bye\n", "the relay said: 421 4.3.2 bye"),
-        ("PLAIN", "!close", "the relay closed the connection"),
-        ("PLAIN", "S: hello\n", "not an SMTP reply: \"hello\\r\\n\""),
-        (
-            "LOGIN",
-            "S: 334 VXNlcm5hbWU6\nC: dXNlcg==\nS: 334 UGFzc3dvcmQ6\nC: cGVuY2ls\nS: 535 5.7.8 no\n",
-            "LOGIN: the relay said: 535 5.7.8 no",
-        ),
-    ];
-    for (mechanism, script, expected) in cases {
-        let (mut channel, far) = channel();
-        let (offered, user) = (offers(mechanism), user(PASSWORD, None));
-        let relaying = async {
-            let mut relay = Server::over(far);
-            let line = relay.line().await;
-            assert!(line.starts_with(&format!("AUTH {mechanism}")), "{line}");
-            relay.play(script).await;
-        };
-        let authenticating = async {
-            let trouble = authenticate(&mut channel, &offered, &user.login).await.unwrap_err();
-            drop(channel);
-            trouble.to_string()
-        };
-        let told = tokio::join!(authenticating, relaying).0;
-        assert_eq!(told.strip_prefix("mx.example.net[192.0.2.5]:587: AUTH: "), Some(expected), "{script}");
-    }
-}
-
 /// RFC 4954 4: what does not fit on the AUTH line waits for an empty challenge.
 #[tokio::test]
 async fn a_long_initial_response_has_a_line_of_its_own() {
@@ -636,167 +437,4 @@ async fn a_long_initial_response_has_a_line_of_its_own() {
     let (result, line) = tokio::join!(authenticate(&mut channel, &offered, &user.login), relaying);
     result.unwrap();
     assert!(line.len() > 800 && line.starts_with("AHVzZXIAcHBw"), "{line}");
-}
-
-/// Lets a relay play `script` to a login. Returns the result, in words.
-async fn played(login: &Login, offered: &str, script: &str) -> Result<(), String> {
-    let (mut channel, far) = channel();
-    let offered = offers(offered);
-    let authenticating = async {
-        let result = authenticate(&mut channel, &offered, login).await;
-        drop(channel);
-        result.map_err(|trouble| {
-            trouble.to_string().strip_prefix("mx.example.net[192.0.2.5]:587: AUTH: ").unwrap().to_owned()
-        })
-    };
-    let relaying = async {
-        let mut relay = Server::over(far);
-        relay.play(script).await
-    };
-    let (result, rest) = tokio::join!(authenticating, relaying);
-    assert_eq!(rest, "", "{script}");
-    result
-}
-
-const PLAIN_LINE: &str = "AUTH PLAIN AHVzZXIAcGVuY2ls";
-const LOGIN_TO_ITS_END: &str =
-    "C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: dXNlcg==\nS: 334 UGFzc3dvcmQ6\nC: cGVuY2ls\n";
-
-/// Promise 4. A relay that offered a mechanism which it cannot do for this user got nothing else, and mail waited for ever.
-#[tokio::test]
-async fn promise_4_a_mechanism_that_cannot_work_is_followed_by_the_next() {
-    let (plain, wrong) = (PLAIN_LINE, "LOGIN: the relay said: 535 5.7.8 no");
-    let login_refused = format!("{LOGIN_TO_ITS_END}S: 535 5.7.8 no\n");
-    let login_taken = format!("{LOGIN_TO_ITS_END}S: 235 ok\n");
-    for said in ["504 5.5.4 not that", "504 what", "500 5.5.6 too long", "501 5.5.2 syntax", "502 5.5.1 what"]
-    {
-        let script = format!("C: {plain}\nS: {said}\n");
-        let taken = format!("{script}{login_taken}");
-        assert_eq!(played(&user(PASSWORD, None).login, "PLAIN LOGIN", &taken).await, Ok(()), "{said}");
-        let refused = format!("{script}{login_refused}");
-        let result = played(&user(PASSWORD, None).login, "PLAIN LOGIN", &refused).await;
-        assert_eq!(result, Err(wrong.into()), "{said}");
-    }
-}
-
-/// Promise 4: each of these may be a checked password, or is no matter of the mechanism.
-#[tokio::test]
-async fn promise_4_no_password_is_checked_twice() {
-    for said in [
-        "535 5.7.8 no",
-        "535 no",
-        "534 5.7.9 application-specific password required",
-        "500 5.7.0 authentication failed",
-        "501 authentication failed",
-        "550 5.7.30 basic authentication is not supported",
-        "454 4.7.0 later",
-        "432 4.7.12 a password transition is needed",
-    ] {
-        let script = format!("C: {PLAIN_LINE}\nS: {said}\n");
-        let result = played(&user(PASSWORD, None).login, "PLAIN LOGIN", &script).await;
-        assert_eq!(result, Err(format!("PLAIN: the relay said: {said}")), "{said}");
-    }
-    let refused =
-        format!("C: {PLAIN_LINE}\nS: 504 5.5.4 not that\n{LOGIN_TO_ITS_END}S: 504 5.5.4 nor that\n");
-    let result = played(&user(PASSWORD, None).login, "PLAIN LOGIN", &refused).await;
-    assert_eq!(result, Err("LOGIN: the relay said: 504 5.5.4 nor that".into()), "a third is not tried");
-    let closed = format!("C: {PLAIN_LINE}\nS: 504 5.5.4 not that\nC: AUTH LOGIN\n!close");
-    let result = played(&user(PASSWORD, None).login, "PLAIN LOGIN", &closed).await;
-    assert_eq!(result, Err("PLAIN: the relay said: 504 5.5.4 not that".into()), "what says more is told");
-}
-
-/// Promise 4: the first message of SCRAM is the username. Dovecot says 535 to it where it has no SCRAM secret of a user.
-#[tokio::test]
-async fn promise_4_a_refusal_before_the_proof_is_no_wrong_password() {
-    for (what, answers) in [
-        ("no secret for SCRAM", "S: 535 5.7.8 no\n"),
-        ("too weak for this user", "S: 534 5.7.9 no\n"),
-        ("a challenge that is none", "S: 334 !!!!\nC: *\nS: 501 ok\n"),
-    ] {
-        let (mut channel, far) = channel();
-        let (user, offered) = (user(PASSWORD, None), offers("PLAIN SCRAM-SHA-256"));
-        let relaying = async {
-            let mut relay = Server::over(far);
-            let line = relay.line().await;
-            assert!(line.starts_with("AUTH SCRAM-SHA-256 "), "{line}");
-            relay.play(&format!("{answers}C: {PLAIN_LINE}\nS: 235 ok\n")).await;
-        };
-        let authenticating = async {
-            let result = authenticate(&mut channel, &offered, &user.login).await;
-            drop(channel);
-            result
-        };
-        let (result, ()) = tokio::join!(authenticating, relaying);
-        result.unwrap_or_else(|trouble| panic!("{what}: {trouble}"));
-        // On the next connection the mechanism is not tried again.
-        let again = format!("C: {PLAIN_LINE}\nS: 235 ok\n");
-        assert_eq!(played(&user.login, "PLAIN SCRAM-SHA-256", &again).await, Ok(()), "{what}");
-    }
-}
-
-/// Promise 4, as to what the configuration excludes and as to a relay that cannot prove itself: no other mechanism.
-#[tokio::test]
-async fn promise_4_what_is_excluded_is_not_fallen_back_to() {
-    let narrowed = user(PASSWORD, Some(vec![config::Mechanism::Plain]));
-    let script = format!("C: {PLAIN_LINE}\nS: 504 5.5.4 not that\n");
-    let result = played(&narrowed.login, "PLAIN LOGIN", &script).await;
-    assert_eq!(result, Err("PLAIN: the relay said: 504 5.5.4 not that".into()));
-    for twist in [Twist::NoProof, Twist::WrongProof] {
-        let (result, heard) =
-            authenticated("SCRAM-SHA-256 PLAIN LOGIN", &user(PASSWORD, None), 4096, twist).await;
-        assert!(result.is_err() && heard.iter().all(|line| !line.starts_with("AUTH PLAIN")), "{heard:?}");
-    }
-}
-
-/// A password from a Latin-1 terminal: octet for octet where the relay takes it so, and in words where it cannot.
-#[tokio::test]
-async fn a_password_that_is_not_utf_8() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), b"p\xe4ss\n").unwrap();
-    let secret = || SecretSource::File(file.path().into());
-    let login =
-        || Login::new(config::AuthConfig { username: USER.into(), secret: secret(), mechanisms: None });
-    let script = "C: AUTH PLAIN AHVzZXIAcORzcw==\nS: 235 ok\n";
-    assert_eq!(played(&login(), "SCRAM-SHA-256 PLAIN", script).await, Ok(()));
-    let words = played(&login(), "SCRAM-SHA-256", "").await.unwrap_err();
-    assert!(words.starts_with("the password is not UTF-8, and the relay offers only SCRAM"), "{words}");
-}
-
-/// A password with a soft hyphen, which SASLprep drops, was another password than the one that the relay had hashed.
-#[tokio::test]
-async fn a_password_is_prepared_where_it_is_hashed() {
-    let user = user("pen\u{ad}cil", None);
-    for mechanism in &all()[..3] {
-        assert_eq!(authenticated(mechanism, &user, 4096, Twist::None).await.0, Ok(()), "{mechanism}");
-    }
-    let script = "C: AUTH PLAIN AHVzZXIAcGVuwq1jaWw=\nS: 235 ok\n";
-    assert_eq!(played(&user.login, "PLAIN", script).await, Ok(()), "octet for octet");
-}
-
-/// The password that a relay has no SCRAM secret of may be replaced by one of which it has.
-#[tokio::test]
-async fn another_secret_begins_with_the_best_mechanism_again() {
-    let user = user(PASSWORD, None);
-    user.login.secret().await.unwrap();
-    user.login.cannot_use(config::Mechanism::ScramSha256);
-    let taken = format!("C: {PLAIN_LINE}\nS: 235 ok\n");
-    assert_eq!(played(&user.login, "PLAIN SCRAM-SHA-256", &taken).await, Ok(()));
-    std::fs::write(user.file.path(), "pencils\n").unwrap();
-    let (_, heard) = authenticated("PLAIN SCRAM-SHA-256", &user, 4096, Twist::None).await;
-    assert!(heard[0].starts_with("AUTH SCRAM-SHA-256 "), "{heard:?}");
-}
-
-/// A relay that has no secret of a user for one hash has none for another either.
-#[tokio::test]
-async fn the_second_mechanism_is_of_another_kind() {
-    use config::Mechanism::{Login, Plain, ScramSha1, ScramSha256};
-    for (first, rest, expected) in [
-        (ScramSha256, &[ScramSha1, Plain, Login][..], Some(Plain)),
-        (ScramSha256, &[ScramSha1], Some(ScramSha1)),
-        (Plain, &[Login], Some(Login)),
-        (Plain, &[], None),
-    ] {
-        let mechanisms: Vec<_> = [first].iter().chain(rest).copied().collect();
-        assert_eq!(second_to(first, &mechanisms), expected, "{mechanisms:?}");
-    }
 }
