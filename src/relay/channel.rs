@@ -10,10 +10,14 @@
 //! 5. At the final dot, anything that begins with a code is a reply, even if its end never comes: nothing else tells
 //!    whether the relay has the message. After a reply without an end nothing more is read.
 //!
+//! 6. A reply that repeats a secret it was told is handed out without it (`channel/told_secrets.rs`).
+//!
 //! Not here: the commands and the meaning of replies (`dialog.rs`, `verdict.rs`); whether a command may be sent yet
 //! (`tls.rs`).
 //!
 //! RFC 5321 4.2 (replies), 4.5.3.2 (timeouts).
+
+mod told_secrets;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -31,6 +35,7 @@ use crate::config::Timeouts;
 use crate::log::{self, RelayLine};
 use crate::queue_id::QueueId;
 use crate::smtp::reply::{Reply, ReplyReader, Severity};
+use told_secrets::ToldSecrets;
 
 /// The most octets that are read while we write: many times the replies to the largest group.
 const MAX_UNREAD_OCTETS: usize = 1 << 20;
@@ -57,6 +62,7 @@ pub(crate) struct Channel<S> {
     broken: Option<Cause>,
     /// The current message, for the log.
     subject: Option<QueueId>,
+    told_secrets: ToldSecrets,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
@@ -71,7 +77,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
             output: Vec::new(),
             broken: None,
             subject: None,
+            told_secrets: ToldSecrets::default(),
         }
+    }
+
+    /// Keeps `secret` out of what the relay says from now on: it may repeat what it is told.
+    pub(crate) fn keep_secret(&mut self, secret: &[u8]) {
+        self.told_secrets.keep(secret);
+    }
+
+    /// Returns what the relay said in `text` without the secrets that it was told.
+    pub(crate) fn masked(&self, text: &str) -> String {
+        self.told_secrets.masked(text)
     }
 
     /// Sets the message that the dialogue is about from now on, for the log.
@@ -108,6 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
 
     /// Does the same as [`Channel::command`] for a line that contains a secret. Our copy of the line is overwritten.
     pub(crate) async fn secret_command(&mut self, phase: Phase, line: &[u8]) -> Result<Reply, Trouble> {
+        self.told_secrets.keep_line(line);
         self.output.reserve_exact(line.len() + 2);
         self.output.extend_from_slice(line);
         self.output.extend_from_slice(b"\r\n");
@@ -172,10 +190,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         let said =
             RelayLine { id: self.subject, route: self.peer.route(), relay: &self.peer, command: &phase };
         match (phase, reply.severity()) {
-            (Phase::Auth, Severity::Intermediate) => log::relay_said(&said, &NOT_SHOWN),
-            _ => log::relay_said(&said, &reply),
+            (Phase::Auth, Severity::Intermediate) => {
+                log::relay_said(&said, &NOT_SHOWN);
+                reply
+            }
+            _ => {
+                let reply = self.told_secrets.masked_reply(reply);
+                log::relay_said(&said, &reply);
+                reply
+            }
         }
-        reply
     }
 
     /// Logs the commands that are about to be written.
@@ -254,7 +278,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     /// Returns a complete reply from the start of the input, if there is one.
     fn take_reply(&mut self) -> Result<Option<Reply>, Cause> {
         let unread = &self.input[self.read..];
-        let (octets, reply) = self.reading.take(unread).map_err(|_| Cause::Garbage(shown(unread)))?;
+        let taken = self.reading.take(unread);
+        let garbage = |_| Cause::Garbage(self.told_secrets.masked(&shown(unread)));
+        let (octets, reply) = taken.map_err(garbage)?;
         self.read += octets;
         if self.read == self.input.len() {
             self.input.clear();

@@ -127,6 +127,9 @@ impl<'a> LoginMeans<'a> {
 
     async fn attempt(&self, channel: &mut Channel<Verified>, mechanism: Mechanism) -> Result<(), Stop> {
         let username = &self.login.auth.username;
+        if let Some(secret) = &self.secret {
+            channel.keep_secret(secret.expose());
+        }
         let prover = match &self.secret {
             Some(secret) => Prover::of_password(mechanism, username, secret, self.binding_of(mechanism)),
             None => Ok(Prover::external(username)),

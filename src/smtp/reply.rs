@@ -87,6 +87,11 @@ impl Reply {
         &self.lines
     }
 
+    /// Returns the same reply with each line of its text as `changed` returns it.
+    pub fn with_text(self, changed: impl Fn(&str) -> String) -> Self {
+        Reply { lines: self.lines.iter().map(|line| printable(changed(line))).collect(), ..self }
+    }
+
     /// Appends the reply as it is sent, with the enhanced status on every line (RFC 2034 4).
     pub fn encode(&self, out: &mut Vec<u8>) {
         let status = self.status.map(|status| status.to_string()).unwrap_or_default();

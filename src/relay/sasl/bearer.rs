@@ -79,11 +79,10 @@ async fn authenticate(
 ) -> Result<(), Trouble> {
     let response = response(mechanism, user, token);
     let refused = |said: String, for_good, reply: Option<Reply>| {
-        // A relay that repeats what it was told would put the token into the log.
-        let said = format!("{}: {said}", mechanism.name()).replace(token.expose(), "***");
-        let reply = reply.filter(|reply| !reply.to_string().contains(token.expose())).map(Box::new);
-        Cause::LoginRefused { said, for_good, reply }
+        let said = format!("{}: {said}", mechanism.name());
+        Cause::LoginRefused { said, for_good, reply: reply.map(Box::new) }
     };
+    channel.keep_secret(token.expose().as_bytes());
     let mut reply = begin(channel, mechanism, &response).await?;
     let mut reason = None;
     if reply.severity() == Severity::Intermediate {
@@ -101,7 +100,7 @@ async fn authenticate(
         }
         _ if reply.code() == 421 => Err(channel.trouble(Phase::Auth, Cause::Reply(reply))),
         severity => {
-            let because = reason.map(|reason| format!(" (its reason: {reason})"));
+            let because = reason.map(|reason| format!(" (its reason: {})", channel.masked(&reason)));
             let said = format!("{}{}", Cause::Reply(reply.clone()), because.unwrap_or_default());
             let for_good = severity == Severity::Permanent;
             Err(channel.trouble(Phase::Auth, refused(said, for_good, Some(reply))))

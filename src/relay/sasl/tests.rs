@@ -248,6 +248,28 @@ async fn authenticated_bound(
     (result, heard)
 }
 
+/// Such a reply put the password into the log, into `status`, and beside each message that waited.
+#[tokio::test]
+async fn a_relay_that_repeats_what_it_was_told_gives_no_secret_away() {
+    let (line, secret) = (STANDARD.encode("\0user\0pencil"), STANDARD.encode("pencil"));
+    for said in ["535 5.7.8 no pencil, {secret} or {line}", "500-{line} is\nS: 500 no command", "{line}?"] {
+        let said = said.replace("{line}", &line).replace("{secret}", &secret);
+        let (mut channel, far) = channel();
+        let (offered, user, mut relay) = (offers("PLAIN"), user(PASSWORD, None), Server::over(far));
+        let script = format!("C: AUTH PLAIN {line}\nS: {said}\n");
+        let authenticating = async {
+            let result = authenticate(&mut channel, &offered, &user.login).await;
+            drop(channel);
+            result
+        };
+        let relaying = async move { relay.play(&script).await };
+        let (result, _) = tokio::join!(authenticating, relaying);
+        let words = format!("{:?}", result.unwrap_err());
+        assert!(words.contains("***"), "{words}");
+        assert!(![PASSWORD, &line, &secret].iter().any(|told| words.contains(*told)), "{words}");
+    }
+}
+
 /// Returns the names of the mechanisms that a login uses by itself and that bind nothing, those of SCRAM first.
 fn all() -> Vec<&'static str> {
     let names = config::Mechanism::OF_PASSWORDS.into_iter().filter(|mechanism| !mechanism.is_only_by_name());

@@ -1,0 +1,126 @@
+//! The secrets that were told to a relay, so that none of them comes back out of its mouth into the log.
+//!
+//! Some relays, and proxies that are out of step, repeat what they were told: `535 no such password hunter22`, `500
+//! unrecognized command: dGVzdA==`. What they say is logged, shown by `status` and kept with messages.
+//!
+//! Promises: in text that has passed [`ToldSecrets::masked`], a secret that was kept, its base64, and each line that held
+//! a secret are `***`, and so is the beginning of one where the text is cut off in it. Secrets of less than
+//! [`SHORTEST`] octets are left as they are: they would stand in any word, and the mask would tell where.
+//!
+//! RFC 4954 4 (the lines of AUTH).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::smtp::reply::Reply;
+
+/// The fewest octets of a secret, or of the beginning of one, that are masked.
+const SHORTEST: usize = 4;
+
+/// The text in place of a secret.
+const MASK: &str = "***";
+
+/// The texts by which one connection has told its secrets.
+#[derive(Default)]
+pub(super) struct ToldSecrets(Vec<Zeroizing<String>>);
+
+impl ToldSecrets {
+    /// Keeps `secret`, which will be told in one form or another.
+    pub(super) fn keep(&mut self, secret: &[u8]) {
+        self.add(Zeroizing::new(as_quoted(secret)));
+        self.add(Zeroizing::new(STANDARD.encode(secret)));
+    }
+
+    /// Keeps the words of `line`, which holds a secret; AUTH and the name of the mechanism are none.
+    pub(super) fn keep_line(&mut self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        let named = if line.starts_with("AUTH ") { 2 } else { 0 };
+        line.split(' ').skip(named).for_each(|word| self.add(Zeroizing::new(word.to_owned())));
+    }
+
+    /// Returns `reply` without the secrets. One that asks for more is left as it is: it is not shown, and its octets count.
+    pub(super) fn masked_reply(&self, reply: Reply) -> Reply {
+        if self.0.is_empty() { reply } else { reply.with_text(|line| self.masked(line)) }
+    }
+
+    /// Returns `text` without the secrets.
+    pub(super) fn masked(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in &self.0 {
+            text = text.replace(secret.as_str(), MASK);
+        }
+        let begun = self.0.iter().filter_map(|secret| begun_at_the_end(&text, secret)).min();
+        if let Some(at) = begun {
+            text.replace_range(at.., MASK);
+        }
+        text
+    }
+
+    fn add(&mut self, text: Zeroizing<String>) {
+        if text.len() >= SHORTEST && !self.0.contains(&text) {
+            self.0.push(text);
+            // The longest first: one may be a part of another.
+            self.0.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        }
+    }
+}
+
+/// Returns the octets as the reader of replies gives them back.
+fn as_quoted(octets: &[u8]) -> String {
+    let line = [b"500 ", octets, b"\r\n"].concat();
+    match Reply::parse(&line) {
+        Ok(Some((reply, _))) => reply.lines().first().cloned().unwrap_or_default(),
+        // It has a line break, and cannot be told on one line.
+        _ => String::new(),
+    }
+}
+
+/// Returns where the beginning of `secret` stands at the end of `text`, if it is long enough to tell something.
+fn begun_at_the_end(text: &str, secret: &str) -> Option<usize> {
+    let longest = secret.len().min(text.len());
+    let begins = |octets: &usize| secret.is_char_boundary(*octets) && text.ends_with(&secret[..*octets]);
+    (2 * SHORTEST..longest).rev().find(begins).map(|octets| text.len() - octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told() -> ToldSecrets {
+        let mut told = ToldSecrets::default();
+        told.keep(b"hunter22 is long");
+        told.keep_line(b"AUTH PLAIN AHVzZXIAaHVudGVyMjIgaXMgbG9uZw==");
+        told
+    }
+
+    #[test]
+    fn what_was_told_is_masked_in_each_of_its_forms() {
+        let table = [
+            ("5.7.8 no such password hunter22 is long", "5.7.8 no such password ***"),
+            ("bad AHVzZXIAaHVudGVyMjIgaXMgbG9uZw==!", "bad ***!"),
+            ("unrecognized: AUTH PLAIN AHVzZXIAaHVudGVyMjIgaXMgbG9uZw==", "unrecognized: AUTH PLAIN ***"),
+            ("aHVudGVyMjIgaXMgbG9uZw== was said", "*** was said"),
+            ("cut off in hunter22 is", "cut off in ***"),
+            ("PLAIN is off, hunter of user", "PLAIN is off, hunter of user"),
+        ];
+        for (said, expected) in table {
+            assert_eq!(told().masked(said), expected);
+        }
+    }
+
+    #[test]
+    fn octets_of_any_charset_are_found_as_they_are_quoted() {
+        let mut told = ToldSecrets::default();
+        told.keep(b"pass\xe4w\xf6rter");
+        let (reply, _) = Reply::parse(b"535 not pass\xe4w\xf6rter\r\n").unwrap().unwrap();
+        assert_eq!(told.masked_reply(reply).lines(), ["not ***"]);
+    }
+
+    #[test]
+    fn a_short_secret_leaves_words_alone() {
+        let mut told = ToldSecrets::default();
+        told.keep(b"a");
+        assert_eq!(told.masked("a bad password"), "a bad password");
+    }
+}
