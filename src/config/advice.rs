@@ -59,6 +59,9 @@ const PASSWORDS: [(&str, &str); 2] = [
     ),
 ];
 
+/// The ends of the names of relays that refuse the null reverse-path, which bounces have.
+const REFUSES_BOUNCES: [&str; 1] = [".amazonaws.com"];
+
 /// Returns the warnings for `config`, which was read from `file`.
 pub(super) fn advice(file: &ConfigFile, config: &Config) -> Vec<String> {
     [bare_hostname(config), bare_sender(file, config), unknown_sender(config), root_at_home(config)]
@@ -66,9 +69,28 @@ pub(super) fn advice(file: &ConfigFile, config: &Config) -> Vec<String> {
         .flatten()
         .chain(of_login(&config.relay))
         .chain(config.routes.iter().flat_map(of_login_of_route))
+        .chain(refused_bounces(file, config))
         .chain(bare_targets(file, config))
         .chain(shadowed_routes(config))
         .collect()
+}
+
+/// Returns a warning if a relay is known to refuse the bounces of this configuration.
+fn refused_bounces(file: &ConfigFile, config: &Config) -> Option<String> {
+    if config.queue.bounce_sender.is_some() || file.rewrite.null_sender.is_some() {
+        return None;
+    }
+    let relays = std::iter::once(&config.relay).chain(config.routes.iter().map(|route| &route.relay));
+    let refuses = |host: &&RelayHost| match &host.host {
+        HostOrIp::Name(name) => is_below(name, &REFUSES_BOUNCES),
+        HostOrIp::Address(_) => false,
+    };
+    let host = relays.flat_map(|relay| &relay.hosts).find(refuses)?;
+    Some(format!(
+        "{} refuses mail from <>, as bounces are: nobody would hear of mail that fails, and the bounces would be dead; set \
+         bounce-sender = \"noreply@example.com\" in [queue], with an address of yours that the relay knows",
+        host.host
+    ))
 }
 
 /// Returns the warnings about the login at a relay.
@@ -222,9 +244,13 @@ fn unwelcome_password(relay: &RelayConfig) -> Option<String> {
 }
 
 fn is_provider(host: &HostOrIp) -> bool {
-    let HostOrIp::Name(name) = host else { return false };
+    matches!(host, HostOrIp::Name(name) if is_below(name, &PROVIDERS))
+}
+
+/// Returns whether the host name fits one of `parts`: each is the end of one, or stands anywhere in it if it ends in a dot.
+fn is_below(name: &str, parts: &[&str]) -> bool {
     let name = name.trim_end_matches('.').to_lowercase();
-    PROVIDERS.iter().any(|part| if part.ends_with('.') { name.contains(part) } else { name.ends_with(part) })
+    parts.iter().any(|part| if part.ends_with('.') { name.contains(part) } else { name.ends_with(part) })
 }
 
 fn root(config: &Config) -> Address {

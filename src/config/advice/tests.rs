@@ -16,6 +16,7 @@ fn first_days() -> Vec<(String, &'static str, Vec<&'static str>)> {
     const SENDER: &str = "rewrite.sender = \"noreply@example.com\"\n";
     let all = |lines: &[&str]| lines.concat();
     let sendgrid = "relayhost = \"smtp.sendgrid.net\"\n";
+    let ses = "relayhost = \"email-smtp.eu-west-1.amazonaws.com\"\n";
     let own = "relayhost = \"relay.internal\"\n";
     vec![
         (all(&[sendgrid, AUTH, ROOT, SENDER]), "web1.example.com", vec![]),
@@ -59,6 +60,21 @@ fn first_days() -> Vec<(String, &'static str, Vec<&'static str>)> {
             vec!["smtp.gmail.com gets the password of u: Google takes no password of an account"],
         ),
         (all(&["relayhost = \"smtp.office365.com\"\n", TOKEN, ROOT, SENDER]), "web1.example.com", vec![]),
+        (
+            all(&[ses, AUTH, ROOT, SENDER]),
+            "web1.example.com",
+            vec!["email-smtp.eu-west-1.amazonaws.com refuses mail from <>, as bounces are"],
+        ),
+        (
+            all(&[ses, AUTH, ROOT, SENDER, "queue.bounce-sender = \"noreply@example.com\"\n"]),
+            "web1.example.com",
+            vec![],
+        ),
+        (
+            all(&[ses, AUTH, ROOT, SENDER, "rewrite.null-sender = \"noreply@example.com\"\n"]),
+            "web1.example.com",
+            vec![],
+        ),
         (
             all(&[own, ROOT, "rewrite.sender = \"noreply\"\n"]),
             "web1.example.com",

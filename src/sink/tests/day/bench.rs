@@ -79,7 +79,8 @@ fn with_files(text: &str, files: &Path) -> String {
         true => text.replace("[tls]\n", &trusted),
         false => format!("{text}\n{trusted}"),
     };
-    format!("{text}\n[queue]\nbounce-sender = \"bounces@example.com\"\n")
+    let own = text.lines().filter(|line| !line.starts_with("bounce-sender") && *line != "[queue]");
+    own.collect::<Vec<_>>().join("\n") + "\n[queue]\nbounce-sender = \"bounces@example.com\"\n"
 }
 
 fn write_secret(path: &Path) {
