@@ -29,7 +29,7 @@ impl AtRelay<'_> {
             connection.has_delivered = true;
         }
         self.relay.throttle.taken(self.shared.now.steady, self.relay.max_connections);
-        self.relay.guesses.taken();
+        self.relay.guesses.taken().into_iter().for_each(|id| self.ask_once_more(id));
         self.sender_taken(from);
         if self.relay.refusals.taken(*from == ReversePath::Null) {
             self.shared.effects.push(Effect::RememberRelay(self.relay.name.clone()));

@@ -1,7 +1,7 @@
 //! Refusals that are about more than their message, by a rule: what waits, and until when.
 //!
-//! Promises: such a refusal bounces nothing and leaves its message uncharged, unless the rule is a guess that the relay
-//! itself disproves (`refusals/guesses.rs`).
+//! Promises: such a refusal bounces nothing and leaves its message uncharged, unless the relay itself shows that it is the
+//! message's own (`refusals/guesses.rs`).
 //!
 //! | reason | consequence |
 //! |---|---|
@@ -21,6 +21,7 @@ use super::super::refusals::{Refusal, Ruling};
 use super::{AtRelay, LogLine};
 use crate::config::RuleScope;
 use crate::envelope::ReversePath;
+use crate::queue_id::QueueId;
 use crate::relay::{Cause, Excess, Trouble, WaitClass, WaitReason};
 
 impl AtRelay<'_> {
@@ -41,12 +42,17 @@ impl AtRelay<'_> {
         if is_session && self.is_session_over(connection, refusal.id, false) {
             return Ruling::Untold;
         }
-        if reason.rule.is_guess() {
-            match self.relay.guesses.told(refusal.id) {
+        // A relay that is only slowed down goes on showing whether it is the message.
+        let is_throttle = matches!(reason.class, WaitClass::Throttle(_));
+        if reason.rule.is_guess() || !is_throttle {
+            match self.relay.guesses.told(refusal.id, reason.rule.is_guess()) {
                 Guess::Own => return Ruling::Defer,
-                // A relay that is only slowed down goes on showing whether it is the message.
-                Guess::OfRelay(_) if matches!(reason.class, WaitClass::Throttle(_)) => {}
-                Guess::OfRelay(soon) => reason.pause = reason.pause.or(soon),
+                Guess::OfRelay { .. } if is_throttle => {}
+                Guess::OfRelay { soon, apart } => {
+                    // Words that may be about the message may state a time that is about it, too.
+                    reason.pause = soon.or(reason.pause);
+                    self.set_apart(refusal.id, apart);
+                }
             }
         }
         let said = refusal.said.clone();
@@ -57,6 +63,13 @@ impl AtRelay<'_> {
             Trouble { phase, peer, cause: Cause::Waits { said, reason: Box::new(reason) } },
         );
         Ruling::Untold
+    }
+
+    /// Lets others be tried before this message, if it waits apart.
+    fn set_apart(&mut self, id: QueueId, apart: bool) {
+        if apart {
+            self.relay.roster.update(id, |member| member.losses = member.losses.max(1));
+        }
     }
 
     /// Slows the relay down, or pauses it.

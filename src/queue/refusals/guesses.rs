@@ -1,17 +1,29 @@
-//! Refusals that a rule for any relay takes for a matter of the relay, and that may be the message's own all the same.
+//! Refusals that a rule takes for a matter of the relay, and that may be the message's own all the same: a rule for any
+//! relay may misread words, and a provider's may be set off by one sender, or by one kind of recipient.
 //!
-//! Promises: a message that gets such a reply again, after the relay has taken others, is charged with it, so that it
-//! keeps no other mail waiting. Until two messages have got such a reply with none taken in between, the relay is tried
-//! again soon, so that other mail may show whether it is the message.
+//! Promises:
+//! 1. A message that gets such a reply again, after the relay has taken others and while it refuses no other, is charged
+//!    with it and keeps no other mail waiting.
+//! 2. While others are ready, none of the first [`FEW`] messages that got such a reply is the one with which the relay is
+//!    tried again.
+//! 3. Where only words say so that any relay might use otherwise, the relay is tried at once with others until more than
+//!    these few got such a reply with none taken in between. If there are no others, they are tried ever more seldom.
 //!
-//! Pure. Not here: the rules (`relay/reply_rules/general.rs`).
+//! So each message whose own fault it is costs other mail one pause: of a moment if the rule is a guess, else of the
+//! rule's length. And a quota costs some refusals more, until it is known for one.
+//!
+//! Pure. Not here: the rules (`relay/reply_rules.rs`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::queue_id::QueueId;
 
-/// The first pause while a single message got such a reply; it doubles each time.
+/// The number of messages that may be bad ones among good ones.
+const FEW: usize = 8;
+/// The pause before others are tried.
+const MOMENT: Duration = Duration::from_secs(1);
+/// The first pause while no message but a few that got such a reply is there; it doubles each time.
 const SOON: Duration = Duration::from_secs(60);
 /// The longest such pause.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
@@ -21,21 +33,13 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 pub(in crate::queue) struct Guesses {
     /// Each message, with the number of messages that the relay had taken by then.
     told: BTreeMap<QueueId, u64>,
-    /// The messages that got such a reply since the relay has taken one.
-    since_taken: SinceTaken,
+    /// The first messages that got such a reply since the relay has taken one, at most [`FEW`].
+    apart: Vec<QueueId>,
+    /// True if more than these have got it.
+    is_confirmed: bool,
+    /// The number of times that one of them got it again.
+    again: u32,
     taken: u64,
-}
-
-/// The messages that got such a reply since the relay has taken one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum SinceTaken {
-    /// No message did.
-    #[default]
-    None,
-    /// Only this one did, so many times.
-    One { id: QueueId, times: u32 },
-    /// Several did, so that it is not one message's own.
-    Several,
 }
 
 /// The consequence of such a reply.
@@ -43,38 +47,48 @@ enum SinceTaken {
 pub(in crate::queue) enum Guess {
     /// It is about the message.
     Own,
-    /// It is about the relay; with a time, it may be about the message, and the relay is tried again after it.
-    OfRelay(Option<Duration>),
+    /// It is about the relay.
+    OfRelay {
+        /// The time after which the relay is tried again, since it may be about the message; `None` if that of the rule
+        /// counts.
+        soon: Option<Duration>,
+        /// True if the message waits apart from others, so that one of these is tried before it.
+        apart: bool,
+    },
 }
 
 impl Guesses {
-    /// Takes in that the message `id` got such a reply.
-    pub(in crate::queue) fn told(&mut self, id: QueueId) -> Guess {
+    /// Takes in that the message `id` got such a reply, where the rule is a guess or not.
+    pub(in crate::queue) fn told(&mut self, id: QueueId, is_guess: bool) -> Guess {
         let before = self.told.insert(id, self.taken);
-        if before.is_some_and(|before| before < self.taken) {
+        let is_alone = self.apart.iter().all(|other| *other == id);
+        if is_alone && before.is_some_and(|before| before < self.taken) {
             return Guess::Own;
         }
-        self.since_taken = match self.since_taken {
-            SinceTaken::None => SinceTaken::One { id, times: 0 },
-            SinceTaken::One { id: only, times } if only == id => SinceTaken::One { id, times: times + 1 },
-            SinceTaken::One { .. } | SinceTaken::Several => SinceTaken::Several,
-        };
-        match self.since_taken {
-            SinceTaken::One { times, .. } => {
-                Guess::OfRelay(Some(LONGEST.min(SOON.saturating_mul(1 << times.min(10)))))
-            }
-            SinceTaken::None | SinceTaken::Several => Guess::OfRelay(None),
+        let is_again = self.apart.contains(&id);
+        self.again += u32::from(is_again);
+        match (is_again, self.apart.len() < FEW) {
+            (true, _) => {}
+            (false, true) => self.apart.push(id),
+            (false, false) => self.is_confirmed = true,
         }
+        let soon = (is_guess && !self.is_confirmed).then(|| match self.again.checked_sub(1) {
+            Some(times) if is_again => LONGEST.min(SOON.saturating_mul(1 << times.min(10))),
+            _ => MOMENT,
+        });
+        Guess::OfRelay { soon, apart: self.apart.contains(&id) }
     }
 
-    /// Takes in that the relay has taken a message.
-    pub(in crate::queue) fn taken(&mut self) {
-        (self.taken, self.since_taken) = (self.taken + 1, SinceTaken::None);
+    /// Takes in that the relay has taken a message. Returns the messages that need not wait apart any more.
+    pub(in crate::queue) fn taken(&mut self) -> Vec<QueueId> {
+        (self.taken, self.again, self.is_confirmed) = (self.taken + 1, 0, false);
+        std::mem::take(&mut self.apart)
     }
 
     /// Forgets a message that has left the queue.
     pub(in crate::queue) fn forget(&mut self, id: QueueId) {
         self.told.remove(&id);
+        self.apart.retain(|other| *other != id);
     }
 }
 
@@ -86,24 +100,64 @@ mod tests {
         QueueId::from_raw(raw)
     }
 
+    fn apart(soon: Option<Duration>) -> Guess {
+        Guess::OfRelay { soon, apart: true }
+    }
+
     #[test]
     fn a_message_that_is_refused_while_others_are_taken_is_charged() {
+        for is_guess in [true, false] {
+            let mut guesses = Guesses::default();
+            guesses.told(id(1), is_guess);
+            assert_ne!(guesses.told(id(1), is_guess), Guess::Own, "none was taken");
+            assert_eq!(guesses.taken(), [id(1)]);
+            assert_eq!(guesses.told(id(1), is_guess), Guess::Own);
+            assert_eq!(
+                guesses.told(id(1), is_guess),
+                apart(is_guess.then_some(MOMENT)),
+                "none was taken since"
+            );
+            guesses.forget(id(1));
+            guesses.taken();
+            assert_ne!(guesses.told(id(1), is_guess), Guess::Own, "it may be another one of that name");
+        }
+    }
+
+    /// A quota of the last day lets one message go now and then, and refuses the others again.
+    #[test]
+    fn a_message_that_is_refused_beside_others_is_not_at_fault() {
         let mut guesses = Guesses::default();
-        assert_eq!(guesses.told(id(1)), Guess::OfRelay(Some(SOON)));
-        assert_eq!(guesses.told(id(1)), Guess::OfRelay(Some(SOON * 2)), "none was taken");
-        assert_eq!(guesses.told(id(2)), Guess::OfRelay(None), "two messages confirm it");
-        assert_eq!(guesses.told(id(1)), Guess::OfRelay(None));
+        (1..5).for_each(|raw| assert_eq!(guesses.told(id(raw), false), apart(None)));
         guesses.taken();
-        assert_eq!(guesses.told(id(1)), Guess::Own);
-        assert_eq!(guesses.told(id(3)), Guess::OfRelay(Some(SOON)));
-        guesses.forget(id(2));
-        assert_eq!(guesses.told(id(2)), Guess::OfRelay(None), "it may be another one of that name");
+        assert_eq!(guesses.told(id(1), false), Guess::Own, "the first one looks so");
+        assert_eq!(guesses.told(id(9), false), apart(None));
+        assert_eq!(guesses.told(id(2), false), apart(None), "and no other");
+    }
+
+    #[test]
+    fn a_guess_is_believed_when_more_than_a_few_messages_confirm_it() {
+        let mut guesses = Guesses::default();
+        for raw in 1..=FEW as u64 {
+            assert_eq!(guesses.told(id(raw), true), apart(Some(MOMENT)));
+        }
+        assert_eq!(guesses.told(id(100), true), Guess::OfRelay { soon: None, apart: false });
+        assert_eq!(guesses.told(id(1), true), apart(None));
+        guesses.taken();
+        assert_eq!(guesses.told(id(101), true), apart(Some(MOMENT)), "it begins anew");
+    }
+
+    #[test]
+    fn only_the_first_ones_wait_apart() {
+        let mut guesses = Guesses::default();
+        (1..=FEW as u64).for_each(|raw| _ = guesses.told(id(raw), false));
+        assert_eq!(guesses.told(id(100), false), Guess::OfRelay { soon: None, apart: false });
     }
 
     #[test]
     fn one_message_alone_is_tried_ever_more_seldom() {
         let mut guesses = Guesses::default();
-        let pauses = (0..100).map(|_| guesses.told(id(1)));
-        assert_eq!(pauses.last(), Some(Guess::OfRelay(Some(LONGEST))));
+        let pauses: Vec<Guess> = (0..100).map(|_| guesses.told(id(1), true)).collect();
+        assert_eq!(pauses[..3], [MOMENT, SOON, SOON * 2].map(|pause| apart(Some(pause))));
+        assert_eq!(pauses[99], apart(Some(LONGEST)));
     }
 }

@@ -292,3 +292,38 @@ fn a_guess_that_nothing_disproves_bounces_after_the_lifetime_and_not_before() {
     world.pass(HOUR * 3);
     assert_eq!(world.logged("status=expired"), 1, "{:?}", world.log);
 }
+
+/// Two messages of which a relay said that they went beyond a limit stopped all others for an hour: they were its probes.
+#[test]
+fn a_few_messages_that_a_rule_misreads_hold_up_no_other() {
+    for bad in [1, 2, 6] {
+        let mut world = World::new(2);
+        world.bad = refuses(ANY, "554 5.7.1 Rejected: too many URLs, content limit");
+        (0..bad).for_each(|_| _ = world.arrive_poison());
+        world.arrive(200);
+        world.pass(MINUTE * 2);
+        assert_eq!((world.status().live, world.logged("status=sent")), (bad, 200), "{:?}", world.lines);
+    }
+}
+
+/// One message that set off a rule of the provider paused the relay for all others, again and again.
+#[test]
+fn a_provider_rule_that_one_message_sets_off_pauses_the_relay_once() {
+    for said in [
+        "554 Access denied: User `x' is not authorized to perform `ses:SendRawEmail' on resource `y'",
+        "454 Throttling failure: Daily message quota exceeded.",
+    ] {
+        let mut world = World::new(2);
+        world.bad = refuses(SES, said);
+        world.arrive(3);
+        world.arrive_poison();
+        for _ in 0..30 {
+            world.pass(MINUTE * 10);
+            world.arrive(1);
+        }
+        world.pass(MINUTE * 10);
+        assert_eq!(world.logged("status=sent"), 33, "{:?}", world.lines);
+        let pauses = world.pauses_logged();
+        assert_eq!((world.status().live, pauses), (1, 1), "{:?}", world.lines);
+    }
+}
