@@ -165,6 +165,15 @@ fn words(becomes: ReplyConsequence) -> (&'static str, &'static str) {
         ReplyConsequence::Waits(WaitReason { class: WaitClass::Quota, .. }) => {
             ("quota", "The relay is paused and then probed with one message; nothing bounces.")
         }
+        ReplyConsequence::Waits(WaitReason {
+            class: WaitClass::Configuration(RuleScope::Route),
+            rule,
+            ..
+        }) if rule.is_guess() => (
+            "configuration",
+            "The relay is paused and probed slowly until this is corrected; a message to which it says this while it \
+             takes others is tried by its age, and bounces when its lifetime is over.",
+        ),
         ReplyConsequence::Waits(WaitReason { class: WaitClass::Configuration(RuleScope::Route), .. }) => (
             "configuration",
             "The relay is paused and probed slowly until this is corrected; nothing bounces.",

@@ -115,6 +115,8 @@ pub enum RelayFault {
         pause: Option<WaitPause>,
         /// True if the login was refused so.
         is_login: bool,
+        /// True if only words say so that any relay might use otherwise.
+        is_guess: bool,
     },
     /// The transactions of a few messages fail, and no other message has been tried since.
     Suspects,
@@ -135,7 +137,7 @@ impl RelayFault {
         match &trouble.cause {
             Cause::LoginRefused { for_good, .. } => RelayFault::Login { for_good: *for_good },
             Cause::Waits { reason, .. } => RelayFault::of_wait(reason, trouble.phase),
-            Cause::NoToken(_) => RelayFault::Configuration { pause: None, is_login: true },
+            Cause::NoToken(_) => RelayFault::Configuration { pause: None, is_login: true, is_guess: false },
             _ if trouble.phase > Phase::Auth => RelayFault::Transaction,
             _ if trouble.phase <= Phase::Connect => RelayFault::Unreachable,
             Cause::Other(_) => RelayFault::Opening,
@@ -153,9 +155,12 @@ impl RelayFault {
                 pause: pause.unwrap_or(WaitPause::Doubling(QUOTA_PAUSE)),
                 is_guess: reason.rule.is_guess(),
             },
-            WaitClass::Configuration(_) => {
-                RelayFault::Configuration { pause, is_login: phase == Phase::Auth }
-            }
+            // No message was refused at the login.
+            WaitClass::Configuration(_) => RelayFault::Configuration {
+                pause,
+                is_login: phase == Phase::Auth,
+                is_guess: reason.rule.is_guess() && phase > Phase::Auth,
+            },
         }
     }
 
@@ -266,7 +271,14 @@ impl Breaker {
 
     /// Returns whether the relay is paused by a guess, so that the patience of its messages goes on.
     pub fn is_guess(&self) -> bool {
-        matches!(self.state, State::Open { fault: RelayFault::Quota { is_guess: true, .. }, .. })
+        matches!(
+            self.state,
+            State::Open {
+                fault: RelayFault::Quota { is_guess: true, .. }
+                    | RelayFault::Configuration { is_guess: true, .. },
+                ..
+            }
+        )
     }
 
     /// Returns whether the relay is paused for a refused login.

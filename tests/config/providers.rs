@@ -9,11 +9,11 @@ use super::*;
 const PROVIDERS: [(&str, &str, Option<&str>); 18] = [
     ("amazon-ses", "email-smtp.eu-west-1.amazonaws.com:587", Some("Amazon SES")),
     ("azure-communication-services", "smtp.azurecomm.net:587", None),
-    ("brevo", "smtp-relay.brevo.com:587", None),
+    ("brevo", "smtp-relay.brevo.com:587", Some("Brevo")),
     ("fastmail", "smtp.fastmail.com:465", None),
     ("gmail", "smtp.gmail.com:587", Some("Gmail")),
     ("google-workspace-relay", "smtp-relay.gmail.com:587", Some("Gmail")),
-    ("mailgun", "smtp.mailgun.org:587", None),
+    ("mailgun", "smtp.mailgun.org:587", Some("Mailgun")),
     ("mailjet", "in-v3.mailjet.com:587", None),
     ("mandrill", "smtp.mandrillapp.com:587", None),
     ("microsoft-365", "smtp.office365.com:587", Some("Microsoft 365")),

@@ -214,7 +214,7 @@ def test_one_node_of_two_that_asks_for_a_login_bounces_nothing(relay_and_nullmta
     "place, words",
     [
         ("MAIL", "550 5.7.1 HELO name is not acceptable"),
-        ("MAIL", "553 5.7.1 sender address not owned by user"),
+        ("MAIL", "553 5.7.1 sender address refused"),
         ("DOT", "554 Message rejected: Email address is not verified."),
     ],
 )
@@ -233,6 +233,26 @@ def test_one_refusal_for_everything_bounces_fewer_than_twenty(relay_and_nullmta,
     refuses.clear()
     nullmta.probe()
     nullmta.wait_until_empty()
+
+
+def test_a_sender_that_is_not_the_accounts_bounces_nothing(relay_and_nullmta):
+    """Up to nineteen messages bounced before the relay was paused for it."""
+    refuses = threading.Event()
+    words = "553 5.7.1 sender address rejected: not owned by user app"
+    relay, nullmta = relay_and_nullmta(
+        lambda session, at: words if at == "MAIL" and refuses.is_set() and session.reverse_path != "" else None
+    )
+    send(nullmta, 1, name="first")
+    nullmta.wait_until_empty()
+    refuses.set()
+    subjects = send(nullmta, 30)
+    nullmta.wait_for_log(r"WARN.*is held.*let the account that logs in send as this address")
+    wait_until(lambda: len(ends(nullmta, "held")) == 30, 60, nullmta.log)
+    assert not ends(nullmta, "bounced") and len(nullmta.queue()) == 30, nullmta.log()
+    refuses.clear()
+    nullmta.command("flush")
+    nullmta.wait_until_empty()
+    assert sorted(relay.subjects())[-30:] == sorted(subjects)
 
 
 def test_a_quota_that_is_used_up_bounces_nothing(relay_and_nullmta):

@@ -1,4 +1,4 @@
-//! The rules for any relay: what its words say of rates, quotas and limits.
+//! The rules for any relay: what its words say of rates, quotas and limits, and of the account that sends.
 //!
 //! They know nothing of the relay. A quota that is none costs a delay, and a bounce that should be none costs the mail: so
 //! these rules only ever have mail wait. Before them stand rules for what looks alike and is about the message or its
@@ -46,6 +46,18 @@ const RULES: &[BuiltIn] = &[
         r"^(4.*(\bthis (smtp )?(session|connection)\b|\b(another|new|fresh) (smtp )?(session|connection)\b|\b(session|connection) limit)|[45].*\b(messages?|e?-?mails?|recipients?|transactions?|deliveries)\b.{0,40}\b(in|per|for|on|over|of) (a single |(this|one|an?|each|the|the same) )?(smtp )?(session|connection)\b)",
     )
     .of_session(),
+    BuiltIn::route(
+        "the account is stopped",
+        NOT_RCPT,
+        r"\byour (e-?mail |smtp |mail )?account (is|has been|was) ?(currently |temporarily |now )?(not (yet )?(activated|verified|approved)|suspended|paused|disabled|blocked|restricted|locked|deactivated|under review)|\b(sending|outgoing (e-?)?mail|outbound (e-?)?mail|mail submission|smtp (access|service)) (is |has been |was )?(currently |temporarily |now )?(suspended|paused|disabled|blocked|restricted|stopped)",
+        "the relay has stopped the account that sends: ask its operator, or see the account there",
+    ),
+    BuiltIn::sender(
+        "not the account's sender",
+        TRANSACTION,
+        r"\bnot owned by (auth(enticated)? )?user\b|\bnot (allowed|authori[sz]ed|permitted) to send (mail |e-?mails? )?(as|from)\b|\bsend.?as.?denied\b|\b(sender|from)( e?-?mail)?( address| domain| identity)?\b.{0,40}\bnot (yet )?(been )?(verified|validated|confirmed)\b",
+        "let the account that logs in send as this address, or have the program send as one that it may use",
+    ),
     BuiltIn::as_said(
         "the recipient's mailbox",
         TRANSACTION,

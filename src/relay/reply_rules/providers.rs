@@ -63,6 +63,8 @@ providers! {
     "Microsoft 365", [".office365.com", ".outlook.com"], MICROSOFT_365;
     "Gmail", ["smtp.gmail.com", "smtp-relay.gmail.com", "smtp.googlemail.com"], GMAIL;
     "SendGrid", [".sendgrid.net"], SENDGRID;
+    "Brevo", [".brevo.com", ".sendinblue.com"], BREVO;
+    "Mailgun", [".mailgun.org"], MAILGUN;
     "ZeptoMail", ["smtp.zeptomail."], ZEPTOMAIL;
     "Zoho", ["smtp.zoho.", "smtppro.zoho."], ZOHO;
     "MailerSend", [".mailersend.net"], MAILERSEND;
@@ -81,6 +83,12 @@ const AMAZON_SES: &[BuiltIn] = &[
         TRANSACTION,
         r"^554 .*not authorized to perform",
         "give the IAM user behind the SMTP credential the permission ses:SendRawEmail",
+    ),
+    BuiltIn::route(
+        "account paused",
+        TRANSACTION,
+        r"^554 .*(sending|account|identity)( is)? (paused|suspended|disabled|shut ?down)",
+        "SES has stopped the account or the identity: see its messages to the account's owner, and the SES console",
     ),
     BuiltIn::sender(
         "not verified",
@@ -142,6 +150,18 @@ const MICROSOFT_365: &[BuiltIn] = &[
         r"SendAsDenied|^550 5\.7\.60\b",
         "give the account that logs in the right to send as this address (Add-RecipientPermission)",
     ),
+    BuiltIn::sender(
+        "restricted account",
+        TRANSACTION,
+        r"^550 5\.(1\.8|7\.50[1-3])\b",
+        "Microsoft has stopped this account for outbound spam: secure it, then remove it from the restricted entities",
+    ),
+    BuiltIn::route(
+        "blocked tenant",
+        TRANSACTION,
+        r"^550 5\.7\.(70[0-46-9]|7[1-4]\d|750)\b",
+        "Microsoft takes no mail of this tenant now: see the tenant's admin centre (registered domains, outbound spam)",
+    ),
     BuiltIn::quota("tenant's limit", TRANSACTION, r"^5\d\d 5\.7\.(232|233|705)\b")
         .paused(HOURLY)
         .hinting("the tenant has sent more to others than it may; Microsoft lets it go on by and by"),
@@ -156,6 +176,12 @@ const GMAIL: &[BuiltIn] = &[
         r"^550 5\.4\.5\b|daily (user sending|smtp relay) (quota|limit) exceeded",
     )
     .paused(HOURLY),
+    BuiltIn::route(
+        "not allowed to relay",
+        TRANSACTION,
+        r"invalid credentials for relay|mail relay denied",
+        "the relay knows neither this IP address nor a login: register the address in the admin console, or set [auth]",
+    ),
     BuiltIn::throttle("peak limit", TRANSACTION, r"^4\d\d 4\.2\.1 .*peak smtp relay limit"),
     BuiltIn::route(
         "EHLO name",
@@ -189,15 +215,46 @@ const SENDGRID: &[BuiltIn] = &[
     BuiltIn::quota("credits", &[Auth, Mail, Rcpt, Data, Dot], r"maximum credits exceeded")
         .paused(HOURLY)
         .hinting("the plan's credits are used up: buy more, or wait for the next period"),
+    BuiltIn::route(
+        "not logged in",
+        TRANSACTION,
+        r"unauthenticated senders not allowed",
+        "set [auth]: the user name is the word apikey, the password an API key with the right \"Mail Send\"",
+    ),
     BuiltIn::sender(
         "not authorized for this address",
         TRANSACTION,
-        r"not authorized to send from",
+        r"not authorized to send from|not match a verified sender identity",
         "verify this address or its domain as a sender at SendGrid",
     ),
     // Each try within the hour is refused again.
     BuiltIn::throttle("recipients of an hour", TRANSACTION, r"too many recipients this hour").paused(10 * 60),
     BuiltIn::throttle("too often", TRANSACTION, r"too frequent connects").paused(60),
+];
+
+const BREVO: &[BuiltIn] = &[
+    BuiltIn::route(
+        "not activated",
+        &[Auth, Mail, Rcpt, Data, Dot],
+        r"account is not (yet )?activated",
+        "ask Brevo to turn on transactional mail for this account",
+    ),
+    BuiltIn::route(
+        "unknown IP address",
+        &[Auth],
+        r"unauthorized ip|ip address .*not (authorized|allowed)|^525",
+        "Brevo blocks IP addresses that it does not know: authorize this one under \"Security\" in the account",
+    ),
+];
+
+const MAILGUN: &[BuiltIn] = &[
+    BuiltIn::quota("limit of the plan", TRANSACTION, r"not allowed to send: .*(limit|quota)").paused(HOURLY),
+    BuiltIn::route(
+        "domain or account",
+        TRANSACTION,
+        r"not allowed to send: ",
+        "Mailgun takes no mail of this domain now: see the domain and the account in its control panel",
+    ),
 ];
 
 const ZOHO: &[BuiltIn] = &[

@@ -54,6 +54,15 @@ fn replies_of_providers() {
             "554 Message rejected: Email address is not verified. The following identities failed the check in region EU-WEST-1: app@example.org",
             "C of the sender",
         ),
+        (
+            SES,
+            Dot,
+            "554 Transaction failed: Sending suspended for this account. For more information, please check the inbox of the email address associated with your AWS account.",
+            "C",
+        ),
+        (SES, Dot, "554 Message rejected: Sending paused for this account.", "C"),
+        (SES, Dot, "554 Message rejected: Account is paused", "C"),
+        (SES, Dot, "554 Message rejected: Identity paused", "C"),
         (SES, Mail, "501 Invalid MAIL FROM address provided", "P"),
         (SES, Dot, "552 Message is too long.", "P"),
         (
@@ -127,6 +136,27 @@ fn replies_of_providers() {
             "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
             "C of the sender",
         ),
+        (M365, Dot, "550 5.1.8 Access denied, bad outbound sender AS(42004)", "C of the sender"),
+        (M365, Dot, "550 5.7.501 Access denied, spam abuse detected", "C of the sender"),
+        (
+            M365,
+            Dot,
+            "550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP.",
+            "C",
+        ),
+        (
+            M365,
+            Dot,
+            "550 5.7.750 Service unavailable. Client blocked from sending from unregistered domains.",
+            "C",
+        ),
+        (
+            GMAIL,
+            Mail,
+            "550 5.7.1 Invalid credentials for relay [192.0.2.1]. The IP address you've registered in your G Suite SMTP Relay service doesn't match domain of the account",
+            "C",
+        ),
+        (GMAIL, Rcpt, "550 5.7.1 Mail relay denied [192.0.2.1].", "C"),
         (GMAIL, Dot, "550 5.4.5 Daily user sending limit exceeded.", "Q"),
         (GMAIL, Rcpt, "550 5.4.5 Daily SMTP relay limit exceeded for user.", "Q"),
         (GMAIL, Dot, "550 5.7.1 Daily SMTP relay limit exceeded for customer.", "Q"),
@@ -150,8 +180,29 @@ fn replies_of_providers() {
         ),
         (SENDGRID, Auth, "451 Authentication failed: Maximum credits exceeded", "Q"),
         (SENDGRID, Dot, "403 You are not authorized to send from that email address", "C of the sender"),
+        (
+            SENDGRID,
+            Dot,
+            "550 The from address does not match a verified Sender Identity. Mail cannot be sent until this error is resolved.",
+            "C of the sender",
+        ),
+        (SENDGRID, Mail, "550 Unauthenticated senders not allowed", "C"),
         (SENDGRID, Rcpt, "452 too many recipients this hour", "T"),
         (SENDGRID, Mail, "450 too frequent connects", "T"),
+        ("smtp-relay.brevo.com", Mail, "502 5.7.0 Your SMTP account is not yet activated.", "C"),
+        ("smtp-relay.brevo.com", Auth, "525 5.7.1 Unauthorized IP address", "C"),
+        (
+            "smtp.mailgun.org",
+            Dot,
+            "550 Domain example.org is not allowed to send: recipients hourly limit (100) exceeded.",
+            "Q",
+        ),
+        (
+            "smtp.mailgun.org",
+            Mail,
+            "421 Domain example.org is not allowed to send: Please activate your Mailgun account.",
+            "C",
+        ),
         ("smtp.zoho.eu", Rcpt, "553 Relaying disallowed as app@example.org", "C of the sender"),
         (
             "smtp.zoho.com",
@@ -277,6 +328,33 @@ fn any_relay_may_speak_of_rates_quotas_and_limits() {
         (Rcpt, "450 4.7.1 rate limit exceeded", "T"),
         (Auth, "454 4.7.0 daily sending limit reached", "Q"),
         (Ehlo, "554 too many failed logins from your address", "C"),
+    ];
+    let found = table.map(|(phase, said, _)| (phase, said, class(ANY, phase, said)));
+    assert_eq!(differing(&found, &table), Vec::<&_>::new());
+}
+
+/// Up to nineteen messages bounced for the account's sake, until the twentieth was refused alike.
+#[test]
+fn any_relay_may_speak_of_the_account_and_its_senders() {
+    let table = [
+        (Dot, "554 5.7.1 Your account has been suspended", "C"),
+        (Mail, "550 5.7.1 your email account is disabled", "C"),
+        (Dot, "550 Sending suspended for this account, check the inbox of its owner", "C"),
+        (Dot, "550 5.2.0 outgoing mail has been temporarily blocked", "C"),
+        (Rcpt, "553 5.7.1 <a@example.org>: Sender address rejected: not owned by user b", "C of the sender"),
+        (Mail, "553 5.7.1 Sender address rejected: not owned by auth user.", "C of the sender"),
+        (Dot, "550 You are not allowed to send as ann@example.org", "C of the sender"),
+        (Dot, "550 5.7.1 The from address is not verified", "C of the sender"),
+        // These are about a recipient, or about the message.
+        (Rcpt, "550 5.2.1 The email account that you tried to reach is disabled", "P"),
+        (Rcpt, "550 5.7.1 your account has been suspended", "P"),
+        (
+            Dot,
+            "550 5.7.26 Unauthenticated email from example.org is not accepted due to the domain's DMARC policy",
+            "P",
+        ),
+        (Dot, "554 5.7.1 Message rejected: the sender is blocked for spam", "P"),
+        (Dot, "550 5.7.1 <bob@example.net>: not allowed to send to this list", "P"),
     ];
     let found = table.map(|(phase, said, _)| (phase, said, class(ANY, phase, said)));
     assert_eq!(differing(&found, &table), Vec::<&_>::new());
