@@ -219,25 +219,25 @@ class Sink:
 
     USER, PASSWORD = "sinkuser", "sinkpass"
 
-    def __init__(self, base: Path, *flags, port=0):
+    def __init__(self, base: Path, *flags, port=0, host="127.0.0.1"):
         self.base = base
         base.mkdir(parents=True, exist_ok=True)
         self.maildir, self.ca_file = base / "mail", base / "ca.pem"
-        self._flags, self.port, self.process = flags, port, None
+        self._flags, self.port, self._host, self.process = flags, port, host, None
 
     def start(self, *wrapper):
         with open(self.base / "sink.log", "ab") as log:
             start = log.tell()
             self.process = subprocess.Popen(
                 [
-                    *wrapper, str(binary()), "sink", "--listen", f"127.0.0.1:{self.port}",
+                    *wrapper, str(binary()), "sink", "--listen", f"{self._host}:{self.port}",
                     "--maildir", str(self.maildir), "--ca-file", str(self.ca_file),
                     "--user", f"{self.USER}:{self.PASSWORD}", *self._flags,
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )
         told = wait_until(
-            lambda: re.search(r"^listening on 127\.0\.0\.1:(\d+)$", self.log()[start:], re.MULTILINE), 20,
+            lambda: re.search(rf"^listening on {re.escape(self._host)}:(\d+)$", self.log()[start:], re.MULTILINE), 20,
             lambda: f"the sink, which says {self.log()}",
         )
         self.port = int(told.group(1))

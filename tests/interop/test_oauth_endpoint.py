@@ -1,0 +1,259 @@
+"""A token endpoint that fails: each thing that it may say, or not say, in place of a token. The relay is the sink."""
+
+import json
+import re
+import time
+
+import pytest
+
+from daemon import Sink, UnixSMTP, submit
+from namespace import Network
+from oauth import MAILBOX, SECRET, write_secret
+from scripted_endpoint import ScriptedEndpoint, error, reply, token
+from waiting import wait_until
+
+MESSAGE = b"Subject: one\r\n\r\nhello\r\n"
+GOOD = "good-token.0123456789"
+
+# What the endpoint answers; what the log says behind "the token endpoint 127.0.0.1: "; `True`: an operator must act.
+ANSWERS = {
+    "redirect": (reply(302, "", "Location: http://127.0.0.1:1/"), r"it redirects \(HTTP 302\), which is not followed", False),
+    "permanent redirect": (reply(308, "", "Location: /other"), r"it redirects \(HTTP 308\)", False),
+    "too large": (reply(200, json.dumps({"access_token": GOOD, "padding": "x" * 70_000})),
+                  "its reply has more than 64 KiB", False),
+    "large head": (b"HTTP/1.1 200 X\r\n" + b"X-Padding: " + b"x" * 40_000 + b"\r\n\r\n{}", "", False),
+    "half a reply": (token(GOOD)[:-10], "", False),
+    "half a head": (b"HTTP/1.1 200 X\r\nContent-Ty", "", False),
+    "nothing": (b"", "", False),
+    "another protocol": (b"220 mail.example.com ESMTP\r\n", "what it sent is not HTTP/1.1", False),
+    "no JSON": (reply(200, "<html>"), "its reply is not JSON", False),
+    "no token": (reply(200, "{}"), "it gave no access token", False),
+    "an octet that no token has": (token("good\r\nQUIT"), "it gave what is no access token", False),
+    "an octet of SASL": (token("good\u0001auth=Bearer x"), "it gave what is no access token", False),
+    "a long token": (token("x" * 9_000), "it gave a token of more than 8 KiB", False),
+    "another kind of token": (reply(200, json.dumps({"access_token": GOOD, "token_type": "mac"})),
+                              "it gives tokens of the type mac; only Bearer can be used", True),
+    "invalid_grant": (error(400, "invalid_grant"), "invalid_grant: the refresh token or the assertion is not accepted", True),
+    "wrong secret": (error(401, "invalid_client", "AADSTS7000215: Invalid client secret provided.\r\nTrace ID: 1"),
+                     "invalid_client: the client secret is wrong; .* must hold the secret's Value, not its Secret ID", True),
+    "expired secret": (error(401, "invalid_client", "AADSTS7000222: The provided client secret keys are expired."),
+                       "invalid_client: the client secret has expired; make a new one", True),
+    "unknown app": (error(400, "unauthorized_client", "AADSTS700016: Application with identifier 'app' was not found"),
+                    "unauthorized_client: the tenant knows no app with this client-id", True),
+    "a secret that is repeated": (error(401, "invalid_client", f"the secret {SECRET} is wrong"),
+                                  r"invalid_client: .*the secret \*\*\* is wrong", True),
+    "no page": (reply(404, "<html>not here"), "HTTP 404, and no word of OAuth: is auth.oauth.token-url right", True),
+    "too often": (reply(429, ""), "HTTP 429", False),
+    "transient": (error(400, "invalid_request", "AADSTS90033: A transient error has occurred."),
+                  "invalid_request: the endpoint has trouble of its own", False),
+    "broken": (reply(500, "<html>oops"), "HTTP 500", False),
+    "away for a while": (error(503, "temporarily_unavailable"), "temporarily_unavailable", False),
+}
+
+
+@pytest.fixture
+def make(scratch, authority, make_nullmta):
+    """Makes a daemon whose tokens come from an endpoint, and the sink that takes the good one."""
+    made = []
+
+    def sink(host="127.0.0.1"):
+        made.append(Sink(scratch / "sink", "--token", f"{MAILBOX}:{GOOD}", host=host))
+        return made[-1]
+
+    def daemon(url, trust=authority.ca_file, at=None, **tables):
+        """`at` is a sink that is started already."""
+        at = at or sink().start()
+        secret = write_secret(scratch / "client-secret", SECRET)
+        oauth = {"grant": "client-credentials", "token-url": url, "client-id": "app", "client-secret-file": str(secret),
+                 "ca-file": str(trust)}
+        daemon = make_nullmta(
+            at.port, ca_file=at.ca_file, server_name="localhost", user=MAILBOX,
+            auth="[auth.oauth]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in oauth.items()), **tables,
+        )
+        daemon.leave_out("password-file")
+        with open(daemon.config, "a") as config:
+            config.write('\n[log]\nlevel = "debug"\n')
+        return daemon
+
+    def running(url, **settings):
+        prepared = daemon(url, **settings)
+        return prepared.start(), made[-1]
+
+    running.sink, running.daemon = sink, daemon
+    yield running
+    for sink_made in made:
+        sink_made.stop()
+
+
+@pytest.fixture
+def endpoint():
+    made = []
+
+    def make(*answers, **settings):
+        made.append(ScriptedEndpoint(*answers, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def waits(daemon, said, is_configuration):
+    """The message waits, for this reason; with the pause and the class of it."""
+    told = daemon.wait_for_log(f"relay paused: (configuration: )?.*AUTH: the token endpoint 127.0.0.1: {said}.*")
+    assert bool(told.group(1)) == is_configuration, told.group()
+    probe_in = float(re.search(r"next probe in ([\d.]+)s", told.group()).group(1))
+    assert (probe_in > 30) == is_configuration, told.group()
+    trouble = daemon.status()["relays"][0]["trouble"]
+    assert trouble.startswith("configuration: ") == is_configuration, trouble
+    assert len(daemon.queue()) == 1 and "status=bounced" not in daemon.log()
+    for secret in (SECRET, GOOD):
+        assert secret not in daemon.log() + json.dumps(daemon.status()) + json.dumps(daemon.queue())
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_mail_waits_and_goes_out_behind_it(make, endpoint, authority, name):
+    answer, said, is_configuration = ANSWERS[name]
+    identity = authority.issue("endpoint", "IP:127.0.0.1")
+    far = endpoint(answer, identity=identity)
+    daemon, sink = make(far.url)
+    daemon.send(MESSAGE)
+    waits(daemon, said, is_configuration)
+    far.answers = [token(GOOD)]
+    daemon.probe()
+    daemon.wait_until_empty()
+    assert len(sink.received()) == 1
+
+
+@pytest.mark.parametrize("fault", ["no TLS", "another name", "unknown authority", "expired"])
+def test_no_secret_goes_to_a_server_that_is_not_the_endpoint(make, endpoint, authority, scratch, fault):
+    said = "the certificate of the token endpoint"
+    if fault == "no TLS":
+        far = endpoint(token(GOOD))
+        url, said = far.url.replace("http:", "https:"), ""
+    else:
+        names = "DNS:login.example.com" if fault == "another name" else "IP:127.0.0.1"
+        far = endpoint(token(GOOD), identity=authority.issue("endpoint", names, expired=fault == "expired"))
+        url = far.url
+    trust = authority.ca_file
+    if fault == "unknown authority":
+        trust = type(authority)(scratch / "other", "another CA").ca_file
+    daemon, _ = make(url, trust=trust)
+    daemon.send(MESSAGE)
+    waits(daemon, said, False)
+    assert not far.forms
+
+
+@pytest.mark.parametrize("source", ["192.0.2.7", "2001:db8::7"])
+def test_the_endpoint_is_asked_from_the_address_that_the_relay_knows(make, endpoint, authority, scratch, source):
+    """The endpoint has addresses of both families; `relay.source-address` allows only its own."""
+    names = "192.0.2.1 login.nullmta.test\n2001:db8::1 login.nullmta.test\n"
+    network = Network(scratch, "192.0.2.1/32", "192.0.2.7/32", "2001:db8::1/128", "2001:db8::7/128", hosts=names)
+    try:
+        identity = authority.issue("endpoint", "DNS:login.nullmta.test")
+        far = network.within(lambda: endpoint(token(GOOD), identity=identity, host="::", name="login.nullmta.test"))
+        relay = make.sink("[::1]" if ":" in source else "127.0.0.1").start(*network.entered)
+        daemon = make.daemon(far.url, at=relay, relay=f'source-address = "{source}"')
+        if ":" in source:
+            daemon.config.write_text(daemon.config.read_text().replace('relayhost = "127.0.0.1', 'relayhost = "[::1]'))
+        daemon.launch(*network.entered)
+        daemon.wait_for_log("started as")
+        with UnixSMTP(str(daemon.socket), timeout=60) as client:
+            submit(client, MESSAGE)
+        daemon.wait_until_empty()
+        assert len(relay.received()) == 1
+        assert far.clients == [source]
+    finally:
+        network.close()
+
+
+def test_nobody_at_the_address(make, endpoint):
+    far = endpoint(token(GOOD))
+    far.close()
+    daemon, _ = make(far.url)
+    daemon.send(MESSAGE)
+    waits(daemon, ".*refused", False)
+
+
+def test_an_endpoint_that_says_nothing_holds_nothing_up_for_longer_than_its_time(make, endpoint):
+    def silent(stream):
+        stream.read(1)
+
+    far = endpoint(silent, token(GOOD))
+    daemon, sink = make(far.url)
+    daemon.send(MESSAGE)
+    daemon.wait_for_log("relay paused: .*the token endpoint 127.0.0.1: no answer within 30 s", seconds=60)
+    daemon.wait_until_empty()
+    assert len(sink.received()) == 1
+
+
+def test_an_endpoint_that_drips_is_cut_off_as_well(make, endpoint):
+    def dripping(stream):
+        for octet in token(GOOD, padding="x" * 1_000):
+            stream.write(bytes([octet]))
+            stream.flush()
+            time.sleep(0.5)
+
+    far = endpoint(dripping, token(GOOD))
+    daemon, sink = make(far.url)
+    daemon.send(MESSAGE)
+    daemon.wait_for_log("relay paused: .*the token endpoint 127.0.0.1: no answer within 30 s", seconds=60)
+    daemon.wait_until_empty()
+    assert len(sink.received()) == 1
+
+
+def test_an_endpoint_that_asks_for_patience_gets_it(make, endpoint):
+    far = endpoint(reply(429, "", "Retry-After: 3600"), token(GOOD))
+    daemon, _ = make(far.url)
+    daemon.send(MESSAGE)
+    daemon.wait_for_log("relay paused: .*the token endpoint 127.0.0.1: HTTP 429; .* in the queue")
+    daemon.probe()
+    daemon.wait_for_log("HTTP 429; it wants no request for another 3[56][0-9][0-9] s")
+    assert len(far.forms) == 1
+
+
+def test_a_token_is_renewed_ahead_of_its_end(make, endpoint):
+    """A token of ten seconds is renewed at half of its life, and used by each login until then."""
+    far = endpoint(token(GOOD, lifetime=10))
+    daemon, sink = make(far.url)
+    begun = time.monotonic()
+
+    def renewed():
+        daemon.send(MESSAGE)
+        daemon.wait_until_empty()
+        # A login of its own for each message: the sink's sessions end with the daemon's patience.
+        daemon.wait_for_log("to .*: QUIT")
+        return len(far.forms) > 1
+
+    wait_until(renewed, 60, "another token")
+    assert time.monotonic() - begun > 4, "not before half of its life"
+    assert "relay paused" not in daemon.log()
+    assert sink.received()
+
+
+def test_a_dead_endpoint_leaves_a_token_that_is_still_valid(make, endpoint):
+    """A token of 20 seconds: from half of its life on another one is asked for, in vain."""
+    far = endpoint(token(GOOD, lifetime=20), error(503, "temporarily_unavailable"))
+    daemon, sink = make(far.url, relay="messages-per-connection = 1")
+
+    def passes():
+        daemon.send(MESSAGE)
+        daemon.wait_until_empty()
+        return len(far.forms) > 1
+
+    wait_until(passes, 60, "a request for another token")
+    taken = len(sink.received())
+    passes()
+    assert len(sink.received()) == taken + 1, "the old token is used"
+    assert len(far.forms) == 2, "the endpoint rests"
+    assert "relay paused" not in daemon.log()
+
+    def is_paused():
+        daemon.send(MESSAGE)
+        return "relay paused: " in daemon.log()
+
+    wait_until(is_paused, 60, "the end of the old token")
+    daemon.wait_for_log("relay paused: .*the token endpoint 127.0.0.1: temporarily_unavailable")
+    far.answers = [token(GOOD)]
+    daemon.probe()
+    daemon.wait_until_empty()
