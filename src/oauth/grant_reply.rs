@@ -56,6 +56,12 @@ pub enum Denial {
 /// The longest lifetime that is believed.
 const LONGEST: u64 = 24 * 3600;
 
+/// The time between two questions of a login, if the endpoint says none (RFC 8628 3.2), and its bounds: one of 0 would be asked
+/// without a pause.
+const INTERVAL: Duration = Duration::from_secs(5);
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Reads the reply with the HTTP status `status` to a request for a token.
 pub fn granted(status: u16, body: &[u8]) -> Result<Granted, Denial> {
     let reply = fields(status, body)?;
@@ -92,8 +98,7 @@ pub fn device_code(status: u16, body: &[u8]) -> Result<DeviceCode, Denial> {
         user_code: quoted(user),
         page: quoted(page),
         lifetime: seconds(&reply, "expires_in").unwrap_or(Duration::from_secs(600)),
-        // RFC 8628 3.2
-        interval: seconds(&reply, "interval").unwrap_or(Duration::from_secs(5)).min(Duration::from_secs(60)),
+        interval: seconds(&reply, "interval").unwrap_or(INTERVAL).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL),
     })
 }
 

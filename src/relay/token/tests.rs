@@ -387,7 +387,7 @@ async fn an_assertion_is_signed_for_the_endpoint() {
 #[tokio::test]
 async fn a_login_on_a_terminal_leaves_a_refresh_token() {
     let files = Files::new();
-    let code = r#"{"device_code":"d&1","user_code":"AB-CD","verification_uri":"https://x/","expires_in":900,"interval":0}"#;
+    let code = r#"{"device_code":"d&1","user_code":"AB-CD","verification_uri":"https://x/","expires_in":900,"interval":1}"#;
     let pending = json(400, r#"{"error":"authorization_pending"}"#);
     let done = json(200, r#"{"access_token":"t","refresh_token":"r1"}"#);
     let far = Far::answering(vec![json(200, code), pending, done]).await;
@@ -407,7 +407,7 @@ async fn a_login_on_a_terminal_leaves_a_refresh_token() {
 #[tokio::test]
 async fn a_login_that_is_refused_says_so() {
     let files = Files::new();
-    let code = r#"{"device_code":"dev-1","user_code":"u","verification_uri":"https://x/","interval":0}"#;
+    let code = r#"{"device_code":"dev-1","user_code":"u","verification_uri":"https://x/","interval":1}"#;
     let cases = [
         (vec![json(400, r#"{"error":"invalid_client"}"#)], "invalid_client: client-id"),
         (vec![json(200, code), json(400, r#"{"error":"access_denied"}"#)], "access_denied: the user said no"),
