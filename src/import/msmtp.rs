@@ -122,6 +122,11 @@ impl MsmtpAccount {
                 DraftKey::new("tls.client-certificate", certificate, self.cited(&["tls_cert_file"])),
                 DraftKey::new("tls.client-key", key, self.cited(&["tls_key_file"])),
             ]);
+        } else {
+            let alone = self.cited(&["tls_cert_file", "tls_key_file"]);
+            if !alone.is_empty() {
+                draft.not_carried(alone, "tls_cert_file and tls_key_file go together, and one is not set");
+            }
         }
         Ok(())
     }
