@@ -43,16 +43,16 @@ const PROVIDERS: [&str; 24] = [
 /// A relay that can recognise its customers by their IP addresses, so that `[auth]` may not be needed.
 const KNOWS_BY_ADDRESS: &str = "smtp-relay.gmail.com";
 
-/// Relays at which a password does not work for ever, or not everyone's; each with what to do.
-const PASSWORDS: [(&str, &str); 2] = [
+/// Relays at which a password does not work for ever, or not everyone's, by their names; each with what to do.
+const PASSWORDS: [(&[&str], &str); 2] = [
     (
-        "smtp.office365.com",
+        &["smtp.office365.com", "smtp-legacy.office365.com", "outlook.office365.com"],
         "Microsoft turns this off at the end of December 2026 for existing tenants, and new ones never get it; an admin \
          can turn it on again for a time. Mail then waits with 535 5.7.139 or 550 5.7.30; set an access token in place of \
          the password ([auth.oauth])",
     ),
     (
-        "smtp.gmail.com",
+        &["smtp.gmail.com", "smtp.googlemail.com"],
         "Google takes no password of an account, but only an app password, which needs 2-step verification; others get \
          534 5.7.9 or 535 5.7.8, and mail waits. Make one at https://myaccount.google.com/apppasswords, or set an \
          access token ([auth.oauth])",
@@ -238,7 +238,7 @@ fn unwelcome_password(relay: &RelayConfig) -> Option<String> {
     let found = relay.hosts.iter().find_map(|host| {
         let HostOrIp::Name(name) = &host.host else { return None };
         let name = name.trim_end_matches('.').to_lowercase();
-        PASSWORDS.iter().find(|(known, _)| name == *known).map(|(_, words)| (name, *words))
+        PASSWORDS.iter().find(|(known, _)| known.contains(&name.as_str())).map(|(_, words)| (name, *words))
     });
     found.map(|(name, words)| format!("{name} gets the password of {}: {words}", auth.username))
 }

@@ -60,6 +60,15 @@ fn first_days() -> Vec<(String, &'static str, Vec<&'static str>)> {
             vec!["smtp.gmail.com gets the password of u: Google takes no password of an account"],
         ),
         (all(&["relayhost = \"smtp.office365.com\"\n", TOKEN, ROOT, SENDER]), "web1.example.com", vec![]),
+        (all(&["relayhost = \"smtp.gmail.com\"\n", TOKEN, ROOT, SENDER]), "web1.example.com", vec![]),
+        (
+            all(&["relayhost = [\"relay.example.com\", \"Outlook.office365.com.\"]\n", AUTH, ROOT, SENDER]),
+            "web1.example.com",
+            vec!["outlook.office365.com gets the password of u: Microsoft turns this off"],
+        ),
+        // High Volume Email takes passwords until September 2028, and Azure's password is a client secret.
+        (all(&["relayhost = \"smtp-hve.office365.com\"\n", AUTH, ROOT, SENDER]), "web1.example.com", vec![]),
+        (all(&["relayhost = \"smtp.azurecomm.net\"\n", AUTH, ROOT, SENDER]), "web1.example.com", vec![]),
         (
             all(&[ses, AUTH, ROOT, SENDER]),
             "web1.example.com",
