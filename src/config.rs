@@ -77,7 +77,7 @@ pub use oauth::{ClientProof, OAuthConfig, OAuthGrant, read_certificate, read_key
 pub use queue::QueueConfig;
 pub use rate::{Rate, RatePeriod};
 pub use relay::{EhloName, RelayConfig, Timeouts};
-pub use relayhost::{HostOrIp, RelayHost};
+pub use relayhost::{HostOrIp, RelayHost, RelayPort, ServiceKind};
 pub use reply_rule::{Means, ReplyPattern, ReplyPhase, ReplyRule, RuleScope};
 pub use route::RouteConfig;
 pub use secret_file::{SecretError, SecretFile};

@@ -18,8 +18,8 @@
 //! doubt of promise 5 remains.
 //!
 //! The files, in the order in which a connection uses them: `failover` the choice among several hosts and addresses, with
-//! `host_memory` those that do not work, and `running` several tries at a time → `dial` addresses and TCP → `opening`
-//! greeting, EHLO, STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake,
+//! `host_memory` those that do not work, `running` several tries at a time, and `service` the hosts that a domain names →
+//! `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake,
 //! `certificate` the key, `distrust` a refusal, `expiry` a warning ahead) → `sasl` AUTH, with `login` what is remembered of
 //! it, `password` and `password_command` the secret, `token` the access token → `dialog` transactions, with `group` the
 //! commands, `open_transaction` the results of one transaction, `content` its octets, `recoded` those that the relay does
@@ -58,6 +58,7 @@ mod reply_meaning;
 mod reply_rules;
 mod running;
 mod sasl;
+mod service;
 mod subject;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -206,8 +207,6 @@ pub struct Relay {
     route: Option<Arc<str>>,
     settings: config::RelayConfig,
     protection: Protection,
-    /// The rules for the meaning of the replies of each host, in the order of the hosts.
-    rules: Vec<Arc<ReplyRules>>,
     pace: Arc<RelayPace>,
     offer: Offer,
     dsn_offer: Arc<DsnOffer>,
@@ -232,12 +231,9 @@ impl Relay {
         warnings.extend(of_tokens);
         let login = settings.auth.clone().map(|auth| Login::new(auth).with_tokens(tokens));
         let (dsn_offer, farewells, memory) = (Arc::default(), Arc::default(), Arc::default());
-        let rules = |host: &config::RelayHost| ReplyRules::new(&settings.replies, &host.host.to_string());
-        let rules = settings.hosts.iter().map(|host| Arc::new(rules(host))).collect();
         Ok(Relay {
             route: None,
             settings,
-            rules,
             protection,
             pace,
             offer,
@@ -305,7 +301,7 @@ impl Relay {
         let (target, connection) = Failover::new(self, network).open().await?;
         let connection = connection.connected_in(started.elapsed()).at_pace(self.pace.clone());
         let connection = connection.with_dsn_offer(self.dsn_offer.clone());
-        let connection = connection.with_rules(self.rules[target.place].clone());
+        let connection = connection.with_rules(target.rules.clone());
         let connection = connection.with_host_use(self.memory.clone().begin_use(target.host.to_string()));
         Ok(connection.with_farewells(self.farewells.clone()))
     }

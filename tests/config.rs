@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use nullmta::config::{
     ClientProof, Config, EhloName, EightBit, Environment, Families, FamilyUse, HostOrIp, KeyExchangeChoice,
-    Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayHost, ReplyPhase, RuleScope, SecretSource,
-    ServerCertificate, Tls, TlsVersion, TokenSource, Trust,
+    Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayConfig, RelayHost, RelayPort, ReplyPhase,
+    RuleScope, SecretSource, ServerCertificate, ServiceKind, Tls, TlsVersion, TokenSource, Trust,
 };
 use nullmta::routing::SendersIn;
 
@@ -141,7 +141,7 @@ fn a_host_without_a_usable_name_has_to_be_named() {
 #[test]
 fn good_files_mean_what_they_say() {
     type Meaning = fn(&Config);
-    let checks: [(&str, Meaning); 16] = [
+    let checks: [(&str, Meaning); 17] = [
         ("minimal", minimal),
         ("provider", provider),
         ("failover", failover),
@@ -152,6 +152,7 @@ fn good_files_mean_what_they_say() {
         ("rewriting", rewriting),
         ("routes", routes),
         ("self-made", self_made),
+        ("srv", srv),
         ("oauth-certificate", oauth_certificate),
         ("oauth-device", oauth_device),
         ("oauth-service-account", oauth_service_account),
@@ -168,7 +169,21 @@ fn good_files_mean_what_they_say() {
 }
 
 fn named(host: &str, port: u16) -> RelayHost {
-    RelayHost { host: HostOrIp::Name(host.into()), port }
+    RelayHost { host: HostOrIp::Name(host.into()), port: RelayPort::Number(port) }
+}
+
+fn srv(config: &Config) {
+    let services = |relay: &RelayConfig| match relay.hosts[0].port {
+        RelayPort::BySrv(kinds) => kinds.to_vec(),
+        RelayPort::Number(port) => panic!("{port}"),
+    };
+    let (first, second) = (ServiceKind::Submissions, ServiceKind::Submission);
+    let hosts: Vec<_> = config.relay.hosts.iter().map(RelayHost::to_string).collect();
+    assert_eq!(hosts, ["srv:example.com", "smtp.example.net:587"]);
+    assert_eq!(services(&config.relay), [first, second]);
+    assert_eq!(services(&config.routes[0].relay), [first]);
+    assert_eq!(services(&config.routes[1].relay), [second]);
+    assert_eq!(config.routes[0].rule.name, "srv:a.example");
 }
 
 fn minimal(config: &Config) {
@@ -198,7 +213,10 @@ fn failover(config: &Config) {
 fn loopback_plain(config: &Config) {
     assert_eq!(config.relay.tls, Tls::None);
     assert!(config.relay.hosts.iter().all(|relay| relay.host.is_loopback()));
-    assert_eq!(config.relay.hosts.iter().map(|relay| relay.port).collect::<Vec<_>>(), [1025, 25, 25]);
+    assert_eq!(
+        config.relay.hosts.iter().map(|relay| relay.port).collect::<Vec<_>>(),
+        [1025, 25, 25].map(RelayPort::Number)
+    );
     assert!(config.relay.auth.is_some(), "AUTH without TLS never leaves this host");
 }
 

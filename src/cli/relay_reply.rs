@@ -90,7 +90,7 @@ impl RelayReplyCommand {
         match (&self.relayhost, config) {
             (named, Ok(config)) => {
                 let relay = relay_of(&config, self.route.as_deref())?;
-                let host = named.clone().unwrap_or_else(|| relay.hosts[0].host.to_string());
+                let host = named.clone().unwrap_or_else(|| relay.hosts[0].telling_name().to_string());
                 Ok(ReplyRules::new(&relay.replies, &host))
             }
             (Some(host), Err(_)) if self.route.is_none() && !self.config.config.exists() => {
@@ -249,7 +249,7 @@ impl RuleLine {
 pub(super) fn print_rules(config: &Config, route: Option<&str>, as_json: bool) -> Result<(), Failure> {
     let relay = relay_of(config, route)?;
     for host in &relay.hosts {
-        let name = host.host.to_string();
+        let name = host.telling_name().to_string();
         let rules = ReplyRules::new(&relay.replies, &name);
         if !as_json {
             let provider = rules.provider().map_or(String::new(), |provider| format!(" ({provider})"));

@@ -128,7 +128,7 @@ fn bare_sender(file: &ConfigFile, config: &Config) -> Option<String> {
 }
 
 fn unknown_sender(config: &Config) -> Option<String> {
-    let provider = config.relay.hosts.iter().find(|host| is_provider(&host.host))?;
+    let provider = config.relay.hosts.iter().find(|host| is_provider(&host.telling_name()))?;
     let sent = sent_by_root(config);
     let sender = sent.reverse_path.mailbox()?;
     (sender == &root(config)).then(|| {
@@ -190,7 +190,7 @@ fn no_login(relay: &RelayConfig) -> Option<String> {
         HostOrIp::Address(address) => is_public(*address),
         name => is_provider(name) && known_by_name(name),
     };
-    let host = relay.hosts.iter().find(|host| is_public(&host.host))?;
+    let host = relay.hosts.iter().find(|host| is_public(&host.telling_name()))?;
     no_login_at(relay, &host.host)
 }
 
@@ -236,7 +236,7 @@ fn no_login_at(relay: &RelayConfig, host: &HostOrIp) -> Option<String> {
 fn unwelcome_password(relay: &RelayConfig) -> Option<String> {
     let auth = relay.auth.as_ref().filter(|auth| !auth.secret.is_token() && !auth.secret.is_certificate())?;
     let found = relay.hosts.iter().find_map(|host| {
-        let HostOrIp::Name(name) = &host.host else { return None };
+        let HostOrIp::Name(name) = host.telling_name() else { return None };
         let name = name.trim_end_matches('.').to_lowercase();
         PASSWORDS.iter().find(|(known, _)| known.contains(&name.as_str())).map(|(_, words)| (name, *words))
     });

@@ -13,7 +13,7 @@ use super::error::{ConfigFault, KeyLocation};
 use super::families::Families;
 use super::file::{self, ConfigFile};
 use super::rate::{Rate, rates_of};
-use super::relayhost::{RelayHost, WrittenHost};
+use super::relayhost::{RelayHost, RelayPort, ServiceKind, WrittenHost, WrittenPort};
 use super::reply_rule::ReplyRule;
 use super::setting::{OrOff, Setting};
 use super::table::{Located, LocatedList, given};
@@ -271,15 +271,30 @@ fn hosts_of(
     let resolve = |entry: &Located<WrittenHost>| {
         let WrittenHost { host, port } = entry.value.clone();
         // STARTTLS towards port 465 waits for a greeting that never comes.
-        if port == Some(465) && !mode_given {
+        if port == WrittenPort::Number(465) && !mode_given {
             return Err(entry.location.fault(
                 "port 465 speaks TLS from the first octet: expected tls.mode = \"implicit\" (or another mode) \
                  to be set, found no tls.mode",
             ));
         }
-        Ok(RelayHost { host, port: port.unwrap_or(default_port) })
+        let port = match port {
+            WrittenPort::Number(port) => RelayPort::Number(port),
+            WrittenPort::Unwritten => RelayPort::Number(default_port),
+            WrittenPort::BySrv => RelayPort::BySrv(services_of(tls, mode_given)),
+        };
+        Ok(RelayHost { host, port })
     };
     relayhost.entries.iter().map(resolve).collect()
+}
+
+/// Returns the services that are looked up for a domain: both, or the one whose kind of TLS `tls.mode` asks for.
+fn services_of(tls: &Tls, mode_given: bool) -> &'static [ServiceKind] {
+    match tls {
+        Tls::Implicit(_) => &[ServiceKind::Submissions],
+        Tls::StartTls(_) if mode_given => &[ServiceKind::Submission],
+        // No domain is a loopback address, so that there is TLS (invariant 1).
+        _ => &[ServiceKind::Submissions, ServiceKind::Submission],
+    }
 }
 
 #[cfg(test)]

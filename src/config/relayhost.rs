@@ -2,7 +2,8 @@
 //!
 //! `host`, `host:587`, `[host]:587` (Postfix's way to say: no MX lookup; nullmta never does one),
 //! `192.0.2.1`, `192.0.2.1:587`, `[2001:db8::1]`, `[2001:db8::1]:587`. A bare IPv6 address is
-//! refused: `2001:db8::1:587` would be an address, not an address and a port.
+//! refused: `2001:db8::1:587` would be an address, not an address and a port. `srv:example.com` is a domain whose SRV
+//! records name the hosts (RFC 6186), with their ports.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,8 +19,26 @@ use super::setting::{Setting, found};
 pub struct RelayHost {
     /// The name or the address to which a connection goes.
     pub host: HostOrIp,
-    /// The TCP port, never 0.
-    pub port: u16,
+    /// The TCP port, or the services whose SRV records name host and port.
+    pub port: RelayPort,
+}
+
+/// The port of a relayhost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayPort {
+    /// This TCP port, never 0.
+    Number(u16),
+    /// The relayhost is a domain, whose SRV records for these services name the hosts to connect to, and their ports.
+    BySrv(&'static [ServiceKind]),
+}
+
+/// A service for submission that a domain may offer (RFC 6186, RFC 8314).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// `_submissions._tcp`: TLS from the first octet.
+    Submissions,
+    /// `_submission._tcp`: STARTTLS.
+    Submission,
 }
 
 /// The host to connect to, by name or by address.
@@ -46,12 +65,22 @@ impl RelayHost {
     /// round until it has too many Received fields. Only a name server knows the address of a name other than
     /// `localhost` (`relay/lookup.rs`).
     pub fn is_one_of(&self, listened: &[SocketAddr]) -> bool {
+        let RelayPort::Number(port) = self.port else { return false };
         match &self.host {
             HostOrIp::Address(address) => {
-                let reached = SocketAddr::new(address.to_canonical(), self.port);
+                let reached = SocketAddr::new(address.to_canonical(), port);
                 listened.contains(&reached)
             }
-            name => name.is_loopback() && listened.iter().any(|ours| ours.port() == self.port),
+            name => name.is_loopback() && listened.iter().any(|ours| ours.port() == port),
+        }
+    }
+
+    /// Returns the name that tells the provider: that of the host, or of a domain with SRV records the name that its relay
+    /// mostly has, `smtp.` in front of it.
+    pub fn telling_name(&self) -> HostOrIp {
+        match self.port {
+            RelayPort::Number(_) => self.host.clone(),
+            RelayPort::BySrv(_) => HostOrIp::Name(format!("smtp.{}", self.host)),
         }
     }
 }
@@ -68,15 +97,28 @@ impl fmt::Display for HostOrIp {
 
 impl fmt::Display for RelayHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        match self.port {
+            RelayPort::Number(port) => write!(f, "{}:{port}", self.host),
+            RelayPort::BySrv(_) => write!(f, "srv:{}", self.host),
+        }
     }
 }
 
-/// A relayhost as it is written in the file. Without a port, `tls.mode` decides which one is used.
+/// A relayhost as it is written in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WrittenHost {
     pub(super) host: HostOrIp,
-    pub(super) port: Option<u16>,
+    pub(super) port: WrittenPort,
+}
+
+/// The port of a relayhost as it is written in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WrittenPort {
+    Number(u16),
+    /// None is written: `tls.mode` decides which one is used.
+    Unwritten,
+    /// `srv:` stands in front: SRV records name hosts and ports.
+    BySrv,
 }
 
 impl WrittenHost {
@@ -88,7 +130,8 @@ impl WrittenHost {
 
 impl Setting for WrittenHost {
     fn expected() -> Cow<'static, str> {
-        "a host such as \"smtp.example.com\", \"smtp.example.com:587\", \"192.0.2.1\" or \"[2001:db8::1]:587\""
+        "a host such as \"smtp.example.com\", \"smtp.example.com:587\", \"192.0.2.1\" or \"[2001:db8::1]:587\", or \
+         \"srv:example.com\""
             .into()
     }
 
@@ -107,7 +150,28 @@ impl Setting for WrittenHost {
     }
 }
 
+/// Upper bound of a domain behind `srv:`, so that there is room for the name of a service in front of it.
+const MAX_DOMAIN_OCTETS: usize = 230;
+
 fn parse(text: &str) -> Option<WrittenHost> {
+    // Without a dot it is the port of a host that is called "srv".
+    match text.strip_prefix("srv:").filter(|domain| domain.contains('.')) {
+        Some(domain) => service(domain),
+        None => host_and_port(text),
+    }
+}
+
+fn service(domain: &str) -> Option<WrittenHost> {
+    let domain = domain.strip_suffix('.').unwrap_or(domain);
+    match name_or_ipv4(domain)? {
+        HostOrIp::Name(name) if name.contains('.') && name.len() <= MAX_DOMAIN_OCTETS => {
+            Some(WrittenHost { host: HostOrIp::Name(name.to_ascii_lowercase()), port: WrittenPort::BySrv })
+        }
+        _ => None,
+    }
+}
+
+fn host_and_port(text: &str) -> Option<WrittenHost> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (inside, behind) = rest.split_once(']')?;
@@ -120,9 +184,12 @@ fn parse(text: &str) -> Option<WrittenHost> {
             None => (name_or_ipv4(text)?, None),
         },
     };
-    let port = port.map(parse_port);
-    // A port that is none is an error, not a missing one.
-    if port == Some(None) { None } else { Some(WrittenHost { host, port: port.flatten() }) }
+    let port = match port {
+        // A port that is none is an error, not a missing one.
+        Some(text) => WrittenPort::Number(parse_port(text)?),
+        None => WrittenPort::Unwritten,
+    };
+    Some(WrittenHost { host, port })
 }
 
 fn name_or_ipv4(text: &str) -> Option<HostOrIp> {
@@ -159,7 +226,8 @@ mod tests {
         ];
         for (text, host, port) in cases {
             let written = parse(text).unwrap_or_else(|| panic!("{text}"));
-            assert_eq!((written.host.to_string().as_str(), written.port), (host, port), "{text}");
+            let expected = port.map_or(WrittenPort::Unwritten, WrittenPort::Number);
+            assert_eq!((written.host.to_string().as_str(), written.port), (host, expected), "{text}");
         }
         assert!(matches!(parse("192.0.2.1").unwrap().host, HostOrIp::Address(IpAddr::V4(_))));
         assert!(matches!(parse("[::1]").unwrap().host, HostOrIp::Address(IpAddr::V6(_))));
@@ -236,15 +304,38 @@ mod tests {
             ("localhost:587", false),
             ("relay.example:25", false),
         ] {
-            let WrittenHost { host, port } = parse(text).unwrap();
-            assert_eq!(RelayHost { host, port: port.unwrap() }.is_one_of(&listened), is_ours, "{text}");
+            let WrittenHost { host, port: WrittenPort::Number(port) } = parse(text).unwrap() else {
+                panic!("{text}")
+            };
+            let host = RelayHost { host, port: RelayPort::Number(port) };
+            assert_eq!(host.is_one_of(&listened), is_ours, "{text}");
         }
     }
 
     #[test]
     fn written_as_it_is_read() {
-        let host = RelayHost { host: HostOrIp::Address("::1".parse().unwrap()), port: 465 };
+        let address = HostOrIp::Address("::1".parse().unwrap());
+        let host = RelayHost { host: address.clone(), port: RelayPort::Number(465) };
         assert_eq!(host.to_string(), "[::1]:465");
-        assert_eq!(parse(&host.to_string()), Some(WrittenHost { host: host.host, port: Some(465) }));
+        let expected = WrittenHost { host: address, port: WrittenPort::Number(465) };
+        assert_eq!(parse(&host.to_string()), Some(expected));
+        let domain = HostOrIp::Name("example.com".into());
+        let host = RelayHost { host: domain.clone(), port: RelayPort::BySrv(&[ServiceKind::Submissions]) };
+        assert_eq!(parse(&host.to_string()), Some(WrittenHost { host: domain, port: WrittenPort::BySrv }));
+    }
+
+    #[test]
+    fn a_domain_whose_srv_records_name_the_hosts() {
+        for text in ["srv:example.com", "srv:Example.COM."] {
+            let written = parse(text).unwrap();
+            assert_eq!(written.port, WrittenPort::BySrv, "{text}");
+            assert_eq!(written.host, HostOrIp::Name("example.com".into()));
+        }
+        let long = format!("srv:{}example.com", "a.".repeat(120));
+        for text in ["srv:", "srv:192.0.2.1", "srv:example.com:587", "srv:.", "srv:a..b", "srv:[a.b]", &long]
+        {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        assert_eq!(parse("srv:587").unwrap().port, WrittenPort::Number(587), "a host that is called srv");
     }
 }

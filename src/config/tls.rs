@@ -64,6 +64,13 @@ pub struct TlsSettings {
     pub key_exchange: KeyExchangeChoice,
 }
 
+impl TlsSettings {
+    /// Returns true if the relay's certificate must name the relayhost: there is neither another name nor a pin.
+    pub fn expects_name_of_host(&self) -> bool {
+        self.server_name.is_none() && !matches!(self.trust, Trust::Pins(_))
+    }
+}
+
 /// The ground on which a relay's certificate is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {

@@ -8,7 +8,7 @@ use std::fmt;
 
 use toml::de::DeValue;
 
-use super::relayhost::{HostOrIp, WrittenHost};
+use super::relayhost::{HostOrIp, WrittenHost, WrittenPort};
 use super::setting::{Setting, found};
 
 /// The address of a page of a server.
@@ -47,12 +47,18 @@ impl WebAddress {
         let path_at = rest.find('/').unwrap_or(rest.len());
         let (authority, path) = rest.split_at(path_at);
         let written = WrittenHost::parse(authority)?;
+        let port = match written.port {
+            WrittenPort::Number(port) => port,
+            WrittenPort::Unwritten if is_tls => 443,
+            WrittenPort::Unwritten => 80,
+            WrittenPort::BySrv => return None,
+        };
         let is_printable = path.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'#');
         let is_safe = is_tls || matches!(&written.host, HostOrIp::Address(address) if address.is_loopback());
         (is_printable && is_safe).then(|| WebAddress {
             is_tls,
             host: written.host,
-            port: written.port.unwrap_or(if is_tls { 443 } else { 80 }),
+            port,
             path: if path.is_empty() { "/".into() } else { path.into() },
         })
     }

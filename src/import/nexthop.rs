@@ -14,8 +14,19 @@ pub(super) struct Nexthop {
     pub(super) host: String,
     /// The port; the default of Postfix is 25.
     pub(super) port: u16,
-    /// True if Postfix looks up the MX records of the host.
-    pub(super) wants_mx: bool,
+    /// The records that Postfix looks up for the host.
+    pub(super) lookup: NexthopLookup,
+}
+
+/// The records that Postfix looks up for the next host, before its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NexthopLookup {
+    /// None: it is an address, or stands in brackets.
+    None,
+    /// MX records.
+    Mx,
+    /// SRV records of a service for submission (`use_srv_lookup`).
+    Srv,
 }
 
 /// Ports with names.
@@ -43,12 +54,25 @@ impl Nexthop {
             behind => port(behind.strip_prefix(':')?)?,
         };
         let host = host.strip_prefix("ipv6:").or(host.strip_prefix("IPv6:")).unwrap_or(host);
-        let wants_mx = !bracketed && host.parse::<IpAddr>().is_err();
-        (!host.is_empty()).then(|| Nexthop { text: text.into(), host: host.into(), port, wants_mx })
+        let is_named = !bracketed && host.parse::<IpAddr>().is_err();
+        let lookup = if is_named { NexthopLookup::Mx } else { NexthopLookup::None };
+        (!host.is_empty()).then(|| Nexthop { text: text.into(), host: host.into(), port, lookup })
+    }
+
+    /// Returns the same host, whose SRV records are looked up if its service is one of `services` and for submission.
+    pub(super) fn by_srv(self, services: &[&str]) -> Nexthop {
+        let service = self.text.rsplit_once(':').map_or("", |(_, service)| service);
+        let is_listed = matches!(service, "submission" | "submissions") && services.contains(&service);
+        let lookup =
+            if is_listed && self.lookup == NexthopLookup::Mx { NexthopLookup::Srv } else { self.lookup };
+        Nexthop { lookup, ..self }
     }
 
     /// Returns the form that nullmta uses.
     pub(super) fn written(&self) -> String {
+        if self.lookup == NexthopLookup::Srv {
+            return format!("srv:{}", self.host);
+        }
         match self.host.parse::<Ipv6Addr>() {
             Ok(address) => format!("[{address}]:{}", self.port),
             Err(_) => format!("{}:{}", self.host, self.port),
@@ -82,7 +106,19 @@ mod tests {
         ] {
             let nexthop = Nexthop::parse(text, 25).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(nexthop.written(), written, "{text}");
-            assert_eq!((nexthop.wants_mx, nexthop.is_loopback()), (wants_mx, loopback), "{text}");
+            assert_eq!(nexthop.lookup == NexthopLookup::Mx, wants_mx, "{text}");
+            assert_eq!(nexthop.is_loopback(), loopback, "{text}");
+        }
+        for (text, services, written) in [
+            ("example.com:submission", "submission", "srv:example.com"),
+            ("example.com:submissions", "submission submissions", "srv:example.com"),
+            ("example.com:submission", "submissions", "example.com:587"),
+            ("[example.com]:submission", "submission", "example.com:587"),
+            ("example.com:587", "submission", "example.com:587"),
+            ("example.com:smtp", "smtp", "example.com:25"),
+        ] {
+            let services: Vec<&str> = services.split(' ').collect();
+            assert_eq!(Nexthop::parse(text, 25).unwrap().by_srv(&services).written(), written, "{text}");
         }
         for text in ["", "[]", "[a", "[a]b", "a:", "a:x", ":25", "a:70000"] {
             assert_eq!(Nexthop::parse(text, 25), None, "{text}");

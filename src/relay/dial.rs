@@ -21,8 +21,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::running::{Running, first_ended};
+use super::service::{self, NameServers, ServiceHost};
 use super::trouble::{Cause, Phase, Trouble};
-use crate::config::{Families, FamilyUse, HostOrIp, RelayHost};
+use crate::config::{Families, FamilyUse, HostOrIp, ServiceKind};
 
 /// The time after which the next address is tried, "Connection Attempt Delay" in RFC 8305 5.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -51,6 +52,16 @@ pub(crate) trait Network: Sync {
     type Stream: Transport;
     /// Returns all addresses of `name`.
     fn resolve(&self, name: &str, port: u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+    /// Returns the hosts that `domain` names for these services, in their order; at least one. A network without name
+    /// servers has none.
+    fn service_hosts(
+        &self,
+        domain: &str,
+        _kinds: &[ServiceKind],
+    ) -> impl Future<Output = Result<Vec<ServiceHost>, String>> + Send {
+        let told = format!("there is no name server to ask for the hosts of {domain}");
+        std::future::ready(Err(told))
+    }
     /// Returns a connection to `address`.
     fn connect(&self, address: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
@@ -66,6 +77,10 @@ impl Network for Internet {
 
     async fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         Ok(tokio::net::lookup_host((name, port)).await?.collect())
+    }
+
+    async fn service_hosts(&self, domain: &str, kinds: &[ServiceKind]) -> Result<Vec<ServiceHost>, String> {
+        service::look_up(&NameServers::default(), domain, kinds).await
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
@@ -89,26 +104,27 @@ fn unusable(source: IpAddr, error: &io::Error) -> io::Error {
 }
 
 /// Returns the host as it is configured, for messages.
-pub(crate) fn name_of(host: &RelayHost) -> String {
-    match &host.host {
+pub(crate) fn name_of(host: &HostOrIp) -> String {
+    match host {
         HostOrIp::Name(name) => name.clone(),
         HostOrIp::Address(address) => address.to_string(),
     }
 }
 
-/// Returns the addresses to try for `host`, in their order; at least one. All are of `families` that are used.
+/// Returns the addresses to try for `port` of `host`, in their order; at least one. All are of `families` that are used.
 pub(crate) async fn addresses<N: Network>(
     network: &N,
-    host: &RelayHost,
+    host: &HostOrIp,
+    port: u16,
     families: &Families,
     limit: Duration,
 ) -> Result<VecDeque<SocketAddr>, Trouble> {
-    let name = match &host.host {
-        HostOrIp::Address(address) => return Ok([SocketAddr::new(*address, host.port)].into()),
+    let name = match host {
+        HostOrIp::Address(address) => return Ok([SocketAddr::new(*address, port)].into()),
         HostOrIp::Name(name) => name,
     };
-    let told = |words: String| Trouble { phase: Phase::Resolve, peer: None, cause: Cause::Other(words) };
-    match timeout(limit, network.resolve(name, host.port)).await {
+    let told = lookup_failed;
+    match timeout(limit, network.resolve(name, port)).await {
         Ok(Ok(found)) if found.is_empty() => Err(told(format!("{name} has no address"))),
         Ok(Ok(mut found)) => {
             found.retain(|address| families.reach(address));
@@ -123,6 +139,29 @@ pub(crate) async fn addresses<N: Network>(
         Ok(Err(error)) => Err(told(format!("{name} cannot be looked up: {error}"))),
         Err(_) => Err(told(format!("{name} cannot be looked up: no answer within {} s", limit.as_secs()))),
     }
+}
+
+/// Returns the hosts that `domain` names for these services, in their order; at least one.
+pub(crate) async fn service_hosts<N: Network>(
+    network: &N,
+    domain: &HostOrIp,
+    kinds: &[ServiceKind],
+    limit: Duration,
+) -> Result<Vec<ServiceHost>, Trouble> {
+    let domain = name_of(domain);
+    match timeout(limit, network.service_hosts(&domain, kinds)).await {
+        Ok(found) => found.map_err(lookup_failed),
+        Err(_) => {
+            let limit = limit.as_secs();
+            Err(lookup_failed(format!(
+                "the SRV records of {domain} cannot be looked up: no answer within {limit} s"
+            )))
+        }
+    }
+}
+
+fn lookup_failed(words: String) -> Trouble {
+    Trouble { phase: Phase::Resolve, peer: None, cause: Cause::Other(words) }
 }
 
 /// Sorts the addresses so that IPv6 and IPv4 take turns, IPv6 first, each in the order found. Removes duplicates.

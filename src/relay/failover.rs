@@ -12,7 +12,9 @@
 //!    silent one keeps the whole time limit of its phase. Nothing of a message was said by then, so none is sent twice.
 //! 4. There is one login at a time, and nothing else goes on beside it. A connection that is not needed any more is closed;
 //!    it waits for the relay to speak, so that there is nothing to be said in leaving.
-//! 5. At most [`MOST`] tries go on at a time; when one more is due, the oldest is given up.
+//! 5. A domain in place of a host names the hosts by SRV records (`service.rs`). The certificate of such a host must be for
+//!    the host if that is within the domain, else for the domain; or for `tls.server-name`.
+//! 6. At most [`MOST`] tries go on at a time; when one more is due, the oldest is given up.
 //!
 //! Fails: with the trouble of the try that got furthest, and of the last one among several.
 //!
@@ -33,9 +35,13 @@ use super::dialog::Connection;
 use super::first_flight::{FirstFlight, KeyExchange};
 use super::host_memory::HostFailure;
 use super::opening::{self, Secured};
+use super::reply_rules::ReplyRules;
 use super::running::{Running, first_ended};
+use super::service::ServiceHost;
+use super::tls::Protection;
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use super::{Relay, config};
+use crate::config::{HostOrIp, RelayPort, TlsSettings};
 use crate::log;
 
 /// Time after which a host that has not opened a session gets company. Relays that delay their greeting on purpose wait
@@ -45,11 +51,64 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Upper bound of the tries that go on at a time.
 const MOST: usize = 8;
 
-/// A host to which the mail may go.
+/// A host to which the mail may go, or a domain that names such hosts.
 pub(crate) struct RelayTarget {
-    /// Its place in the list of relayhosts.
-    pub(crate) place: usize,
     pub(crate) host: config::RelayHost,
+    /// The name or the address for which the certificate must be.
+    identity: HostOrIp,
+    protection: Protection,
+    /// The rules for the meaning of its replies.
+    pub(crate) rules: Arc<ReplyRules>,
+}
+
+impl RelayTarget {
+    fn new(relay: &Relay, host: config::RelayHost, identity: HostOrIp, protection: Protection) -> Self {
+        let rules = ReplyRules::new(&relay.settings.replies, &host.telling_name().to_string());
+        RelayTarget { host, identity, protection, rules: Arc::new(rules) }
+    }
+
+    /// Returns one of the relayhosts of the configuration.
+    fn configured(relay: &Relay, host: &config::RelayHost) -> Self {
+        RelayTarget::new(relay, host.clone(), host.host.clone(), relay.protection.clone())
+    }
+
+    /// Returns a host that `domain` names by an SRV record. Anyone who can forge an answer of DNS can put a name of his own
+    /// there, and has a certificate for it. So the name counts only if it is within the domain; otherwise the certificate
+    /// must be for the domain (RFC 6186 6, RFC 7817 3), or for what `tls.server-name` says. If its name does not tell the
+    /// provider, that of the domain does.
+    fn named_by(relay: &Relay, domain: &RelayTarget, found: ServiceHost) -> Self {
+        let protection = relay.protection.for_service(found.kind);
+        let is_inside = found.is_within(&domain.host.host.to_string());
+        let host = HostOrIp::Name(found.name);
+        let identity = if is_inside { host.clone() } else { domain.host.host.clone() };
+        let host = config::RelayHost { host, port: RelayPort::Number(found.port) };
+        let target = RelayTarget::new(relay, host, identity, protection);
+        match target.rules.provider() {
+            Some(_) => target,
+            None => RelayTarget { rules: domain.rules.clone(), ..target },
+        }
+    }
+
+    /// Adds to trouble with the TLS of a host that is outside of the domain which names it why its own name is not enough.
+    fn explained(&self, trouble: Trouble, tls: &config::Tls) -> Trouble {
+        let is_by_name = tls.settings().is_some_and(TlsSettings::expects_name_of_host);
+        let is_outside = self.identity != self.host.host && is_by_name;
+        match &trouble.cause {
+            Cause::Other(words) if trouble.phase == Phase::Tls && is_outside => {
+                let words = format!("{words}; {}", outside_words(&self.identity, &self.host.host));
+                Trouble { cause: Cause::Other(words), ..trouble }
+            }
+            _ => trouble,
+        }
+    }
+}
+
+/// Returns the words about a host that is outside of the domain which names it by an SRV record.
+pub(crate) fn outside_words(domain: &HostOrIp, host: &HostOrIp) -> String {
+    format!(
+        "an SRV record of {domain} names {host}, which is outside of {domain}; SRV records are not secured, so that its \
+         certificate must be for {domain}, or for tls.server-name"
+    )
 }
 
 /// The connections to one host: the tries of its addresses, once these are known.
@@ -66,6 +125,8 @@ enum Step<'a, N: Network> {
     Refused(HostRace<'a, N>, Trouble),
     /// There is no further address.
     Exhausted(Option<Trouble>),
+    /// A domain names these hosts.
+    Found(Vec<Arc<RelayTarget>>),
     /// A session is open up to the login, or could not be opened.
     Opened(Box<Result<Secured, Trouble>>),
 }
@@ -94,8 +155,9 @@ pub(crate) struct Failover<'a, N: Network> {
 
 impl<'a, N: Network> Failover<'a, N> {
     pub(crate) fn new(relay: &'a Relay, network: &'a N) -> Self {
-        let hosts = relay.settings.hosts.iter().cloned().enumerate();
-        let targets = hosts.map(|(place, host)| Arc::new(RelayTarget { place, host })).collect();
+        let hosts = relay.settings.hosts.iter();
+        let targets: Vec<_> = hosts.map(|host| Arc::new(RelayTarget::configured(relay, host))).collect();
+        relay.memory.note_choice(targets.len() > 1);
         Failover {
             relay,
             network,
@@ -129,6 +191,7 @@ impl<'a, N: Network> Failover<'a, N> {
                     trouble.into_iter().for_each(|trouble| self.failed(&begun.target, trouble));
                     self.begin_next();
                 }
+                Step::Found(targets) => self.found(targets),
                 Step::Opened(opened) => match log_in(self.relay, *opened).await {
                     Ok(connection) => return Ok(self.won(begun, connection)),
                     Err(trouble) if self.note_refusal(&begun, &trouble) => {
@@ -180,6 +243,13 @@ impl<'a, N: Network> Failover<'a, N> {
         self.begin(begun, seek(self.relay, self.network, race));
     }
 
+    /// Tries the hosts that a domain names before the next relayhost.
+    fn found(&mut self, targets: Vec<Arc<RelayTarget>>) {
+        self.relay.memory.note_choice(targets.len() > 1 || self.relay.settings.hosts.len() > 1);
+        ordered(self.relay, targets).into_iter().rev().for_each(|target| self.waiting.push_front(target));
+        self.begin_next();
+    }
+
     /// Opens a session on a new connection. Further addresses of its host are tried later.
     fn connected(&mut self, race: HostRace<'a, N>, address: SocketAddr, stream: N::Stream) {
         let (relay, network, target) = (self.relay, self.network, race.target.clone());
@@ -187,9 +257,9 @@ impl<'a, N: Network> Failover<'a, N> {
         let begun = Begun { target: target.clone(), address: Some(address), at: Instant::now() };
         self.begin(begun, async move {
             let peer = peer(relay, &target.host, address);
-            let opened = relay.open(network, stream, peer, &target.host).await;
+            let opened = relay.open(network, stream, peer, &target).await;
             relay.protection.log_expiring(relay.route.as_deref());
-            Step::Opened(Box::new(opened))
+            Step::Opened(Box::new(opened.map_err(|trouble| target.explained(trouble, &relay.settings.tls))))
         });
     }
 
@@ -217,7 +287,7 @@ impl<'a, N: Network> Failover<'a, N> {
     fn failed(&mut self, target: &RelayTarget, trouble: Trouble) {
         let host = target.host.to_string();
         self.failed.retain(|failure| failure.place != host);
-        let trouble = self.relay.rules[target.place].read(trouble);
+        let trouble = target.rules.read(trouble);
         self.failed.push(HostFailure::of(host, &trouble));
         self.told = Some(match self.told.take() {
             Some(earlier) => earlier.more_telling(trouble),
@@ -275,11 +345,23 @@ fn silence(waited: Duration) -> String {
 async fn seek<'a, N: Network>(relay: &'a Relay, network: &'a N, mut race: HostRace<'a, N>) -> Step<'a, N> {
     let host = &race.target.host;
     let limit = relay.settings.timeouts.connect;
+    let port = match host.port {
+        RelayPort::Number(port) => port,
+        RelayPort::BySrv(kinds) => {
+            let found = dial::service_hosts(network, &host.host, kinds, limit).await;
+            let target = |found| Arc::new(RelayTarget::named_by(relay, &race.target, found));
+            return match found {
+                Ok(found) => Step::Found(found.into_iter().map(target).collect()),
+                Err(trouble) => Step::Exhausted(Some(trouble)),
+            };
+        }
+    };
     if race.race.is_none() {
-        let addresses = match dial::addresses(network, host, &relay.settings.families, limit).await {
-            Ok(addresses) => addresses,
-            Err(trouble) => return Step::Exhausted(Some(trouble)),
-        };
+        let addresses =
+            match dial::addresses(network, &host.host, port, &relay.settings.families, limit).await {
+                Ok(addresses) => addresses,
+                Err(trouble) => return Step::Exhausted(Some(trouble)),
+            };
         let place = |address: &SocketAddr| peer(relay, host, *address).to_string();
         let addresses = relay.memory.order_addresses(addresses.into(), place);
         race.race = Some(Race::new(network, addresses.into(), limit));
@@ -299,7 +381,7 @@ async fn seek<'a, N: Network>(relay: &'a Relay, network: &'a N, mut race: HostRa
 }
 
 fn peer(relay: &Relay, host: &config::RelayHost, address: SocketAddr) -> Peer {
-    Peer { name: dial::name_of(host), address, route: relay.route.clone(), tls: None }
+    Peer { name: dial::name_of(&host.host), address, route: relay.route.clone(), tls: None }
 }
 
 impl Relay {
@@ -310,16 +392,16 @@ impl Relay {
         network: &N,
         stream: N::Stream,
         peer: Peer,
-        host: &config::RelayHost,
+        target: &RelayTarget,
     ) -> Result<Secured, Trouble> {
         let (address, limit) = (peer.address, self.settings.timeouts.connect);
         let mut flight = FirstFlight::new(self.offer.now());
-        let mut opened = self.open_with(&flight, stream, peer.clone(), host).await;
+        let mut opened = self.open_with(&flight, stream, peer.clone(), target).await;
         let is_tls = matches!(&opened, Err(trouble) if trouble.phase == Phase::Tls);
-        if is_tls && self.protection.forget_sessions(flight.key_exchange()) {
+        if is_tls && target.protection.forget_sessions(flight.key_exchange()) {
             let Ok(stream) = dial::connect(network, address, limit).await else { return opened };
             flight = FirstFlight::new(self.offer.now());
-            opened = self.open_with(&flight, stream, peer.clone(), host).await;
+            opened = self.open_with(&flight, stream, peer.clone(), target).await;
         }
         let Err(unanswered) = opened else { return opened };
         if !flight.may_have_been_too_large() {
@@ -327,7 +409,7 @@ impl Relay {
         }
         let Ok(stream) = dial::connect(network, address, limit).await else { return Err(unanswered) };
         let smaller = FirstFlight::new(KeyExchange::Classical);
-        let opened = self.open_with(&smaller, stream, peer, host).await;
+        let opened = self.open_with(&smaller, stream, peer, target).await;
         if smaller.is_answered() && self.offer.fall_back() {
             log::classical_key_exchange(unanswered.route(), &unanswered);
         }
@@ -339,9 +421,9 @@ impl Relay {
         flight: &Arc<FirstFlight>,
         stream: S,
         peer: Peer,
-        host: &config::RelayHost,
+        target: &RelayTarget,
     ) -> Result<Secured, Trouble> {
-        opening::secure(stream, peer, host, &self.settings, &self.protection, flight).await
+        opening::secure(stream, peer, &target.identity, &self.settings, &target.protection, flight).await
     }
 }
 

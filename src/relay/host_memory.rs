@@ -70,7 +70,7 @@ struct KnownHosts {
     passed_over: Vec<PassedOver>,
     /// The host of each connection that exists.
     in_use: Vec<String>,
-    /// True if there was a choice of hosts when one was last chosen.
+    /// True if there has been a choice of hosts.
     is_choice: bool,
 }
 
@@ -89,11 +89,15 @@ impl HostMemory {
         has_refused_login: impl Fn(&T) -> bool,
     ) -> Vec<T> {
         let mut known = self.known();
-        known.is_choice = hosts.len() > 1;
         let (refused, others): (Vec<T>, Vec<T>) = hosts.into_iter().partition(has_refused_login);
         let mut ordered = known.order(others, place);
         ordered.extend(refused);
         ordered
+    }
+
+    /// Learns whether there is a choice among several hosts.
+    pub(crate) fn note_choice(&self, is_choice: bool) {
+        self.known().is_choice = is_choice;
     }
 
     /// Returns the addresses of one host in the order in which they are to be tried.

@@ -28,6 +28,7 @@ use super::tls::{Protection, TlsClient, Verified};
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use super::verdict::{Judgement, judge};
 use super::{config, sasl};
+use crate::config::HostOrIp;
 use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
 
@@ -56,12 +57,12 @@ impl Secured {
     }
 }
 
-/// Opens a session on `stream`, which is connected to `peer` and should lead to `host`, up to the login. A handshake
-/// begins with `flight`.
+/// Opens a session on `stream`, which is connected to `peer`, up to the login. The certificate of the relay must name
+/// `identity`. A handshake begins with `flight`.
 pub(crate) async fn secure<T: Transport>(
     stream: T,
     peer: Peer,
-    host: &config::RelayHost,
+    identity: &HostOrIp,
     settings: &config::RelayConfig,
     protection: &Protection,
     flight: &Arc<FirstFlight>,
@@ -76,7 +77,7 @@ pub(crate) async fn secure<T: Transport>(
             });
         }
     };
-    let opening = Opening { peer, host, settings, flight, hello };
+    let opening = Opening { peer, identity, settings, flight, hello };
     let (channel, offered) = match protection {
         Protection::StartTls(client) => opening.start_tls(stream, client).await?,
         Protection::Implicit(client) => opening.implicit(stream, client).await?,
@@ -89,7 +90,7 @@ type OpeningResult = Result<(Channel<Verified>, Capabilities), Trouble>;
 
 struct Opening<'a> {
     peer: Peer,
-    host: &'a config::RelayHost,
+    identity: &'a HostOrIp,
     settings: &'a config::RelayConfig,
     flight: &'a Arc<FirstFlight>,
     /// The name that we give in EHLO.
@@ -141,7 +142,7 @@ impl Opening<'_> {
         client: &TlsClient,
     ) -> Result<Channel<Verified>, Trouble> {
         let limit = self.settings.timeouts.tls;
-        let shaking = client.handshake(stream, &self.host.host, self.flight);
+        let shaking = client.handshake(stream, self.identity, self.flight);
         match self.flight.within(limit, shaking).await {
             Ok(Ok(verified)) => Ok(self.verified_channel(verified)),
             Ok(Err(cause)) => Err(self.trouble(Phase::Tls, cause)),

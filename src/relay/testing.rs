@@ -174,7 +174,7 @@ impl Work for Given {
 pub(crate) fn settings() -> config::RelayConfig {
     let host = config::HostOrIp::Address("127.0.0.1".parse().unwrap());
     config::RelayConfig {
-        hosts: vec![config::RelayHost { host, port: 2525 }],
+        hosts: vec![config::RelayHost { host, port: config::RelayPort::Number(2525) }],
         tls: config::Tls::None,
         auth: None,
         max_connections: NonZeroUsize::MIN,

@@ -7,7 +7,7 @@ use super::testing::authority::{Authority, file, tls_settings};
 use super::testing::network::{Far, NOW, Scripted};
 use super::testing::{Given, play, settings, transaction};
 use super::*;
-use crate::config::{AuthConfig, HostOrIp, RelayHost, SecretSource, Tls, Trust};
+use crate::config::{AuthConfig, HostOrIp, RelayHost, RelayPort, SecretSource, Tls, Trust};
 
 const GREETED: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
                        C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 235 2.7.0 welcome\n";
@@ -18,7 +18,7 @@ const LOGIN_LATER: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS
                            C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 454 4.7.0 later\n";
 
 fn host(name: &str) -> RelayHost {
-    RelayHost { host: HostOrIp::Name(name.into()), port: 25 }
+    RelayHost { host: HostOrIp::Name(name.into()), port: RelayPort::Number(25) }
 }
 
 /// A relay of two hosts, `first` with 127.0.0.1 and 127.0.0.2, `second` with 127.0.0.3.
@@ -216,7 +216,10 @@ async fn a_message_over_tcp_and_tls() {
     let sending = async {
         let secret = SecretSource::File(password.path().into());
         let auth = Some(AuthConfig { username: "user".into(), secret, mechanisms: None });
-        let hosts = vec![RelayHost { host: HostOrIp::Address(address.ip()), port: address.port() }];
+        let hosts = vec![RelayHost {
+            host: HostOrIp::Address(address.ip()),
+            port: RelayPort::Number(address.port()),
+        }];
         let tls = Tls::StartTls(tls_settings(Trust::CaFile(ca.path().into())));
         let idle = Duration::ZERO;
         let relay = Relay::new(config::RelayConfig { hosts, tls, auth, idle, ..settings() }).unwrap();

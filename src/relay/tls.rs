@@ -36,8 +36,8 @@ use super::remembered::Remembered;
 use super::trouble::Cause;
 use super::trust::{self, ClientConfigs, RelayVerifier};
 use crate::config::{
-    ClientCertificate, HostOrIp, KeyExchangeChoice, RelayHost, SettingError, Tls, TlsSettings, TlsVersion,
-    Trust,
+    ClientCertificate, HostOrIp, KeyExchangeChoice, RelayHost, ServiceKind, SettingError, Tls, TlsSettings,
+    TlsVersion, Trust,
 };
 use crate::tls_faults::{self, TlsPeer};
 
@@ -119,11 +119,12 @@ impl AsyncWrite for Verified {
 }
 
 /// The protection of connections to one relayhost.
+#[derive(Clone)]
 pub(crate) enum Protection {
     /// By STARTTLS, which is required.
-    StartTls(TlsClient),
+    StartTls(Arc<TlsClient>),
     /// By TLS from the first octet.
-    Implicit(TlsClient),
+    Implicit(Arc<TlsClient>),
     /// Not at all, on loopback.
     Loopback,
 }
@@ -134,11 +135,11 @@ impl Protection {
         match settings {
             Tls::StartTls(settings) => {
                 let (client, warnings) = TlsClient::new(settings, hosts)?;
-                Ok((Protection::StartTls(client), warnings))
+                Ok((Protection::StartTls(Arc::new(client)), warnings))
             }
             Tls::Implicit(settings) => {
                 let (client, warnings) = TlsClient::new(settings, hosts)?;
-                Ok((Protection::Implicit(client), warnings))
+                Ok((Protection::Implicit(Arc::new(client)), warnings))
             }
             Tls::None => Ok((Protection::Loopback, Vec::new())),
         }
@@ -153,6 +154,19 @@ impl Protection {
                 client.expiries.log(route, Timestamp::now().as_second());
             }
             Protection::Loopback => {}
+        }
+    }
+
+    /// Returns the same protection, begun as hosts of the service `kind` begin it.
+    pub(crate) fn for_service(&self, kind: ServiceKind) -> Protection {
+        match (self, kind) {
+            (Protection::StartTls(client) | Protection::Implicit(client), ServiceKind::Submissions) => {
+                Protection::Implicit(client.clone())
+            }
+            (Protection::StartTls(client) | Protection::Implicit(client), ServiceKind::Submission) => {
+                Protection::StartTls(client.clone())
+            }
+            (Protection::Loopback, _) => Protection::Loopback,
         }
     }
 

@@ -53,7 +53,11 @@ fn each_is_a_configuration_for_its_relay_and_its_replies() {
             let config = parse(text, name).unwrap_or_else(|error| panic!("{error}"));
             let [relay] = &config.relay.hosts[..] else { panic!("{name}: {:?}", config.relay.hosts) };
             let provider = ReplyRules::new(&[], &relay.host.to_string()).provider();
-            assert_eq!(matches!(config.relay.tls, Tls::Implicit(_)), relay.port == 465, "{name}");
+            assert_eq!(
+                matches!(config.relay.tls, Tls::Implicit(_)),
+                relay.port == RelayPort::Number(465),
+                "{name}"
+            );
             (name.clone(), relay.to_string(), provider)
         })
         .collect();

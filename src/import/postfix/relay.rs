@@ -6,7 +6,7 @@ use super::super::draft::{Cited, ConfigDraft, DraftKey};
 use super::super::lines::items;
 use super::super::location::{ImportError, SourceLocation};
 use super::super::maps::{LookupTable, MapEntry, Shape};
-use super::super::nexthop::{Nexthop, port};
+use super::super::nexthop::{Nexthop, NexthopLookup, port};
 use super::PostfixSource;
 
 const NO_RELAY: &str = "no relayhost: Postfix finds the MX of every recipient itself, \
@@ -35,8 +35,12 @@ pub(super) fn read(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Resul
         .first()
         .map_or_else(|| SourceLocation::file(&source.files.own("main.cf")), |cited| cited.location.clone());
     from.extend(source.parameters.cited(&[fallback]));
+    from.extend(source.parameters.cited(&["use_srv_lookup"]));
+    let services = source.value("use_srv_lookup")?;
     let nexthop = |item| {
-        Nexthop::parse(item, default_port).ok_or_else(|| location.error("expected a relay as `[host]:port`"))
+        let parsed = Nexthop::parse(item, default_port);
+        let found = parsed.ok_or_else(|| location.error("expected a relay as `[host]:port`"))?;
+        Ok(found.by_srv(&items(&services)))
     };
     let nexthops =
         items(&text).into_iter().chain(items(&fallbacks)).map(nexthop).collect::<Result<Vec<_>, _>>()?;
@@ -65,7 +69,9 @@ impl RelayList {
         }
         let written: Vec<String> = kept.iter().map(Nexthop::written).collect();
         let mut key = DraftKey::new("relayhost", written, self.from);
-        for Nexthop { host, .. } in kept.iter().filter(|nexthop| nexthop.wants_mx && !nexthop.is_loopback()) {
+        for Nexthop { host, .. } in
+            kept.iter().filter(|nexthop| nexthop.lookup == NexthopLookup::Mx && !nexthop.is_loopback())
+        {
             key = key.advised(format!(
                 "Without brackets Postfix asks for the MX of {host} first; nullmta connects to {host} itself."
             ));

@@ -4,12 +4,12 @@ use super::*;
 const LIMIT: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_millis(100);
 
-fn host(name: &str) -> RelayHost {
-    RelayHost { host: HostOrIp::Name(name.into()), port: 25 }
+fn host(name: &str) -> HostOrIp {
+    HostOrIp::Name(name.into())
 }
 
 async fn race<'a>(network: &'a Scripted, name: &str) -> Race<'a, Scripted> {
-    Race::new(network, addresses(network, &host(name), &Families::default(), LIMIT).await.unwrap(), LIMIT)
+    Race::new(network, addresses(network, &host(name), 25, &Families::default(), LIMIT).await.unwrap(), LIMIT)
 }
 
 #[test]
@@ -117,12 +117,12 @@ async fn lookups_that_fail_name_the_host() {
         ("empty", "name lookup: empty has no address"),
         ("nowhere", "name lookup: nowhere cannot be looked up: no such name"),
     ] {
-        let trouble = addresses(&network, &host(name), &Families::default(), LIMIT).await.unwrap_err();
+        let trouble = addresses(&network, &host(name), 25, &Families::default(), LIMIT).await.unwrap_err();
         assert_eq!(trouble.to_string(), expected);
     }
-    let given = RelayHost { host: HostOrIp::Address("2001:db8::1".parse().unwrap()), port: 465 };
+    let given = HostOrIp::Address("2001:db8::1".parse().unwrap());
     let expected: SocketAddr = "[2001:db8::1]:465".parse().unwrap();
-    assert_eq!(addresses(&network, &given, &Families::default(), LIMIT).await.unwrap(), [expected]);
+    assert_eq!(addresses(&network, &given, 465, &Families::default(), LIMIT).await.unwrap(), [expected]);
 }
 
 /// A relay that knows this host by its IPv4 address refused what came over IPv6.
@@ -130,9 +130,9 @@ async fn lookups_that_fail_name_the_host() {
 async fn only_families_that_are_used_are_tried() {
     let network = Scripted::new(&[("both", &["192.0.2.1", "2001:db8::1"]), ("six", &["2001:db8::1"])], &[]);
     let four = families("relay.source-address = '192.0.2.7'");
-    let found = addresses(&network, &host("both"), &four, LIMIT).await.unwrap();
+    let found = addresses(&network, &host("both"), 25, &four, LIMIT).await.unwrap();
     assert_eq!(found, ["192.0.2.1:25".parse().unwrap()]);
-    let trouble = addresses(&network, &host("six"), &four, LIMIT).await.unwrap_err();
+    let trouble = addresses(&network, &host("six"), 25, &four, LIMIT).await.unwrap_err();
     assert_eq!(
         trouble.to_string(),
         "name lookup: six has no IPv4 address, and relay.address-family or relay.source-address allows no other"

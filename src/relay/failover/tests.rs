@@ -2,11 +2,11 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
-use super::super::testing::authority::file;
+use super::super::testing::authority::{Authority, file, tls_settings};
 use super::super::testing::network::{Far, NOW, Scripted};
 use super::super::testing::settings;
 use super::*;
-use crate::config::{AuthConfig, HostOrIp, RelayConfig, RelayHost, SecretSource};
+use crate::config::{AuthConfig, RelayConfig, RelayHost, SecretSource, ServiceKind, Tls, Trust};
 
 const GREETED: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
                        C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 235 2.7.0 welcome";
@@ -27,7 +27,7 @@ const DEAD: Far = Far::Refuses(NOW);
 const LOST: Far = Far::IsSilent;
 
 fn host(name: &str) -> RelayHost {
-    RelayHost { host: HostOrIp::Name(name.into()), port: 25 }
+    RelayHost { host: HostOrIp::Name(name.into()), port: RelayPort::Number(25) }
 }
 
 /// Returns a relay of these hosts with a login, and the file of its password.
@@ -117,7 +117,7 @@ async fn a_silent_address_gets_company_within_seconds() {
 
 /// A provider's name may lead to many addresses behind which everything is silent.
 #[tokio::test(start_paused = true)]
-async fn promise_5_sockets_are_bounded() {
+async fn promise_6_sockets_are_bounded() {
     let addresses: Vec<String> = (1..=20).map(|last| format!("127.0.0.{last}:25")).collect();
     let names: Vec<&'static str> =
         (1..=20).map(|last| &*Box::leak(format!("127.0.0.{last}").into_boxed_str())).collect();
@@ -352,4 +352,68 @@ proptest! {
             assert!(!must_work, "no session in {} attempts", hosts.len());
         });
     }
+}
+
+fn service(name: &str, port: u16, kind: ServiceKind) -> ServiceHost {
+    ServiceHost { name: name.into(), port, kind }
+}
+
+const BOTH: &[ServiceKind] = &[ServiceKind::Submissions, ServiceKind::Submission];
+
+/// Whoever can forge an answer of DNS could have mail and password sent to his own host, with his own certificate.
+#[test]
+fn promise_5_the_certificate_is_for_a_name_that_dns_did_not_choose() {
+    let authority = Authority::new();
+    let ca = authority.file();
+    let tls = Tls::StartTls(tls_settings(Trust::CaFile(ca.path().into())));
+    let domain = RelayHost { port: RelayPort::BySrv(BOTH), ..host("example.com") };
+    let relay = Relay::new(RelayConfig { hosts: vec![domain.clone()], tls, ..settings() }).unwrap();
+    for (name, identity) in [
+        ("smtp.example.com", "smtp.example.com"),
+        ("example.com", "example.com"),
+        ("smtp.provider.net", "example.com"),
+        ("example.com.evil.example", "example.com"),
+    ] {
+        for (kind, is_implicit) in [(ServiceKind::Submissions, true), (ServiceKind::Submission, false)] {
+            let asked = RelayTarget::configured(&relay, &domain);
+            let target = RelayTarget::named_by(&relay, &asked, service(name, 465, kind));
+            assert_eq!(target.identity.to_string(), identity, "{name}");
+            assert_eq!(matches!(target.protection, Protection::Implicit(_)), is_implicit, "{name}");
+            let words = target.explained(
+                Trouble { phase: Phase::Tls, peer: None, cause: Cause::Other("not trusted".into()) },
+                &relay.settings.tls,
+            );
+            let hint = format!("an SRV record of example.com names {name}, which is outside of example.com");
+            assert_eq!(words.to_string().contains(&hint), name != identity, "{words}");
+        }
+    }
+}
+
+/// The hosts of a domain are tried as a list is, before the next relayhost; a lookup that fails is trouble.
+#[tokio::test(start_paused = true)]
+async fn a_domain_stands_for_its_hosts() {
+    let hosts = vec![RelayHost { port: RelayPort::BySrv(BOTH), ..host("example.com") }, host("last")];
+    let relay = |hosts| Relay::new(RelayConfig { hosts, ..settings() }).unwrap();
+    let greeted = Far::Accepts(NOW, "S: 220 hi\nC: EHLO client.example\nS: 250 mx\n");
+    let network = |far: [Far; 3]| {
+        Scripted::new(
+            &[("a.example.com", &["127.0.0.1"]), ("b.example.com", &["127.0.0.2"]), ("last", &["127.0.0.3"])],
+            &[("127.0.0.1:465", far[0]), ("127.0.0.2:587", far[1]), ("127.0.0.3:25", far[2])],
+        )
+    };
+    let named = || {
+        let (first, second) = (ServiceKind::Submissions, ServiceKind::Submission);
+        vec![service("a.example.com", 465, first), service("b.example.com", 587, second)]
+    };
+    for (far, expected) in [
+        ([greeted, greeted, greeted], "a.example.com[127.0.0.1]:465"),
+        ([DEAD, greeted, greeted], "b.example.com[127.0.0.2]:587"),
+        ([DEAD, DEAD, greeted], "last[127.0.0.3]:25"),
+    ] {
+        let network = network(far).with_services(named());
+        assert_eq!(opened(&relay(hosts.clone()), &network).await.unwrap(), expected);
+    }
+    assert_eq!(opened(&relay(hosts.clone()), &network([greeted; 3])).await.unwrap(), "last[127.0.0.3]:25");
+    let trouble = opened(&relay(hosts[..1].to_vec()), &network([greeted; 3])).await.unwrap_err();
+    assert_eq!(trouble, "name lookup: no SRV records of example.com");
 }

@@ -11,7 +11,7 @@ use super::super::testing::authority::{Authority, Identity, tls_settings};
 use super::super::testing::{Given, Wire, play, settings, transaction, wire};
 use super::super::{Relay, Trouble};
 use super::*;
-use crate::config::{self, HostOrIp, RelayHost, Tls, TlsSettings, Trust};
+use crate::config::{self, HostOrIp, RelayHost, RelayPort, Tls, TlsSettings, Trust};
 use crate::journal::testing::Captured;
 
 /// Number of octets that go into one segment on most networks.
@@ -107,7 +107,7 @@ impl Network for Firewalled {
 }
 
 fn relay(tls: TlsSettings, is_implicit: bool) -> Relay {
-    let hosts = vec![RelayHost { host: HostOrIp::Name("mx.example".into()), port: 587 }];
+    let hosts = vec![RelayHost { host: HostOrIp::Name("mx.example".into()), port: RelayPort::Number(587) }];
     let tls = if is_implicit { Tls::Implicit(tls) } else { Tls::StartTls(tls) };
     Relay::new(config::RelayConfig { hosts, tls, idle: Duration::ZERO, ..settings() }).unwrap()
 }

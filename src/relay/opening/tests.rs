@@ -11,7 +11,9 @@ use super::super::testing::authority::{Authority, Identity, file, tls_settings};
 use super::super::testing::failing::{FailingVoice, Failure};
 use super::super::testing::{Wire, play, settings, wire};
 use super::*;
-use crate::config::{AuthConfig, HostOrIp, RelayHost, SecretSource, Tls, TlsSettings, TlsVersion, Trust};
+use crate::config::{
+    AuthConfig, HostOrIp, RelayHost, RelayPort, SecretSource, Tls, TlsSettings, TlsVersion, Trust,
+};
 
 const EHLO: &str = "S: 220 mx.example ESMTP\nC: EHLO client.example\nS: 250-mx.example\nS: 250-PIPELINING\n\
                     S: 250 STARTTLS\n";
@@ -38,7 +40,7 @@ async fn open(
     flight: &Arc<FirstFlight>,
     login: Option<&Login>,
 ) -> Result<Connection, Trouble> {
-    let secured = secure(stream, peer, &settings.hosts[0], settings, protection, flight).await?;
+    let secured = secure(stream, peer, &settings.hosts[0].host, settings, protection, flight).await?;
     secured.log_in(login, settings).await
 }
 
@@ -79,7 +81,7 @@ async fn ended(
 fn with_tls(tls: Tls) -> (config::RelayConfig, tempfile::NamedTempFile) {
     let file = file("pencil");
     let secret = SecretSource::File(file.path().into());
-    let hosts = vec![RelayHost { host: HostOrIp::Name("mx.example".into()), port: 587 }];
+    let hosts = vec![RelayHost { host: HostOrIp::Name("mx.example".into()), port: RelayPort::Number(587) }];
     let auth = Some(AuthConfig { username: "user".into(), secret, mechanisms: None });
     (config::RelayConfig { hosts, tls, auth, ..settings() }, file)
 }

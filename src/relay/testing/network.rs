@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::super::dial::Network;
+use super::super::service::ServiceHost;
 use super::{Wire, play, wire};
+use crate::config::ServiceKind;
 
 /// The behaviour of an address to which somebody connects.
 #[derive(Clone, Copy)]
@@ -32,6 +34,8 @@ pub(crate) struct Scripted {
     begun: Instant,
     dialled: Mutex<Vec<(SocketAddr, Duration)>>,
     /// Shared by all connections that are open.
+    /// The hosts that every domain names.
+    services: Vec<ServiceHost>,
     open: Arc<()>,
     most_open: Mutex<usize>,
 }
@@ -43,9 +47,15 @@ impl Scripted {
             far: far.iter().map(|(address, far)| (address.parse().unwrap(), *far)).collect(),
             begun: Instant::now(),
             dialled: Mutex::default(),
+            services: Vec::new(),
             open: Arc::default(),
             most_open: Mutex::default(),
         }
+    }
+
+    /// Returns the same network, in which each domain names these hosts for submission.
+    pub(crate) fn with_services(self, services: Vec<ServiceHost>) -> Self {
+        Scripted { services, ..self }
     }
 
     /// Returns the number of connections that were open at most at a time.
@@ -68,6 +78,11 @@ impl Network for Scripted {
             return Err(io::Error::other("no such name"));
         };
         Ok(found.iter().map(|address| SocketAddr::new(address.parse().unwrap(), port)).collect())
+    }
+
+    async fn service_hosts(&self, domain: &str, kinds: &[ServiceKind]) -> Result<Vec<ServiceHost>, String> {
+        let hosts: Vec<_> = self.services.iter().filter(|host| kinds.contains(&host.kind)).cloned().collect();
+        if hosts.is_empty() { Err(format!("no SRV records of {domain}")) } else { Ok(hosts) }
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<Wire> {

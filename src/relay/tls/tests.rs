@@ -9,6 +9,7 @@ use super::super::remembered::PERIOD;
 use super::super::testing::authority::{Authority, Identity, kept, kept_path, tls_settings};
 use super::super::testing::wire;
 use super::*;
+use crate::config::RelayPort;
 
 fn named(name: &str) -> HostOrIp {
     HostOrIp::Name(name.into())
@@ -319,7 +320,7 @@ fn without_tls_only_on_loopback() {
 
 #[test]
 fn names_that_cannot_be_verified_are_refused_at_start() {
-    let host = |name: &str| RelayHost { host: named(name), port: 587 };
+    let host = |name: &str| RelayHost { host: named(name), port: RelayPort::Number(587) };
     let settings = tls_settings(Trust::Pins(vec![[0; 32]]));
     let error = TlsClient::new(&settings, &[host("ok.example"), host("not a name")]).err().unwrap();
     assert_eq!(error.to_string(), "relayhost: \"not a name\" is no host name");

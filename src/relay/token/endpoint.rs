@@ -36,7 +36,7 @@ use zeroize::Zeroizing;
 
 use super::super::dial::{Internet, Race, addresses};
 use super::super::trust;
-use crate::config::{Families, HostOrIp, RelayHost, SettingError, WebAddress};
+use crate::config::{Families, HostOrIp, SettingError, WebAddress};
 use crate::tls_faults::{self, TlsPeer};
 
 /// Time for a whole request.
@@ -91,10 +91,9 @@ impl Endpoint {
 
     /// Connects to the first address of the endpoint that works.
     async fn connected(&self, url: &WebAddress) -> Result<Box<dyn Stream>, String> {
-        let host = RelayHost { host: url.host.clone(), port: url.port };
         let families = if url.is_local() { Families::default() } else { self.families };
         let internet = Internet { families };
-        let found = addresses(&internet, &host, &internet.families, CONNECT_LIMIT).await;
+        let found = addresses(&internet, &url.host, url.port, &internet.families, CONNECT_LIMIT).await;
         let found = found.map_err(|trouble| trouble.cause.to_string())?;
         let mut race = Race::new(&internet, found, CONNECT_LIMIT);
         let mut told = "no address".to_owned();
