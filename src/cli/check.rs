@@ -219,7 +219,11 @@ fn way_of(config: &Config, uid: Option<u32>, from: &str, to: &str) -> Result<Str
 /// Returns the hosts of a relay, and our name there.
 pub(super) fn goal(relay: &RelayConfig) -> String {
     let hosts: Vec<String> = relay.hosts.iter().map(ToString::to_string).collect();
-    let auth = relay.auth.as_ref().map_or(String::new(), |auth| format!(" as {}", auth.username));
+    let auth = relay.auth.as_ref().map_or(String::new(), |auth| match auth.username.as_str() {
+        // Only EXTERNAL needs no name: the certificate says it (RFC 4422 A).
+        "" => " with the certificate of tls.client-certificate".into(),
+        username => format!(" as {username}"),
+    });
     hosts.join(", then ") + &auth
 }
 
@@ -275,6 +279,25 @@ mod tests {
         }
         for (from, to) in [("a b@x", "b@x.example"), ("a@x.example", "")] {
             assert_eq!(way_of(&config, None, from, to).unwrap_err().exit(), Exit::Usage);
+        }
+    }
+
+    /// EXTERNAL without a username was shown as `as ,`.
+    #[test]
+    fn the_login_is_said_as_it_is_made() {
+        let external =
+            "auth.mechanisms = \"EXTERNAL\"\ntls.client-certificate = \"/c\"\ntls.client-key = \"/k\"";
+        let password = "auth.username = \"apikey\"\nauth.password-file = \"/s\"";
+        for (login, expected) in [
+            ("", "mx.example:587, then srv:b.example"),
+            (password, "mx.example:587, then srv:b.example as apikey"),
+            (external, "mx.example:587, then srv:b.example with the certificate of tls.client-certificate"),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("nullmta.toml");
+            let text = format!("relayhost = [\"mx.example\", \"srv:b.example\"]\n{login}\n");
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(goal(&Config::read(&path).unwrap().relay), expected);
         }
     }
 

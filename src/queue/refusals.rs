@@ -298,17 +298,20 @@ impl Refusals {
         refusal.about == Subject::Login && !self.rule.has_login
     }
 
-    /// Returns `trouble`, and whether it is for want of a login that is not configured: then it says what to do.
+    /// Returns `trouble`, and whether it is for want of a login, or of TLS, that is not configured: then it says what to do.
     pub(super) fn explain(&self, trouble: Trouble) -> (Trouble, bool) {
-        match &trouble.cause {
-            Cause::Reply(reply) if reply.code() == AUTHENTICATION_REQUIRED && !self.rule.has_login => {
-                (Trouble { cause: Cause::Other(wants_login(&reply.to_string())), ..trouble }, true)
-            }
-            Cause::Waits { said, .. } if said.starts_with("530") && !self.rule.has_login => {
-                (Trouble { cause: Cause::Other(wants_login(said)), ..trouble }, true)
-            }
-            _ => (trouble, false),
+        let said = match &trouble.cause {
+            Cause::Reply(reply) if reply.code() == AUTHENTICATION_REQUIRED => reply.to_string(),
+            Cause::Waits { said, .. } if said.starts_with("530") => said.clone(),
+            _ => return (trouble, false),
+        };
+        if self.rule.has_login {
+            return (trouble, false);
         }
+        let is_in_clear = trouble.peer.as_ref().is_some_and(|peer| peer.tls.is_none());
+        let words =
+            if is_in_clear && speaks_of_starttls(&said) { wants_starttls(&said) } else { wants_login(&said) };
+        (Trouble { cause: Cause::Other(words), ..trouble }, true)
     }
 
     /// Holds the message, whatever else is known.
@@ -319,12 +322,23 @@ impl Refusals {
     }
 }
 
-/// The reply code by which a relay asks for a login (RFC 4954 6).
+/// The reply code by which a relay asks for a login (RFC 4954 6), or for STARTTLS before anything else (RFC 3207 4).
 const AUTHENTICATION_REQUIRED: u16 = 530;
 
 fn wants_login(said: &str) -> String {
     format!(
         "the relay asks for a login and none is configured: set [auth] (username, password-file); it said: {said}"
+    )
+}
+
+fn speaks_of_starttls(said: &str) -> bool {
+    said.to_ascii_uppercase().contains("STARTTLS")
+}
+
+fn wants_starttls(said: &str) -> String {
+    format!(
+        "the relay asks for STARTTLS, which tls.mode = \"none\" leaves out: set tls.mode = \"starttls\", and tls.ca-file or \
+         tls.pin-sha256 if its certificate is its own; it said: {said}"
     )
 }
 

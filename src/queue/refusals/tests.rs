@@ -366,3 +366,29 @@ fn promise_5_a_bounce_that_waits_outlives_a_reload_and_a_full_row() {
     assert_eq!(judge_bounce(&mut refusals, 101), Ruling::AsSaid);
     assert_eq!(refusals.held().count(), 0);
 }
+
+/// A relay on loopback that demands STARTTLS was said to ask for a login.
+#[test]
+fn a_530_says_what_the_relay_asks_for() {
+    const NO_TLS: Option<&str> = None;
+    const LOGIN: &str = "the relay asks for a login and none is configured: set [auth]";
+    const STARTTLS: &str =
+        "the relay asks for STARTTLS, which tls.mode = \"none\" leaves out: set tls.mode = \"starttls\"";
+    let must = "Must issue a STARTTLS command first";
+    for (tls, said, has_login, expected) in [
+        (NO_TLS, "Authentication required", false, Some(LOGIN)),
+        (NO_TLS, must, false, Some(STARTTLS)),
+        (Some("TLSv1.3"), must, false, Some(LOGIN)),
+        (Some("TLSv1.3"), "Authentication required", false, Some(LOGIN)),
+        (Some("TLSv1.3"), "Authentication required", true, None),
+    ] {
+        let refusals = Refusals::new(rule(None, has_login), false);
+        let reply = crate::smtp::reply::Reply::bare(530, said);
+        let peer = Some(Box::new(Peer { tls, ..peer() }));
+        let (told, is_wanting) =
+            refusals.explain(Trouble { phase: Phase::Mail, peer, cause: Cause::Reply(reply) });
+        assert_eq!(is_wanting, expected.is_some(), "{said}");
+        let words = told.cause.to_string();
+        assert!(expected.is_none_or(|begin| words.starts_with(begin)) && words.contains(said), "{words}");
+    }
+}
