@@ -68,7 +68,8 @@ pub enum SourceFormat {
 pub struct ImportOptions<'a> {
     /// The name of this host.
     pub hostname: &'a str,
-    /// The path where the caller will write the secret; `None` if a person will do that.
+    /// The path where the caller will write the first secret; others get a number behind it. `None` if a person will do
+    /// that.
     pub secret_file: Option<&'a str>,
 }
 
@@ -77,8 +78,8 @@ pub struct ImportOptions<'a> {
 pub struct Imported {
     /// The text of `nullmta.toml`.
     pub toml: String,
-    /// The secret of `[auth]`, for a file of its own.
-    pub secret: Option<Secret>,
+    /// The secrets of the logins, each with the path of the file that the text names for it.
+    pub secrets: Vec<(String, Secret)>,
 }
 
 /// Imports the configuration at `start`, a file or a directory. Without `format`, its name and content decide.
@@ -99,9 +100,8 @@ pub fn import(
     let files = SourceFiles::new(&directory, home, read);
     let mut draft = ConfigDraft::default();
     let begun = begin(format, &file, &files, options, &mut draft).map_err(|error| files.located(error))?;
-    let secret = draft.secret.take();
-    let toml = draft.finish(&start.display().to_string(), &begun, options.hostname);
-    Ok(Imported { toml: toml.map_err(|error| files.located(error))?, secret })
+    let finished = draft.finish(&start.display().to_string(), &begun, options.hostname);
+    finished.map_err(|error| files.located(error))
 }
 
 /// Fills `draft`, and returns the location for errors that concern the configuration as a whole.

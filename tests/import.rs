@@ -9,7 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nullmta::config::{Config, Environment};
+use nullmta::envelope::{Address, ReversePath, Submitter};
 use nullmta::import::{ImportOptions, Imported, import};
+use nullmta::routing::{RoutedMail, Routes};
 
 const HOSTNAME: &str = "web1.example.com";
 const PASSWORD: &str = "hunter2";
@@ -119,11 +121,59 @@ fn what_comes_out_is_accepted_and_holds_no_secret() {
         let imported = host.import().unwrap();
         let config = parse(&imported.toml).unwrap_or_else(|error| panic!("{}: {error}", host.name));
         assert!(!imported.toml.contains(PASSWORD), "{}", host.name);
-        if let Some(secret) = &imported.secret {
-            assert!(config.relay.auth.is_some(), "{}", host.name);
+        let logins = std::iter::once(&config.relay).chain(config.routes.iter().map(|route| &route.relay));
+        let logins = logins.filter(|relay| relay.auth.is_some()).count();
+        assert!(imported.secrets.len() <= logins, "{}", host.name);
+        for (path, secret) in &imported.secrets {
+            assert!(imported.toml.contains(&format!("password-file = \"{path}\"")), "{}: {path}", host.name);
             assert!([PASSWORD, "server-token"].contains(&secret.text().unwrap()), "{}", host.name);
             assert!(!format!("{imported:?}").contains(PASSWORD), "{}", host.name);
         }
+    }
+}
+
+/// Mail of the host `routes`, with the relay and the user that Postfix finds for it, but for the lines whose remark says
+/// another way.
+const WAYS: [(&str, &str, &str, Option<&str>); 18] = [
+    ("x@example.com", "y@net.example", "smtp.example.com:587,backup.example.com:587", Some("main")),
+    ("bob@example.com", "y@net.example", "smtp.example.com:587,backup.example.com:587", Some("bob")),
+    ("x@brand.example", "y@net.example", "smtp.brand.example:587", Some("brand")),
+    ("ann@brand.example", "y@net.example", "smtp.example.com:587,backup.example.com:587", Some("main")),
+    ("Shop@Brand.example", "y@net.example", "smtp.shop.example:587", Some("shop")),
+    ("news@brand.example", "y@net.example", "bulk.brand.example:2525", None),
+    ("x@other.example", "y@net.example", "smtp.example.com:587,backup.example.com:587", Some("main")),
+    ("root@web1.example.com", "y@net.example", "smtp.root.example:587", None),
+    ("<>", "y@net.example", "bounces.example:587", None),
+    ("x@a.branches.example", "y@net.example", "branches.example:587", None),
+    ("x@example.com", "y@partner.example", "mx.partner.example:25", None),
+    ("x@brand.example", "y@partner.example", "mx.partner.example:25", None),
+    ("x@example.com", "y@a.partner.example", "mx.partner.example:25", None),
+    ("x@example.com", "y@eu.partner.example", "mx.partner.example:25", None),
+    ("x@example.com", "y@a.eu.partner.example", "eu.partner.example:587", None),
+    ("x@example.com", "ann@partner.example", "smtp.example.com:587,backup.example.com:587", Some("main")),
+    ("x@example.com", "y@list.example", "lists.example:465,lists2.example:465", None),
+    ("x@example.com", "y@a.lab.example", "127.0.0.1:2500", None),
+];
+
+/// Relays by sender were comments that somebody had to turn into routes, with the secrets copied by hand.
+#[test]
+fn relays_by_sender_and_recipient_are_routes() {
+    let host = hosts("import").into_iter().find(|host| host.name == "routes").unwrap();
+    let imported = host.import().unwrap();
+    let config = parse(&imported.toml).unwrap();
+    let routes = Routes(config.routes.iter().map(|route| route.rule.clone()).collect());
+    assert!(routes.shadowed().is_empty(), "{:?}", routes.shadowed());
+    for (from, to, relay, user) in WAYS {
+        let reverse_path = match from {
+            "<>" => ReversePath::Null,
+            from => ReversePath::Mailbox(Address::parse(from).unwrap()),
+        };
+        let mail = RoutedMail { reverse_path: &reverse_path, authors: &[], submitter: Submitter::Loopback };
+        let place = routes.place_of(&mail, &Address::parse(to).unwrap());
+        let found = if place == 0 { &config.relay } else { &config.routes[place - 1].relay };
+        let hosts: Vec<String> = found.hosts.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts.join(","), relay, "{from} {to}");
+        assert_eq!(found.auth.as_ref().map(|auth| auth.username.as_str()), user, "{from} {to}");
     }
 }
 
@@ -178,22 +228,6 @@ fn every_line_and_every_attribute_of_other_formats_is_named() {
     }
 }
 
-/// Later versions are to read them by taking the `#` away.
-#[test]
-fn routes_that_are_commented_out_are_toml() {
-    let host = hosts("import").into_iter().find(|host| host.name == "per-sender").unwrap();
-    let toml = host.import().unwrap().toml;
-    // A `#` with a space behind it is a remark.
-    let is_toml = |line: &&str| line.len() > 1 && !line.starts_with("# ");
-    let routes = toml.split_once("# Per-sender relays").unwrap().1.split("\n\n").next().unwrap();
-    let routes: String =
-        routes.lines().skip(1).filter(is_toml).map(|line| format!("{}\n", &line[1..])).collect();
-    let table = toml::de::DeTable::parse(&routes).unwrap_or_else(|error| panic!("{error}\n{routes}"));
-    let count = table.get_ref().get("route").unwrap().get_ref().as_array().unwrap().len();
-    assert_eq!(count, routes.matches("[[route]]").count());
-    assert!(count >= 3, "{routes}");
-}
-
 /// A file that was cut off, or that something foreign got into, gives an error or a configuration, never
 /// half of one.
 #[test]
@@ -229,5 +263,6 @@ fn the_secret_goes_where_it_is_told() {
     let options = ImportOptions { hostname: HOSTNAME, secret_file: Some("/run/secret") };
     let imported = import(Path::new("/etc/postfix"), None, &|path| host.open(path), &options).unwrap();
     assert!(imported.toml.contains("\npassword-file = \"/run/secret\"\n"), "{}", imported.toml);
-    assert_eq!(imported.secret.unwrap().text(), Some(PASSWORD));
+    let [(path, secret)] = imported.secrets.as_slice() else { panic!("{imported:?}") };
+    assert_eq!((path.as_str(), secret.text()), ("/run/secret", Some(PASSWORD)));
 }

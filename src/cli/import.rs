@@ -1,6 +1,6 @@
 //! `nullmta import-postfix`: writes `nullmta.toml` from the configuration of another program.
 //!
-//! Promises: an existing file is never overwritten; the secret is written to a file of mode 0600 or not at all; without
+//! Promises: an existing file is never overwritten; each secret is written to a file of mode 0600 or not at all; without
 //! `-o`, the configuration is written to standard output, and nothing else is.
 
 use std::fs::{self, OpenOptions};
@@ -27,7 +27,8 @@ pub(super) struct ImportCommand {
     /// Write the configuration to this file instead of to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write the secret to this file, which only its owner can read: the service's user if it exists and root asks
+    /// Write the secret to this file, which only its owner can read: the service's user if it exists and root asks.
+    /// The secrets of other logins go to files beside it, FILE-2, FILE-3 …
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// The format of the files, if their names and text do not tell it
@@ -70,7 +71,7 @@ impl ImportCommand {
         let imported = import(&self.start, self.from.map(From::format), &read, &options)
             .map_err(|error| Failure::new(Exit::Config, error))?;
         if let Some(path) = &secret_file {
-            write_secret(path, imported.secret.as_ref())?;
+            write_secrets(path, &imported.secrets)?;
         }
         match &self.output {
             Some(path) => write_new(path, imported.toml.as_bytes(), 0o644),
@@ -95,14 +96,19 @@ fn refuse_existing(path: &Path) -> Result<(), Failure> {
     }
 }
 
-fn write_secret(path: &Path, secret: Option<&Secret>) -> Result<(), Failure> {
-    let Some(secret) = secret else {
-        eprintln!("nullmta: no secret was found: {} is not written", path.display());
-        return Ok(());
-    };
-    // The service's user reads it; where there is none yet, who runs the daemon may be anybody.
+/// Writes each secret into the file that the configuration names for it; the first is `asked`.
+fn write_secrets(asked: &Path, secrets: &[(String, Secret)]) -> Result<(), Failure> {
+    if secrets.is_empty() {
+        eprintln!("nullmta: no secret was found: {} is not written", asked.display());
+    }
+    // All are looked for before any is written.
+    secrets.iter().try_for_each(|(path, _)| refuse_existing(Path::new(path)))?;
+    // The service's user reads them; where there is none yet, who runs the daemon may be anybody.
     let owner = ServiceUser::of_host().map(|user| user.uid());
-    write_new_for(owner, path, &[secret.expose(), b"\n"].concat(), 0o600)
+    for (path, secret) in secrets {
+        write_new_for(owner, Path::new(path), &[secret.expose(), b"\n"].concat(), 0o600)?;
+    }
+    Ok(())
 }
 
 /// Creates the file; it is on stable storage when this returns.
@@ -156,6 +162,34 @@ mod tests {
         assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(toml.contains(&format!("password-file = \"{}\"", secret.display())), "{toml}");
         assert!(!toml.contains("hunter2"), "{toml}");
+    }
+
+    /// Only the secret of the relayhost was kept: those of other senders had to be copied by hand.
+    #[test]
+    fn the_secret_of_each_route_is_in_a_file_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let start = postfix(directory.path());
+        let main = fs::read_to_string(start.join("main.cf")).unwrap();
+        let more = "sender_dependent_relayhost_maps = hash:/etc/postfix/relays\n\
+                    smtp_sender_dependent_authentication = yes\n";
+        fs::write(start.join("main.cf"), main + more).unwrap();
+        fs::write(start.join("relays"), "@news.example [smtp.news.example]:587\n").unwrap();
+        let passwords = "[smtp.example.com]:587 apikey:hunter2\n@news.example news:hunter3\n";
+        fs::write(start.join("sasl_passwd"), passwords).unwrap();
+        let import = into(directory.path(), start);
+        import.run().unwrap();
+        let secret = directory.path().join("secret-2");
+        assert_eq!(fs::read_to_string(directory.path().join("secret")).unwrap(), "hunter2\n");
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "hunter3\n");
+        assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+        let toml = fs::read_to_string(directory.path().join("nullmta.toml")).unwrap();
+        assert!(toml.contains(&format!("password-file = \"{}\"", secret.display())), "{toml}");
+        assert!(!toml.contains("hunter"), "{toml}");
+        let failure =
+            ImportCommand { output: None, secret_file: Some(directory.path().join("new")), ..import };
+        fs::write(directory.path().join("new-2"), "precious").unwrap();
+        assert!(failure.run().unwrap_err().to_string().ends_with("new-2 exists: remove it first"));
+        assert!(!directory.path().join("new").exists());
     }
 
     #[test]

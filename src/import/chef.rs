@@ -120,8 +120,7 @@ fn account(location: &SourceLocation, name: &str, draft: &mut ConfigDraft) {
     };
     let cited = vec![Cited::entry(location, name)];
     match REASONS.iter().find(|(pattern, ..)| fits(pattern)) {
-        Some((_, Omission::AlreadySo, why)) => draft.already_so(cited, why),
-        Some((_, Omission::NotCarried, why)) => draft.not_carried(cited, why),
+        Some((_, omission, why)) => draft.remark(*omission, cited, why),
         None => draft.not_carried(cited, "nullmta has nothing like it"),
     }
 }
@@ -246,6 +245,7 @@ mod tests {
         let mut draft = ConfigDraft::default();
         carry(&location, text, &options, &mut draft)
             .and_then(|()| draft.finish("node.json", &location, options.hostname))
+            .map(|imported| imported.toml)
             .map_err(|error| error.to_string())
     }
 

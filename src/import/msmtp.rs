@@ -1,14 +1,14 @@
 //! `msmtprc`: the account `default`.
 //!
-//! Promises: the account `default`, or else the first one, gives the relay and the login; other accounts with a `from`
-//! become per-sender relays.
+//! Promises: the account `default`, or else the first one, gives the relay and the login; each other account with a `from`
+//! and with another relay or user becomes a `[[route]]` for that sender, with its own TLS and login.
 //!
 //! Not here: reading the accounts (`msmtp/accounts.rs`).
 
 mod accounts;
 
 use super::ImportOptions;
-use super::draft::{Cited, ConfigDraft, DraftKey, Omission, Route};
+use super::draft::{Cited, ConfigDraft, DraftKey, DraftValue, Omission, Remark, Route};
 use super::lines::first_word;
 use super::location::{ImportError, SourceLocation};
 use super::nexthop::{Nexthop, port};
@@ -76,9 +76,11 @@ pub(super) fn carry(
     default.carry_names(draft);
     default.account(draft);
     let others = || accounts.iter().filter(|other| other.name != default.name);
+    let mut kept = Vec::new();
     for other in others().filter(|other| other.is_other_relay(default)) {
-        other.note_route(location, draft)?;
+        other.carry_route(location, default, options, &mut kept, draft)?;
     }
+    keep_senders(kept, draft);
     let mut named = default.commands.clone();
     others().for_each(|other| other.account_beside(default, &mut named, draft));
     let is_new = |command: &&MsmtpCommand| named.iter().all(|known| known.location != command.location);
@@ -148,7 +150,7 @@ impl MsmtpAccount {
         }
         if let Some(password) = self.get("password") {
             let secret = Secret::new(password.value.clone());
-            carry_auth(username, secret, &password.location.to_string(), cited, options, draft);
+            carry_auth(username, &secret, &password.location, cited, options, draft);
         } else if let Some(command) =
             self.get("passwordeval").filter(|command| prints_what_it_says(&command.value))
         {
@@ -214,46 +216,115 @@ impl MsmtpAccount {
         account_for_overridden(earlier.into_iter().map(|at| cite(&self.commands[at])), draft);
     }
 
-    /// Returns whether its mail goes to another relay, or with another login, than that of `default`.
+    /// Returns whether its mail goes to another relay, or with another login or other TLS, than that of `default`.
     fn is_other_relay(&self, default: &MsmtpAccount) -> bool {
-        self.value("host") != default.value("host") || self.value("user") != default.value("user")
+        const NAMES: [&str; 10] = [
+            "host",
+            "port",
+            "auth",
+            "user",
+            "password",
+            "passwordeval",
+            "tls_trust_file",
+            "tls_host_override",
+            "tls_cert_file",
+            "tls_key_file",
+        ];
+        self.encryption() != default.encryption()
+            || NAMES.iter().any(|name| self.value(name) != default.value(name))
     }
 
     /// Lists the commands that become no key because they belong to another account; `named` has those already listed.
     fn account_beside(&self, default: &MsmtpAccount, named: &mut Vec<MsmtpCommand>, draft: &mut ConfigDraft) {
-        let is_route = self.is_other_relay(default);
-        let is_in_route = |command: &MsmtpCommand| {
-            is_route && ["host", "port", "user", "from"].contains(&command.name.as_str())
-        };
         let is_new = |command: &&MsmtpCommand| named.iter().all(|known| known.location != command.location);
         let own: Vec<MsmtpCommand> = self.commands.iter().filter(is_new).cloned().collect();
         draft.hidden.extend(self.value("password").map(|password| Secret::new(password.into())));
-        let why = match is_route {
-            true => {
-                format!("it is the account {}'s: a route has its relay, its user and its senders", self.name)
-            }
-            false => {
-                format!("it is the account {}'s; its relay and user are those of {}", self.name, default.name)
-            }
+        let name = &self.name;
+        let sender = self.value("from").and_then(route_sender);
+        let (omission, why) = match (self.is_other_relay(default), sender) {
+            (false, _) => (
+                Omission::AlreadySo,
+                format!("it is the account {name}'s; its relay, TLS and login are those of {}", default.name),
+            ),
+            (true, Some(_)) if draft.routes.iter().any(|route| route.name == *name) => (
+                Omission::NotCarried,
+                format!("it is the account {name}'s: a route has its relay, TLS, login and sender"),
+            ),
+            (true, Some(_)) => (
+                Omission::GoesElsewhere,
+                format!(
+                    "it is the account {name}'s, and another account has the same `from`: only -a {name} leads to it"
+                ),
+            ),
+            (true, None) => (
+                Omission::GoesElsewhere,
+                format!(
+                    "it is the account {name}'s, which has no `from` of one address or domain: nullmta chooses a relay by \
+                     the sender, and not by the name that -a gives"
+                ),
+            ),
         };
-        draft.not_carried(own.iter().filter(|command| !is_in_route(command)).map(cite).collect(), &why);
+        let left = own.iter().filter(|command| !is_accounted(draft, command)).map(cite).collect();
+        draft.remark(omission, left, &why);
         named.extend(own);
     }
 
-    fn note_route(&self, location: &SourceLocation, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+    /// Adds the route for the sender of this account; none if it is for no sender in particular. `kept` has the senders of
+    /// routes, with their locations.
+    fn carry_route(
+        &self,
+        location: &SourceLocation,
+        default: &MsmtpAccount,
+        options: &ImportOptions<'_>,
+        kept: &mut Vec<(String, SourceLocation)>,
+        draft: &mut ConfigDraft,
+    ) -> Result<(), ImportError> {
         draft.hidden.extend(self.value("password").map(|password| Secret::new(password.into())));
-        draft.routes.push(Route {
-            senders: self.value("from").and_then(route_sender).into_iter().collect(),
-            relayhost: self.nexthop(location)?.written(),
-            username: self.value("user").map(String::from),
-            locations: self
-                .cited(&["host", "port", "from", "user"])
-                .into_iter()
-                .map(|cited| cited.location)
-                .collect(),
-        });
+        let Some(from) = self.get("from") else { return Ok(()) };
+        let Some(sender) = route_sender(&from.value) else { return Ok(()) };
+        // msmtp takes the first account of a sender, and without -f that of `default`.
+        if kept.iter().any(|(known, _)| *known == sender) || default.value("from") == Some(&from.value) {
+            return Ok(());
+        }
+        kept.push((sender.clone(), from.location.clone()));
+        let mut own = ConfigDraft { secrets: std::mem::take(&mut draft.secrets), ..ConfigDraft::default() };
+        let done = self.carry_relay(location, &mut own);
+        self.carry_auth(options, &mut own);
+        draft.secrets = std::mem::take(&mut own.secrets);
+        done?;
+        let mut groups = std::mem::take(&mut own.groups);
+        if let Some(relayhost) = groups.iter_mut().flatten().next() {
+            relayhost.from.extend(self.cited(&["from"]));
+        }
+        draft.absorb(own);
+        draft.add_route(Route { name: self.name.clone(), senders: vec![sender], groups, ..Route::default() });
         Ok(())
     }
+}
+
+/// Keeps rewrite.sender, which is for all mail of `default`, away from the senders of routes.
+fn keep_senders(kept: Vec<(String, SourceLocation)>, draft: &mut ConfigDraft) {
+    if kept.is_empty() || !draft.has("rewrite.sender") {
+        return;
+    }
+    let entries =
+        kept.into_iter().map(|(sender, location)| (sender.clone(), vec![sender], location)).collect();
+    let key = DraftKey::new("rewrite.senders", DraftValue::Map(entries), Vec::new());
+    draft.set(
+        key.advised("Senders with a relay of their own stay as they are; all others become rewrite.sender."),
+    );
+}
+
+/// Returns whether a key of a route was made from this command, or a remark says why not.
+fn is_accounted(draft: &ConfigDraft, command: &MsmtpCommand) -> bool {
+    let in_route = |route: &Route| {
+        let mut from = route.keys().flat_map(|key| &key.from);
+        from.any(|cited| cited.location == command.location)
+    };
+    let in_remark =
+        |remark: &Remark| remark.about.as_ref().is_some_and(|cited| cited.location == command.location);
+    let is_secret = draft.secrets.iter().any(|secret| secret.location == command.location);
+    is_secret || draft.routes.iter().any(in_route) || draft.remarks.iter().any(in_remark)
 }
 
 /// Returns the sender, or the `@domain`, that an account with that `from` is for. Routes have no variables, but may name

@@ -82,7 +82,7 @@ pub(super) fn carry(
     carry_relay(&nexthops, first.encryption, from.collect(), draft);
     if let (Some(username), Some(secret)) = (&first.username, &first.password) {
         let from = vec![Cited { shown: Some(username.clone()), ..Cited::entry(&first.location, "user") }];
-        carry_auth(username, secret.clone(), &first.location.to_string(), from, options, draft);
+        carry_auth(username, secret, &first.location, from, options, draft);
     }
     if let Some(file) = &first.ca_file {
         draft.set(DraftKey::new(

@@ -30,6 +30,15 @@ pub(super) struct Expression {
     is_pcre: bool,
 }
 
+/// The addresses that a pattern matches.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MatchedAddresses {
+    /// Each is `user@domain`, `@domain`, or `@.domain` for all domains below one.
+    pub(super) keys: Vec<String>,
+    /// True if it also matches longer addresses that begin so.
+    pub(super) is_open: bool,
+}
+
 /// The meaning of a pattern that keeps the user and replaces the domain.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DomainMove {
@@ -142,6 +151,39 @@ impl Expression {
         (whole && !self.negated && !key.is_empty()).then_some(key)
     }
 
+    /// Returns the addresses that it matches; `None` if it is no address, domain or domain with those below it.
+    pub(super) fn as_addresses(&self) -> Option<MatchedAddresses> {
+        const ANYBODY: [&str; 6] = [".*", ".+", "(.*)", "(.+)", "[^@]+", "([^@]+)"];
+        // What stands between the user and the domain, and whether the domain itself is meant, and those below it.
+        const BETWEEN: [(&str, bool, bool); 10] = [
+            (r"@(.*\.)?", true, true),
+            (r"@(.+\.)?", true, true),
+            (r"@([^@]+\.)?", true, true),
+            ("[@.]", true, true),
+            (r"(@|\.)", true, true),
+            (r"@.*\.", false, true),
+            (r"@.+\.", false, true),
+            (r"@(.+)\.", false, true),
+            (r"\.", false, true),
+            ("@", true, false),
+        ];
+        let text = self.text.as_str();
+        let (begins, text) = text.strip_prefix('^').map_or((false, text), |rest| (true, rest));
+        let (text, is_open) = text.strip_suffix('$').map_or((text, true), |text| (text, false));
+        let named = ANYBODY.iter().find_map(|user| text.strip_prefix(user));
+        let is_for_anybody = named.is_some() || !begins;
+        let text = named.unwrap_or(text);
+        let domain = |(between, itself, below): &(&str, bool, bool)| {
+            let domain = meant(text.strip_prefix(between)?).filter(|domain| !domain.contains('@'))?;
+            let keys = [itself.then(|| format!("@{domain}")), below.then(|| format!("@.{domain}"))];
+            Some(keys.into_iter().flatten().collect())
+        };
+        let address =
+            || meant(text).filter(|text| text.find('@').is_some_and(|at| at > 0)).map(|one| vec![one]);
+        let keys = if is_for_anybody { BETWEEN.iter().find_map(domain) } else { address() };
+        keys.filter(|_| !self.negated).map(|keys| MatchedAddresses { keys, is_open })
+    }
+
     /// Returns the old and the new `@domain`, if `result` keeps the user and replaces the domain, as in
     /// `/^(.*)@old$/ $1@new`. Without the `$`, every domain that begins with the old one matches, too.
     pub(super) fn as_domain_move(&self, result: &str) -> Option<DomainMove> {
@@ -150,12 +192,9 @@ impl Expression {
         let old = users.iter().find_map(|user| text.strip_prefix(user))?;
         let (old, is_open) = old.strip_suffix('$').map_or((old, true), |old| (old, false));
         let new = ["$1@", "${1}@", "$(1)@"].iter().find_map(|user| result.strip_prefix(user))?;
-        // Few escape the dots of a domain; all mean them.
-        let is_domain = |old: &&str| old.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
-        let old = Some(old).filter(is_domain).map(String::from).or_else(|| literal(old));
-        let old = old.filter(|old| !old.is_empty() && !self.negated)?;
+        let old = meant(old).filter(|_| !self.negated)?;
         (!new.is_empty() && !new.contains('$')).then(|| DomainMove {
-            old: format!("@{}", old.to_lowercase()),
+            old: format!("@{old}"),
             new: format!("@{new}"),
             is_open,
         })
@@ -199,6 +238,13 @@ fn has_alternative(expression: &str) -> bool {
                 }
                 c == '|' && !is_escaped && depth <= 0
             }))
+}
+
+/// Returns the address or domain that the expression `text` means, in lower case. Few escape the dots; all mean them.
+fn meant(text: &str) -> Option<String> {
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_@".contains(c));
+    let meant = if is_plain { Some(text.to_owned()) } else { literal(text) };
+    meant.filter(|text| !text.is_empty()).map(|text| text.to_lowercase())
 }
 
 /// Returns the one text that the expression `text` matches; `None` if it may match several.

@@ -3,7 +3,8 @@
 //! Promises: every parameter that is set becomes a key or is listed with a reason. Where the defaults of Postfix and
 //! nullmta differ, this is mentioned only if mail would go to another place.
 //!
-//! One file per topic: where mail goes (`relay.rs`, `tls.rs`, `auth.rs`, `routes.rs`), what is done to it
+//! One file per topic: where mail goes (`relay.rs`, `tls.rs`, `auth.rs`; by sender or recipient `ways.rs`,
+//! `route_tables.rs`, `routes.rs`), what is done to it
 //! (`rewrite.rs`, `aliases.rs`, `header_checks.rs`), how long and how often (`limits.rs`), where it comes
 //! from (`listen.rs`, `starttls.rs`), and all the rest (`leftover.rs`).
 
@@ -15,10 +16,12 @@ mod limits;
 mod listen;
 mod relay;
 mod rewrite;
+mod route_tables;
 mod routes;
 mod stage;
 mod starttls;
 mod tls;
+mod ways;
 
 pub(super) use auth::{TOKENS, password_file};
 
@@ -28,6 +31,9 @@ use super::files::SourceFiles;
 use super::location::ImportError;
 use super::main_cf::Parameters;
 use super::maps::{LookupTable, Shape, tables};
+use super::nexthop::Nexthop;
+use route_tables::RouteTables;
+use routes::PlannedRoute;
 
 /// The configuration of Postfix that is imported.
 pub(super) struct PostfixSource<'a> {
@@ -75,7 +81,7 @@ impl PostfixSource<'_> {
         for entry in found.repeated {
             // Its value may be a secret.
             let cited = Cited { shown: None, ..Cited::entry(&entry.location, &entry.key) };
-            draft.not_carried(vec![cited], "the key stands above already, and the first entry counts");
+            draft.already_so(vec![cited], "the key stands above already, and the first entry counts");
         }
         Ok(found.tables)
     }
@@ -83,12 +89,18 @@ impl PostfixSource<'_> {
 
 /// Adds the configuration of Postfix to `draft`.
 pub(super) fn carry(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
-    let relays = relay::read(source, draft)?;
     let rewriting = rewrite::carry(source, draft)?;
+    let tables = RouteTables::read(source, &rewriting.origin, draft)?;
+    let relays = relay::read(source, &tables, draft)?;
     let credentials = auth::carry(source, &relays.nexthops, rewriting.fixed_sender.as_deref(), draft)?;
+    let all = relays.nexthops.clone();
     let nexthops = relays.carry(|nexthop| credentials.are_for(nexthop), draft);
-    tls::carry(source, &nexthops, draft)?;
-    routes::carry(source, &nexthops, &credentials, draft)?;
+    let planned = routes::plan(source, &tables, &rewriting, &nexthops, &credentials, draft)?;
+    let of_routes = planned.iter().flat_map(PlannedRoute::nexthops);
+    let hops: Vec<Nexthop> = nexthops.iter().chain(of_routes).cloned().collect();
+    tls::carry(source, &nexthops, &hops, draft)?;
+    routes::carry(source, planned, &hops, draft)?;
+    auth::account_for_other_relays(&credentials, &all, draft);
     aliases::carry(source, rewriting.virtual_users, &rewriting.origin, draft)?;
     header_checks::carry(source, draft)?;
     limits::carry(source, draft)?;

@@ -46,6 +46,7 @@ pub(super) fn render(draft: &ConfigDraft, origin: &str) -> String {
         }
     }
     write_routes(&mut text, &draft.routes);
+    write_account(&mut text, draft, Omission::GoesElsewhere, "Mail that goes another way than before:");
     write_account(&mut text, draft, Omission::NotCarried, "Not carried over:");
     write_account(&mut text, draft, Omission::AlreadySo, "So with nullmta anyway:");
     text
@@ -159,22 +160,29 @@ fn comment(text: &mut String, indent: &str, words: &str) {
     *text += &format!("{line}\n");
 }
 
+/// The tables of a route, in the order of the file.
+const ROUTE_TABLES: [&str; 5] = ["", "auth", "tls", "relay", "relay.timeouts"];
+
 fn write_routes(text: &mut String, routes: &[Route]) {
     if routes.is_empty() {
         return;
     }
-    *text += "\n# Per-sender relays: needs a version with [[route]].\n";
-    for (index, route) in routes.iter().enumerate() {
-        let locations: Vec<String> = route.locations.iter().map(ToString::to_string).collect();
-        *text += "#\n";
-        comment(text, "", &locations.join(", "));
-        let senders = written(&DraftValue::Texts(route.senders.clone()));
-        let lines = format!("[[route]]\nsenders = {senders}\nrelayhost = {}\n", quoted(&route.relayhost));
-        let auth = route.username.as_ref().map_or_else(String::new, |username| {
-            let file = format!("/etc/nullmta.secret-{}", index + 1);
-            format!("[route.auth]\nusername = {}\npassword-file = {}\n", quoted(username), quoted(&file))
-        });
-        (lines + &auth).lines().for_each(|line| *text += &format!("#{line}\n"));
+    *text += "\n# Mail that goes to another relay. The first route that takes a recipient counts.\n";
+    for route in routes {
+        *text += "\n[[route]]\n";
+        *text += &format!("name = {}\n", quoted(&route.name));
+        for (key, values) in [("senders", &route.senders), ("recipients", &route.recipients)] {
+            if !values.is_empty() {
+                *text += &format!("{key} = {}\n", written(&DraftValue::from(values.clone())));
+            }
+        }
+        for table in ROUTE_TABLES {
+            let keys: Vec<&DraftKey> = route.keys().filter(|key| table_of(key) == table).collect();
+            if !keys.is_empty() && !table.is_empty() {
+                heading(text, &format!("route.{table}"));
+            }
+            keys.iter().for_each(|key| write_key(text, key));
+        }
     }
 }
 
@@ -239,15 +247,18 @@ mod tests {
             draft.set(DraftKey::new("rewrite.senders", DraftValue::Map(entries), Vec::new()));
             draft.not_carried(cited(hostile), hostile);
             draft.routes.push(Route {
+                name: hostile.into(),
                 senders: vec![hostile.into()],
-                relayhost: hostile.into(),
-                username: Some(hostile.into()),
-                locations: vec![SourceLocation::file(hostile)],
+                recipients: vec![hostile.into(); 2],
+                groups: vec![vec![
+                    DraftKey::new("relayhost", hostile, cited(hostile)),
+                    DraftKey::new("auth.username", hostile, cited(hostile)).advised(hostile),
+                ]],
             });
             let text = render(&draft, hostile);
             let table = DeTable::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")).into_inner();
             assert_eq!(table.get("spool").unwrap().get_ref().as_str(), Some(hostile));
-            assert_eq!(table.len(), 3, "{text}");
+            assert_eq!(table.len(), 4, "{text}");
         }
     }
 

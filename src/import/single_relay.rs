@@ -5,6 +5,7 @@
 
 use super::ImportOptions;
 use super::draft::{Cited, ConfigDraft, DraftKey, Omission};
+use super::location::SourceLocation;
 use super::nexthop::Nexthop;
 use super::postfix::password_file;
 use crate::secret::Secret;
@@ -39,27 +40,24 @@ pub(super) fn carry_relay(
     }
 }
 
-/// Adds the login; `source` names the location of the secret.
+/// Adds the login; `location` is that of the secret.
 pub(super) fn carry_auth(
     username: &str,
-    secret: Secret,
-    source: &str,
+    secret: &Secret,
+    location: &SourceLocation,
     from: Vec<Cited>,
     options: &ImportOptions<'_>,
     draft: &mut ConfigDraft,
 ) {
-    let username = DraftKey::new("auth.username", username, from);
-    draft.set_together(vec![username, password_file(options.secret_file, source)]);
-    draft.hidden.push(secret.clone());
-    draft.secret = Some(secret);
+    let file = password_file(options.secret_file, secret, username, location, draft);
+    draft.set_together(vec![DraftKey::new("auth.username", username, from), file]);
 }
 
 /// Lists `cited` as a setting that became no key, with the reason from a table.
 pub(super) fn account(cited: Cited, reasons: &[(&str, Omission, &str)], draft: &mut ConfigDraft) {
     let known = reasons.iter().find(|(name, ..)| cited.name.eq_ignore_ascii_case(name));
     match known {
-        Some((_, Omission::AlreadySo, why)) => draft.already_so(vec![cited], why),
-        Some((_, Omission::NotCarried, why)) => draft.not_carried(vec![cited], why),
+        Some((_, omission, why)) => draft.remark(*omission, vec![cited], why),
         None => draft.not_carried(vec![cited], "nullmta has nothing like it"),
     }
 }

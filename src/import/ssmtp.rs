@@ -50,8 +50,17 @@ fn carry_revaliases(files: &SourceFiles<'_>, draft: &mut ConfigDraft) -> Result<
         }
         if let Some(mailhub) = parts.next() {
             let nexthop = Nexthop::parse(mailhub, 25).ok_or_else(|| location.error("expected a mailhub"))?;
-            let (senders, locations) = (vec![address.to_owned()], vec![location.clone()]);
-            draft.routes.push(Route { senders, relayhost: nexthop.written(), username: None, locations });
+            let cited = Cited { shown: Some(line.into()), ..Cited::entry(&location, user) };
+            let relayhost = DraftKey::new("relayhost", nexthop.written(), vec![cited]).advised(
+                "ssmtp logs in at each mailhub with AuthUser and AuthPass: add [route.auth] if this relay wants that.",
+            );
+            let mode = (nexthop.port == 465).then(|| DraftKey::new("tls.mode", "implicit", Vec::new()));
+            draft.add_route(Route {
+                name: nexthop.host.clone(),
+                senders: vec![address.to_owned()],
+                groups: vec![std::iter::once(relayhost).chain(mode).collect()],
+                ..Route::default()
+            });
         }
         senders.push((user.to_owned(), vec![address.to_owned()], location));
     }
@@ -139,7 +148,7 @@ impl SsmtpSettings {
         match self.get("authpass") {
             Some(pass) => {
                 let secret = Secret::new(pass.value.clone());
-                carry_auth(&user.value, secret, &pass.location.to_string(), cited, options, draft);
+                carry_auth(&user.value, &secret, &pass.location, cited, options, draft);
             }
             None => draft.not_carried(cited, "no password stands here: [auth] has to be written by hand"),
         }

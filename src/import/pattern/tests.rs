@@ -148,3 +148,32 @@ fn broken_tables_name_the_line() {
         assert_eq!(read_patterns("t", text, "regexp").unwrap_err().to_string(), said);
     }
 }
+
+#[test]
+fn addresses_and_domains_are_read_out_of_patterns() {
+    for (text, expected) in [
+        (r"/^ann@x\.example$/", Some("ann@x.example")),
+        (r"/@x\.example$/", Some("@x.example")),
+        ("/@x.example$/", Some("@x.example")),
+        (r"/@x\.example/", Some("@x.example and longer ones")),
+        (r"/^.*@X\.example$/", Some("@x.example")),
+        (r"/(.+)@x\.example$/", Some("@x.example")),
+        (r"/@(.*\.)?x\.example$/", Some("@x.example @.x.example")),
+        (r"/[@.]x\.example$/", Some("@x.example @.x.example")),
+        (r"/\.x\.example$/", Some("@.x.example")),
+        (r"/^.*@.*\.x\.example$/", Some("@.x.example")),
+        // A user that only ends so, and what no address begins with.
+        (r"/ann@x\.example$/", None),
+        (r"!/@x\.example$/", None),
+        (r"/^@x\.example$/", None),
+        (r"/^\.x\.example$/", None),
+        (r"/x\.example$/", None),
+        (r"/^a.*@x\.example$/", None),
+    ] {
+        let pattern = &read_patterns("p", &format!("{text} r"), "regexp").unwrap()[0];
+        let found = pattern.expression.as_addresses().map(|MatchedAddresses { keys, is_open }| {
+            keys.join(" ") + if is_open { " and longer ones" } else { "" }
+        });
+        assert_eq!(found.as_deref(), expected, "{text}");
+    }
+}

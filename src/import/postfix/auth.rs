@@ -3,7 +3,7 @@
 //! Promises: a password is only ever in a [`Secret`]. The password of a relay is found in the same order as in Postfix:
 //! by the sender, if authentication depends on it, then by the name of the relay, then by the relay as it is written.
 
-use super::super::draft::{Cited, ConfigDraft, DraftKey};
+use super::super::draft::{Cited, ConfigDraft, DraftKey, Route};
 use super::super::lines::items;
 use super::super::location::{ImportError, SourceLocation};
 use super::super::maps::{LookupTable, MapEntry, Shape, lookup};
@@ -12,7 +12,7 @@ use super::PostfixSource;
 use crate::config::Mechanism;
 use crate::secret::Secret;
 
-const MAPS: &str = "smtp_sasl_password_maps";
+pub(super) const MAPS: &str = "smtp_sasl_password_maps";
 
 /// The default path for the file of the secret.
 const SECRET_FILE: &str = "/etc/nullmta.secret";
@@ -22,7 +22,7 @@ const SECRET_FILE: &str = "/etc/nullmta.secret";
 pub(super) struct Credential {
     pub(super) location: SourceLocation,
     pub(super) username: String,
-    secret: Secret,
+    pub(super) secret: Secret,
 }
 
 /// The password tables, and the entry that was chosen for `[auth]`.
@@ -53,6 +53,11 @@ impl PasswordTables {
         let known = |one: &Credential| (one.username.clone(), one.secret.expose().to_owned());
         let own = self.of_relay(nexthop).ok().flatten();
         self.is_senders || own.as_ref().map(known) == self.chosen.as_ref().map(known)
+    }
+
+    /// Returns the entry of `[auth]`.
+    pub(super) fn chosen(&self) -> Option<&Credential> {
+        self.chosen.as_ref()
     }
 
     /// Returns the entry for the relay `nexthop`.
@@ -110,7 +115,7 @@ pub(super) fn carry(
     credentials.chosen = of_sender.or(of_relay);
     match &credentials.chosen {
         Some(credential) => set(source, credential.clone(), draft),
-        None if !credentials.senders.is_empty() => draft.already_so(cited, "see the per-sender relays above"),
+        None if !credentials.senders.is_empty() => draft.already_so(cited, "see the routes above"),
         None if draft.accounts_for(MAPS) => {
             draft.not_carried(
                 source.parameters.cited(&["smtp_sasl_auth_enable"]),
@@ -119,7 +124,6 @@ pub(super) fn carry(
         }
         None => draft.not_carried(cited, "it has nothing for the relayhost: Postfix did not authenticate"),
     }
-    account_for_other_relays(&credentials, nexthops, draft);
     draft.already_so(source.parameters.cited(&[SENDER_DEPENDENT]), "read; see auth");
     carry_mechanisms(source, draft)?;
     Ok(credentials)
@@ -181,14 +185,20 @@ fn set(source: &PostfixSource<'_>, credential: Credential, draft: &mut ConfigDra
             .advised("is down: better another user of the relay, whose name is no secret.");
     }
     draft.already_so(source.parameters.cited(&["smtp_sasl_auth_enable"]), "a username says so");
-    draft.set_together(vec![key, password_file(source.options.secret_file, &location.to_string())]);
-    draft.secret = Some(secret);
+    let file = password_file(source.options.secret_file, &secret, &username, &location, draft);
+    draft.set_together(vec![key, file]);
 }
 
-/// Returns the key that names the file of the secret, which was read at `location`.
-pub(in crate::import) fn password_file(file: Option<&str>, location: &str) -> DraftKey {
-    let path = file.unwrap_or(SECRET_FILE);
-    let key = DraftKey::new("auth.password-file", path, Vec::new());
+/// Returns the key that names the file of `secret`, which was read at `location`.
+pub(in crate::import) fn password_file(
+    file: Option<&str>,
+    secret: &Secret,
+    username: &str,
+    location: &SourceLocation,
+    draft: &mut ConfigDraft,
+) -> DraftKey {
+    let path = draft.file_for(secret, username, location, file.unwrap_or(SECRET_FILE));
+    let key = DraftKey::new("auth.password-file", path.as_str(), Vec::new());
     match file {
         Some(_) => key.advised(format!(
             "The secret of {location} was put there. It must be the daemon's: chown nullmta {path}"
@@ -199,17 +209,30 @@ pub(in crate::import) fn password_file(file: Option<&str>, location: &str) -> Dr
     }
 }
 
-/// Lists the entries that no mail of this configuration uses.
-fn account_for_other_relays(credentials: &PasswordTables, nexthops: &[Nexthop], draft: &mut ConfigDraft) {
+/// Lists the entries that no mail of this configuration uses, neither for the relays `nexthops` nor by a route.
+pub(super) fn account_for_other_relays(
+    credentials: &PasswordTables,
+    nexthops: &[Nexthop],
+    draft: &mut ConfigDraft,
+) {
+    let in_routes: Vec<SourceLocation> = draft
+        .routes
+        .iter()
+        .flat_map(Route::keys)
+        .flat_map(|key| key.from.iter().map(|cited| cited.location.clone()))
+        .collect();
     let is_used = |entry: &MapEntry| {
         let relay = |nexthop: &Nexthop| {
             [&nexthop.host, &nexthop.text].iter().any(|key| key.to_lowercase() == entry.key)
         };
-        entry.key.is_empty() || nexthops.iter().any(relay) || credentials.senders.contains(&entry.key)
+        entry.key.is_empty()
+            || nexthops.iter().any(relay)
+            || credentials.senders.contains(&entry.key)
+            || in_routes.contains(&entry.location)
     };
     for entry in credentials.entries().filter(|entry| !is_used(entry)) {
         let cited = Cited { shown: None, ..Cited::entry(&entry.location, &entry.key) };
-        draft.not_carried(vec![cited], "it is not for the relayhost, as that is written");
+        draft.not_carried(vec![cited], "it is not for the relayhost or a route, as those are written");
     }
 }
 

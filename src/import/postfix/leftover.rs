@@ -191,8 +191,7 @@ pub(super) fn account(parameters: &Parameters, draft: &mut ConfigDraft) {
     for parameter in left {
         let cited = vec![parameters.cite(parameter)];
         match reason(&parameter.name) {
-            Some((AlreadySo, why)) => draft.already_so(cited, why),
-            Some((NotCarried, why)) => draft.not_carried(cited, why),
+            Some((omission, why)) => draft.remark(omission, cited, why),
             None if parameters.is_referred_to(&parameter.name) => {
                 draft.already_so(cited, "its value stands where it was referred to");
             }

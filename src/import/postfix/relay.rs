@@ -5,9 +5,9 @@
 use super::super::draft::{Cited, ConfigDraft, DraftKey};
 use super::super::lines::items;
 use super::super::location::{ImportError, SourceLocation};
-use super::super::maps::{LookupTable, MapEntry, Shape};
 use super::super::nexthop::{Nexthop, NexthopLookup, port};
 use super::PostfixSource;
+use super::route_tables::RouteTables;
 
 const NO_RELAY: &str = "no relayhost: Postfix finds the MX of every recipient itself, \
                         nullmta hands all mail to one relay (relayhost = [host]:port)";
@@ -19,33 +19,59 @@ pub(super) struct RelayList {
     from: Vec<Cited>,
 }
 
-/// Returns the relays for all mail, or an error if `main.cf` names none.
-pub(super) fn read(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<RelayList, ImportError> {
-    let default_port = port(&source.value("smtp_tcp_port")?).unwrap_or(25);
-    let (text, mut from) = nexthop_text(source, draft)?;
-    // The old name is no more than the default of the new one.
-    let is_set = |name| source.parameters.get(name).is_some();
-    let (new, old) = ("smtp_fallback_relay", "fallback_relay");
-    let fallback = if is_set(old) && !is_set(new) { old } else { new };
-    if fallback == new {
-        draft.already_so(source.parameters.cited(&[old]), "smtp_fallback_relay overrules it");
-    }
-    let fallbacks = source.value(fallback)?;
+/// Returns the relays for all mail that no route takes, or an error if nothing names one.
+pub(super) fn read(
+    source: &PostfixSource<'_>,
+    tables: &RouteTables,
+    draft: &mut ConfigDraft,
+) -> Result<RelayList, ImportError> {
+    let (text, mut from) = nexthop_text(source, tables, draft)?;
     let location = from
         .first()
         .map_or_else(|| SourceLocation::file(&source.files.own("main.cf")), |cited| cited.location.clone());
-    from.extend(source.parameters.cited(&[fallback]));
+    let mut relays = nexthops(source, &text, &location)?;
+    relays.extend(fallbacks(source, &location)?);
+    from.extend(source.parameters.cited(&[fallback_parameter(source)]));
+    if fallback_parameter(source) == FALLBACKS[0] {
+        draft.already_so(source.parameters.cited(&FALLBACKS[1..]), "smtp_fallback_relay overrules it");
+    }
     from.extend(source.parameters.cited(&["use_srv_lookup"]));
+    draft.already_so(source.parameters.cited(&["smtp_tcp_port"]), "the port stands in relayhost");
+    Ok(RelayList { nexthops: relays, from })
+}
+
+/// The parameter that names the relays for when the others fail, and its old name.
+pub(super) const FALLBACKS: [&str; 2] = ["smtp_fallback_relay", "fallback_relay"];
+
+/// Returns the one of both that counts. The old name is no more than the default of the new one.
+fn fallback_parameter(source: &PostfixSource<'_>) -> &'static str {
+    let is_set = |name| source.parameters.get(name).is_some();
+    let [new, old] = FALLBACKS;
+    if is_set(old) && !is_set(new) { old } else { new }
+}
+
+/// Returns the relays that are tried when those of a line fail.
+pub(super) fn fallbacks(
+    source: &PostfixSource<'_>,
+    location: &SourceLocation,
+) -> Result<Vec<Nexthop>, ImportError> {
+    nexthops(source, &source.value(fallback_parameter(source))?, location)
+}
+
+/// Returns the relays in the list `text`, which stands at `location`.
+pub(super) fn nexthops(
+    source: &PostfixSource<'_>,
+    text: &str,
+    location: &SourceLocation,
+) -> Result<Vec<Nexthop>, ImportError> {
+    let default_port = port(&source.value("smtp_tcp_port")?).unwrap_or(25);
     let services = source.value("use_srv_lookup")?;
     let nexthop = |item| {
         let parsed = Nexthop::parse(item, default_port);
         let found = parsed.ok_or_else(|| location.error("expected a relay as `[host]:port`"))?;
         Ok(found.by_srv(&items(&services)))
     };
-    let nexthops =
-        items(&text).into_iter().chain(items(&fallbacks)).map(nexthop).collect::<Result<Vec<_>, _>>()?;
-    draft.already_so(source.parameters.cited(&["smtp_tcp_port"]), "the port stands in relayhost");
-    Ok(RelayList { nexthops, from })
+    items(text).into_iter().map(nexthop).collect()
 }
 
 impl RelayList {
@@ -84,17 +110,14 @@ impl RelayList {
 /// Returns the text that names the relays, and the setting it comes from: the one of several that takes precedence.
 fn nexthop_text(
     source: &PostfixSource<'_>,
+    tables: &RouteTables,
     draft: &mut ConfigDraft,
 ) -> Result<(String, Vec<Cited>), ImportError> {
     let relayhost = source.value("relayhost")?;
-    let default_transport = source.value("default_transport")?;
-    let found = match (everyones_transport(source, draft)?, nexthop_of(&default_transport)) {
-        (Some((nexthop, location)), _) => {
-            let cited = Cited { shown: Some(nexthop.clone()), ..Cited::entry(&location, "*") };
-            (nexthop, vec![cited])
-        }
-        (None, Some(nexthop)) => (nexthop.into(), source.parameters.cited(&["default_transport"])),
-        (None, None) => (relayhost.clone(), source.parameters.cited(&["relayhost"])),
+    let found = match tables.of_everyone(&source.value("default_transport")?) {
+        Some((nexthop, Some(cited))) => (nexthop.clone(), vec![Cited { shown: Some(nexthop), ..cited }]),
+        Some((nexthop, None)) => (nexthop, source.parameters.cited(&["default_transport"])),
+        None => (relayhost.clone(), source.parameters.cited(&["relayhost"])),
     };
     if found.0.is_empty() {
         let location = source.parameters.get("relayhost").map(|parameter| parameter.location.clone());
@@ -103,69 +126,7 @@ fn nexthop_text(
             .error(NO_RELAY));
     }
     if found.0 != relayhost && !relayhost.is_empty() {
-        draft.not_carried(source.parameters.cited(&["relayhost"]), "overruled: no mail goes there");
+        draft.already_so(source.parameters.cited(&["relayhost"]), "overruled: no mail goes there");
     }
     Ok(found)
-}
-
-/// Returns the nexthop in `transport:nexthop`, if the transport leads to a relay.
-pub(super) fn nexthop_of(transport: &str) -> Option<&str> {
-    let (name, nexthop) = transport.split_once(':')?;
-    let reaches_a_relay = !["error", "retry", "discard", "local", "virtual", "lmtp", "pipe"].contains(&name);
-    (reaches_a_relay && !nexthop.is_empty()).then_some(nexthop)
-}
-
-/// Returns the relay that `transport_maps` has for every recipient. Its other entries are listed as not carried.
-fn everyones_transport(
-    source: &PostfixSource<'_>,
-    draft: &mut ConfigDraft,
-) -> Result<Option<(String, SourceLocation)>, ImportError> {
-    const PER_RECIPIENT: &str = "all mail goes to relayhost, whoever it is for";
-    let mut found = None;
-    for table in source.tables("transport_maps", Shape::Postmap, "", draft)? {
-        let entries = match table {
-            LookupTable::Pairs(entries) => entries,
-            LookupTable::Static(entry) => vec![MapEntry { key: "*".into(), ..entry }],
-            LookupTable::Patterns(_) | LookupTable::Unread(_) => {
-                draft.not_carried(source.parameters.cited(&["transport_maps"]), PER_RECIPIENT);
-                continue;
-            }
-        };
-        for entry in entries {
-            match nexthop_of(&entry.value) {
-                Some(nexthop) if entry.key == "*" && found.is_none() => {
-                    found = Some((nexthop.to_owned(), entry.location));
-                }
-                _ => {
-                    let cited =
-                        Cited { shown: Some(entry.value), ..Cited::entry(&entry.location, &entry.key) };
-                    draft.not_carried(vec![cited], PER_RECIPIENT);
-                }
-            }
-        }
-    }
-    if !draft.accounts_for("transport_maps") {
-        draft.already_so(source.parameters.cited(&["transport_maps"]), "read; see relayhost");
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_transports_that_reach_a_relay_have_a_nexthop() {
-        for (transport, nexthop) in [
-            ("smtp:[a]:25", Some("[a]:25")),
-            ("relay:a", Some("a")),
-            (":[a]", Some("[a]")),
-            ("smtp", None),
-            ("smtp:", None),
-            ("error:no mail", None),
-            ("discard:", None),
-        ] {
-            assert_eq!(nexthop_of(transport), nexthop, "{transport}");
-        }
-    }
 }

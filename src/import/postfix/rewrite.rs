@@ -20,6 +20,8 @@ pub(super) struct Rewriting {
     pub(super) fixed_sender: Option<String>,
     /// Entries of `virtual_alias_maps` for users without a domain.
     pub(super) virtual_users: Vec<MapEntry>,
+    /// What Postfix changes only when it delivers, behind the choice of the relay.
+    pub(super) generic: MergedTables,
 }
 
 /// The tables for senders, or those for recipients, merged into one.
@@ -62,15 +64,17 @@ pub(super) fn carry(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Resu
     recipients.asked_again = virtual_addresses.entries.iter().map(|entry| entry.key.clone()).collect();
     recipients.then(virtual_addresses);
     let both = read("smtp_generic_maps", draft)?;
+    let generic = both.clone();
     senders.then(both.clone());
     recipients.then(both);
     let fixed_sender = senders.fixed.as_ref().map(|entry| completed(&entry.value, &origin));
     senders.carry("rewrite.sender", "rewrite.senders", &origin, draft);
     recipients.carry("rewrite.recipient", "rewrite.recipients", &origin, draft);
-    Ok(Rewriting { origin, fixed_sender, virtual_users })
+    Ok(Rewriting { origin, fixed_sender, virtual_users, generic })
 }
 
-fn completed(address: &str, origin: &str) -> String {
+/// Returns `address` with the domain `origin` if it has none.
+pub(super) fn completed(address: &str, origin: &str) -> String {
     if address.contains('@') { address.into() } else { format!("{address}@{origin}") }
 }
 

@@ -35,7 +35,18 @@ impl MergedTables {
     }
 
     fn of(tables: Vec<LookupTable>, draft: &mut ConfigDraft) -> MergedTables {
+        MergedTables::merged(tables, false, draft)
+    }
+
+    /// Merges tables that say which way mail goes. All mail has to go somewhere: what stands behind something that is left out
+    /// counts, also for the addresses of that, whose way is another one in any case.
+    pub(super) fn of_ways(tables: Vec<LookupTable>, draft: &mut ConfigDraft) -> MergedTables {
+        MergedTables::merged(tables, true, draft)
+    }
+
+    fn merged(tables: Vec<LookupTable>, are_of_ways: bool, draft: &mut ConfigDraft) -> MergedTables {
         let mut asking = Asking {
+            are_of_ways,
             entries: Vec::new(),
             fixed: None,
             end: None,
@@ -81,12 +92,17 @@ impl MergedTables {
 
     /// Returns the result for `address`; `None` if there is none, or if it is `@domain`, which keeps the user.
     pub(super) fn lookup(&self, address: &str) -> Option<&str> {
+        let found = self.entry(address)?;
+        // The same user elsewhere: only the table itself can say that.
+        (!found.value.starts_with('@')).then_some(&found.value)
+    }
+
+    /// Returns the entry for `address`, which may be an `@domain`.
+    pub(super) fn entry(&self, address: &str) -> Option<&MapEntry> {
         let address = address.to_lowercase();
         let domain = address.find('@').map(|at| &address[at..]);
         let keyed = |key: &str| self.entries.iter().find(|entry| entry.key == key);
-        let found = keyed(&address).or_else(|| keyed(domain?)).or(self.fixed.as_ref())?;
-        // The same user elsewhere: only the table itself can say that.
-        (!found.value.starts_with('@')).then_some(&found.value)
+        keyed(&address).or_else(|| keyed(domain?)).or(self.fixed.as_ref())
     }
 }
 
@@ -97,6 +113,7 @@ fn is_whole(key: &str) -> bool {
 
 /// The state of a merge, which goes through the tables in the order in which Postfix searches them.
 struct Asking<'d> {
+    are_of_ways: bool,
     /// The entries so far, with their numbers in the order of the files.
     entries: Vec<(usize, MapEntry)>,
     fixed: Option<MapEntry>,
@@ -119,8 +136,7 @@ impl Asking<'_> {
                 self.entries.push((number, entry));
                 return true;
             }
-            Some((Omission::AlreadySo, why)) => self.draft.already_so(vec![cited], &why),
-            Some((Omission::NotCarried, why)) => self.draft.not_carried(vec![cited], &why),
+            Some((omission, why)) => self.draft.remark(omission, vec![cited], &why),
         }
         false
     }
@@ -131,8 +147,10 @@ impl Asking<'_> {
             return;
         }
         self.end = Some(entry.location.clone());
-        let first = self.unread.as_deref().map(behind_table);
-        match first.or_else(|| self.left_out.first().map(|first| behind(&first.location))) {
+        let first = self.unread.as_deref().map(behind_table).filter(|_| !self.are_of_ways);
+        match first.or_else(|| {
+            self.left_out.first().filter(|_| !self.are_of_ways).map(|first| behind(&first.location))
+        }) {
             None => self.fixed = Some(entry),
             Some(why) => {
                 let cited =
@@ -152,6 +170,9 @@ impl Asking<'_> {
         }
         let same = self.entries.iter().find(|(_, own)| own.key == key).map(|(_, own)| &own.location);
         let covers = |pattern: &str| match pattern.strip_prefix('@') {
+            Some(below) if below.starts_with('.') => {
+                key.rsplit_once('@').is_some_and(|(_, domain)| domain.ends_with(below))
+            }
             Some(_) => is_whole(key) && key.ends_with(pattern),
             None => key.split_once('@').is_some_and(|(user, _)| user == pattern),
         };
@@ -169,6 +190,9 @@ impl Asking<'_> {
                 format!("users of {domain} have their answer at {location} before"),
             ));
         }
+        if self.are_of_ways {
+            return None;
+        }
         if let Some(table) = &self.unread {
             return Some((Omission::NotCarried, behind_table(table)));
         }
@@ -179,6 +203,9 @@ impl Asking<'_> {
     fn pattern(&mut self, number: usize, pattern: PostfixPattern) {
         let PostfixPattern { location, expression, conditions, result } = &pattern;
         let is_plain = conditions.is_empty() && !result.contains('$');
+        if self.are_of_ways {
+            return self.pattern_of_way(number, pattern);
+        }
         let entry = |key: String, value: String| MapEntry { location: location.clone(), key, value };
         let cited =
             || Cited { location: location.clone(), name: expression.written(), shown: Some(result.clone()) };
@@ -202,6 +229,37 @@ impl Asking<'_> {
             self.draft.not_carried(vec![cited()], lost);
         }
         self.patterns.push((pattern.location, key));
+    }
+}
+
+impl Asking<'_> {
+    /// Adds a pattern that says which way mail goes, if it means addresses or domains.
+    fn pattern_of_way(&mut self, number: usize, pattern: PostfixPattern) {
+        let PostfixPattern { location, expression, conditions, result } = &pattern;
+        let entry = |key: String| MapEntry { location: location.clone(), key, value: result.clone() };
+        let is_plain = conditions.is_empty() && !result.contains('$');
+        if is_plain && expression.matches_all() {
+            return self.all(entry(String::new()));
+        }
+        let cited = || {
+            vec![Cited {
+                location: location.clone(),
+                name: expression.written(),
+                shown: Some(result.clone()),
+            }]
+        };
+        let Some(matched) = expression.as_addresses().filter(|_| is_plain) else {
+            let why = "a [[route]] has addresses, @domains and @.domains, and no patterns";
+            self.draft.not_carried(cited(), why);
+            return self.left_out.push(pattern);
+        };
+        if matched.is_open {
+            self.draft.not_carried(cited(), "for this domain alone, and no longer one that begins so");
+        }
+        for key in matched.keys {
+            self.entry(number, entry(key.clone()));
+            self.patterns.push((pattern.location.clone(), key));
+        }
     }
 }
 

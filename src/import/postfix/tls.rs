@@ -37,13 +37,14 @@ struct Policy {
     is_of_table: bool,
 }
 
-/// Adds the settings for the relays `nexthops` to `draft`.
+/// Adds the settings for the relays `nexthops` to `draft`; `all` are those of all mail.
 pub(super) fn carry(
     source: &PostfixSource<'_>,
     nexthops: &[Nexthop],
+    all: &[Nexthop],
     draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
-    let policy = policy(source, nexthops, draft)?;
+    let policy = policy(source, nexthops, all, draft)?;
     carry_mode(source, nexthops, &policy, draft)?;
     carry_trust(source, &policy, draft)?;
     carry_client_certificate(source, draft)?;
@@ -61,6 +62,7 @@ impl Policy {
 fn policy(
     source: &PostfixSource<'_>,
     nexthops: &[Nexthop],
+    all: &[Nexthop],
     draft: &mut ConfigDraft,
 ) -> Result<Policy, ImportError> {
     let level = level(source)?;
@@ -79,12 +81,16 @@ fn policy(
         level,
     };
     let tables = source.tables("smtp_tls_policy_maps", Shape::Postmap, "", draft)?;
-    let found =
-        nexthops.iter().find_map(|hop| lookup(&tables, &hop.text).or_else(|| lookup(&tables, &hop.host)));
+    let of = |hops: &[Nexthop]| {
+        let mut hops = hops.iter();
+        hops.find_map(|hop| lookup(&tables, &hop.text).or_else(|| lookup(&tables, &hop.host)))
+    };
     let cited = source.parameters.cited(&["smtp_tls_policy_maps"]);
-    let Some(entry) = found else {
+    let Some(entry) = of(nexthops) else {
+        if of(all).is_some() {
+            draft.already_so(cited, "read; see tls, and that of the routes");
         // Of a table that was not read nothing more is known.
-        if !draft.accounts_for("smtp_tls_policy_maps") {
+        } else if !draft.accounts_for("smtp_tls_policy_maps") {
             draft.not_carried(cited, "it has nothing for the relayhost");
         }
         return Ok(policy);
