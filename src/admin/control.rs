@@ -123,7 +123,12 @@ impl Control {
             (ControlRequest::Status, Rights::Everything) => self.status(output).await?,
             (ControlRequest::Flush { route }, Rights::Everything) => match self.flush(route).await? {
                 Ok(flushed) => output.item(&flushed).await?,
-                Err(failure) => return output.end(&Frame::Error(failure.to_string())).await,
+                Err(failure @ FlushFailure::Stopping) => {
+                    return output.end(&Frame::Error(failure.to_string())).await;
+                }
+                Err(failure @ FlushFailure::NoRoute { .. }) => {
+                    return output.end(&Frame::Unknown(failure.to_string())).await;
+                }
             },
             (ControlRequest::Reload, Rights::Everything) => {
                 output.answer(self.reload().await.as_ref()).await?;

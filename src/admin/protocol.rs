@@ -1,8 +1,8 @@
 //! The protocol of the control socket: one JSON object per line.
 //!
 //! The client sends one [`ControlRequest`]; the daemon answers with [`Frame`]s: any number of items, then `hidden` if
-//! there are more that this user may not see, then `done`, `denied` or `error`. If the connection ends without one of
-//! these three, the answer is not complete.
+//! there are more that this user may not see, then `done`, `denied`, `unknown` or `error`. If the connection ends without one
+//! of these four, the answer is not complete.
 
 use std::fmt;
 
@@ -40,6 +40,8 @@ pub enum Frame {
     Hidden(u64),
     /// The request failed; holds the reason.
     Error(String),
+    /// The request names something that there is not; holds what there is.
+    Unknown(String),
     /// This user may not make the request; holds who may.
     Denied(String),
     /// The answer is complete.
@@ -425,6 +427,7 @@ mod tests {
         assert_eq!(line(&|| serde_json::to_string(&Frame::Done)), r#""done""#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Error("x".into()))), r#"{"error":"x"}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Denied("x".into()))), r#"{"denied":"x"}"#);
+        assert_eq!(line(&|| serde_json::to_string(&Frame::Unknown("x".into()))), r#"{"unknown":"x"}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Item(1.into()))), r#"{"item":1}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Hidden(3))), r#"{"hidden":3}"#);
     }

@@ -36,6 +36,8 @@ pub enum ClientError {
     },
     /// The daemon answered with an error.
     Refused(String),
+    /// The request names something that there is not.
+    Unknown(String),
     /// This user may not make that request.
     Denied(String),
     /// The answer was cut off, or was not one of our protocol.
@@ -57,7 +59,7 @@ impl fmt::Display for ClientError {
                 patience.as_secs()
             ),
             ClientError::Refused(why) => write!(f, "the daemon refused: {why}"),
-            ClientError::Denied(why) => f.write_str(why),
+            ClientError::Denied(why) | ClientError::Unknown(why) => f.write_str(why),
             ClientError::BrokenOff(why) => write!(f, "the daemon's answer broke off: {why}"),
             ClientError::Output(source) => write!(f, "cannot write: {source}"),
         }
@@ -112,6 +114,7 @@ fn answer<T: DeserializeOwned>(
             Frame::Hidden(more) => hidden = more,
             Frame::Error(why) => return Err(ClientError::Refused(why)),
             Frame::Denied(why) => return Err(ClientError::Denied(why)),
+            Frame::Unknown(why) => return Err(ClientError::Unknown(why)),
             Frame::Item(item) => {
                 let item = serde_json::from_value(item)
                     .map_err(|error| ClientError::BrokenOff(error.to_string()))?;

@@ -40,6 +40,7 @@ impl Exit {
         match error {
             ClientError::Unreachable { .. } | ClientError::Silent { .. } => Exit::Unavailable,
             ClientError::Denied(_) => Exit::NoPermission,
+            ClientError::Unknown(_) => Exit::Usage,
             ClientError::Refused(_) | ClientError::BrokenOff(_) => Exit::TempFail,
             ClientError::Output(_) => Exit::IoError,
         }
