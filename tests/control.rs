@@ -201,6 +201,55 @@ fn each_route_is_shown_with_what_waits_for_it_and_is_flushed_alone() {
     );
 }
 
+/// Nothing tested which relay's rules were shown for a route: those of the top-level relayhost would have passed.
+#[test]
+fn the_rules_that_are_shown_are_those_of_the_named_route() {
+    let host = Host::start();
+    let config = fs::read_to_string(host.config()).unwrap();
+    let route = "\n[[route]]\nname = \"news\"\nsenders = \"@news.example\"\nrelayhost = \
+                 \"email-smtp.eu-west-1.amazonaws.com\"\n[[route.relay.reply]]\nmatch = \"^554 .*blue moon\"\nmeans = \
+                 \"quota\"\npause = \"90m\"\n";
+    fs::write(host.config(), config.clone() + route).unwrap();
+    let (of_news, of_all) = (["check", "--relay-rules", "--route", "news"], ["check", "--relay-rules"]);
+    let (code, out, err) = text(&host.nullmta(&of_news));
+    assert!(
+        code == 0
+            && out.starts_with("Replies of email-smtp.eu-west-1.amazonaws.com:587 (")
+            && out.contains("blue moon"),
+        "{code} {out} {err}"
+    );
+    let (code, out, err) = text(&host.nullmta(&of_all));
+    assert!(
+        code == 0 && out.starts_with("Replies of 127.0.0.1:") && !out.contains("blue moon"),
+        "{code} {out} {err}"
+    );
+    let (_, out, err) = text(&host.nullmta(&[&of_news[..], &["--json"]].concat()));
+    let first: serde_json::Value = serde_json::from_str(out.lines().next().unwrap()).expect(&err);
+    assert_eq!((&first["means"], &first["pause_seconds"]), (&"quota".into(), &5400.into()), "{out}");
+
+    let said = "554 5.7.0 once in a blue moon";
+    let (code, out, err) = text(&host.nullmta(&["relay-reply", said, "--route", "news"]));
+    assert!(
+        code == 0 && out.contains("class: quota\n") && out.contains("pause: 1h30m\n"),
+        "{code} {out} {err}"
+    );
+    let (code, out, err) = text(&host.nullmta(&["relay-reply", said]));
+    assert!(code == 0 && out.contains("class: permanent\n"), "{code} {out} {err}");
+
+    let usage = "nullmta: no route has the name \"nwes\"; the configuration's routes: news\n";
+    for arguments in
+        [&["check", "--relay-rules", "--route", "nwes"][..], &["relay-reply", said, "--route", "nwes"]]
+    {
+        let (code, out, err) = text(&host.nullmta(arguments));
+        assert!((code, &*out) == (64, "") && err.ends_with(usage), "{code} {out} {err}");
+    }
+    let (code, _, err) = text(&host.nullmta(&["check", "--route", "news"]));
+    assert!(code == 64 && err.contains("--route: expected SENDER and RECIPIENT"), "{code} {err}");
+    fs::write(host.config(), config).unwrap();
+    let (code, _, err) = text(&host.nullmta(&["relay-reply", said, "--route", "news"]));
+    assert!(code == 64 && err.ends_with("the configuration's routes: there is none\n"), "{code} {err}");
+}
+
 /// Over TCP no user counts as known, so that mail takes no route with `uid`, whoever owns the connection.
 #[test]
 fn mail_over_tcp_takes_no_route_of_a_user() {
