@@ -53,6 +53,25 @@ pub(super) struct Seen {
     pub(super) at: i64,
 }
 
+/// A message as a relay took it for one recipient, with 250 behind its final dot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TakenCopy {
+    pub(super) id: QueueId,
+    pub(super) to: String,
+    pub(super) reply: ReplyWay,
+}
+
+/// The way of the relay's reply behind the final dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReplyWay {
+    /// It is on its way over this connection.
+    Awaited(ConnectionId),
+    /// It has reached us.
+    Heard,
+    /// The process or the connection ended before it reached us.
+    Lost,
+}
+
 /// The queue's state, and everything around it.
 pub(super) struct World {
     reducer: Reducer,
@@ -86,6 +105,8 @@ pub(super) struct World {
     pub(super) seen: Vec<Seen>,
     /// The recipients of each of them, with the name of the route by which it went.
     pub(super) via: Vec<(Option<String>, Vec<String>)>,
+    /// The copies that relays took, in the order in which they were sent.
+    pub(super) copies: Vec<TakenCopy>,
     /// The relays that cannot be reached, by the names of their routes.
     pub(super) away: BTreeSet<Option<String>>,
     /// The relays do this with every message, by the names of their routes; the others do as the relay does.
@@ -151,6 +172,7 @@ impl World {
             given: Vec::new(),
             seen: Vec::new(),
             via: Vec::new(),
+            copies: Vec::new(),
             away: BTreeSet::new(),
             by_route: BTreeMap::new(),
             lines: Vec::new(),
@@ -227,12 +249,22 @@ impl World {
 
     /// The process ends at once, and another one starts from what the spool has.
     pub(super) fn restart(&mut self) {
+        self.replies_go(|_| true, ReplyWay::Lost);
         (self.coming, self.planned) = Default::default();
         (self.dialogues, self.unrecorded) = Default::default();
         (self.awaits_recording, self.watches_secret) = (false, false);
         self.null_senders = self.set_up.null_senders();
         self.reducer = self.set_up.reducer(&self.spool.entries(), self.relay_clock, self.now);
         self.come_to_rest();
+    }
+
+    /// The replies that are on their way over these connections go this way.
+    fn replies_go(&mut self, over: impl Fn(ConnectionId) -> bool, way: ReplyWay) {
+        for copy in &mut self.copies {
+            if matches!(copy.reply, ReplyWay::Awaited(connection) if over(connection)) {
+                copy.reply = way;
+            }
+        }
     }
 
     /// Sets the time of day; no time passes.

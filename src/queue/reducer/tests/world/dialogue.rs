@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::relay::{Does, Load, Pace, Reply, Then};
-use super::{Happening, Seen, World};
+use super::{Happening, ReplyWay, Seen, TakenCopy, World};
 use crate::envelope::Recipient;
 use crate::queue::attempt::{Attempt, AttemptResult, Progress, UnconfirmedCopy};
 use crate::queue::hearing::{Hearing, Hears, breaks_off};
@@ -13,7 +13,7 @@ use crate::queue::reducer::{Event, QueueAnswer};
 use crate::queue::settlement::Settling;
 use crate::queue::testing::{report_at, trouble, untold};
 use crate::queue::{ConnectionId, RelayPlace, Taken};
-use crate::relay::{Phase, Report, Trouble};
+use crate::relay::{Phase, Report, Trouble, Verdict};
 use crate::routing::Routes;
 use crate::spool::{CommitError, Flight};
 
@@ -140,7 +140,18 @@ impl World {
             return self.end(connection, Some(trouble(Phase::Connect)));
         }
         if let Some(reply) = reply {
+            self.notes_copies(connection, &reply.report, &part.recipients);
             self.reports(connection, reply);
+        }
+    }
+
+    /// Notes for whom the relay takes the message. At worst it does so at once, and its reply is on the way for long.
+    fn notes_copies(&mut self, connection: ConnectionId, report: &Report, to: &[(usize, Recipient)]) {
+        for (told, (_, to)) in report.recipients.iter().zip(to) {
+            if told.verdict == Verdict::Sent {
+                let (to, reply) = (to.address.to_string(), ReplyWay::Awaited(connection));
+                self.copies.push(TakenCopy { id: report.id, to, reply });
+            }
         }
     }
 
@@ -180,6 +191,7 @@ impl World {
         let Some(dialogue) = self.dialogues.get_mut(&connection) else { return };
         let Some(attempt) = dialogue.attempt.take() else { return };
         dialogue.is_busy = false;
+        self.replies_go(|over| over == connection, ReplyWay::Heard);
         self.is_heard(connection, attempt, reply.report);
         match reply.then {
             Then::GoesOn if self.dialogues[&connection].attempt.is_some() => self.goes_on(connection),
@@ -242,6 +254,7 @@ impl World {
 
     /// The connection gives back its message, if it has one.
     fn give_back(&mut self, connection: ConnectionId) {
+        self.replies_go(|over| over == connection, ReplyWay::Lost);
         let Some(dialogue) = self.dialogues.get_mut(&connection) else { return };
         let Some(attempt) = dialogue.attempt.take() else { return };
         let (id, in_doubt) = (attempt.id, attempt.progress == Progress::PastContent);
