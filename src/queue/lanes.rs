@@ -37,19 +37,38 @@ impl Lanes {
         self.len += 1;
     }
 
-    /// Removes and returns the next message of the lane whose turn it is.
-    pub fn pop(&mut self) -> Option<QueueId> {
-        let lane = self.turns.pop_front()?;
-        // A lane has a turn only while it has a message.
-        let queue = self.waiting.get_mut(&lane)?;
-        let id = queue.pop_front()?;
-        if queue.is_empty() {
-            self.waiting.remove(&lane);
-        } else {
-            self.turns.push_back(lane);
+    /// Removes and returns the next message of the lane whose turn it is. A message that is not `current` any more is
+    /// removed, and costs its lane no turn.
+    pub fn pop(&mut self, mut current: impl FnMut(QueueId) -> bool) -> Option<QueueId> {
+        while let Some(lane) = self.turns.pop_front() {
+            // A lane has a turn only while it has a message.
+            let queue = self.waiting.get_mut(&lane)?;
+            let before = queue.len();
+            let mut next = queue.pop_front();
+            while next.is_some_and(|id| !current(id)) {
+                next = queue.pop_front();
+            }
+            self.len -= before - queue.len();
+            if queue.is_empty() {
+                self.waiting.remove(&lane);
+            } else {
+                self.turns.push_back(lane);
+            }
+            if next.is_some() {
+                return next;
+            }
         }
-        self.len -= 1;
-        Some(id)
+        None
+    }
+
+    /// Removes all messages that are not `current`.
+    pub fn retain(&mut self, mut current: impl FnMut(QueueId) -> bool) {
+        self.waiting.retain(|_, queue| {
+            queue.retain(|id| current(*id));
+            !queue.is_empty()
+        });
+        self.turns.retain(|lane| self.waiting.contains_key(lane));
+        self.len = self.waiting.values().map(VecDeque::len).sum();
     }
 
     /// Returns the messages from this place on, counted lane after lane. They stay where they are.
@@ -72,7 +91,7 @@ mod tests {
     }
 
     fn drain(lanes: &mut Lanes) -> Vec<u64> {
-        std::iter::from_fn(|| lanes.pop()).map(QueueId::raw).collect()
+        std::iter::from_fn(|| lanes.pop(|_| true)).map(QueueId::raw).collect()
     }
 
     #[test]
@@ -81,9 +100,9 @@ mod tests {
         for raw in 0..10_000 {
             lanes.push(1, id(raw));
         }
-        lanes.pop();
+        lanes.pop(|_| true);
         lanes.push(2, id(99_999));
-        let position = std::iter::from_fn(|| lanes.pop()).position(|next| next == id(99_999));
+        let position = std::iter::from_fn(|| lanes.pop(|_| true)).position(|next| next == id(99_999));
         assert_eq!(position, Some(1));
     }
 
@@ -96,6 +115,32 @@ mod tests {
         assert_eq!(lanes.len(), 6);
         assert_eq!(drain(&mut lanes), [10, 20, 30, 11, 31, 12]);
         assert_eq!(lanes.len(), 0);
+    }
+
+    /// A lane full of names that stood for nothing any more lost a turn by each of them.
+    #[test]
+    fn a_message_that_is_not_current_any_more_costs_its_lane_no_turn() {
+        let mut lanes = Lanes::default();
+        for (lane, raw) in [(1, 10), (1, 11), (1, 12), (2, 20), (2, 21), (3, 30)] {
+            lanes.push(lane, id(raw));
+        }
+        let current = |id: QueueId| ![10, 11, 30].contains(&id.raw());
+        assert_eq!(lanes.pop(current), Some(id(12)));
+        assert_eq!((lanes.pop(current), lanes.len()), (Some(id(20)), 2));
+        assert_eq!((lanes.pop(current), lanes.pop(current), lanes.len()), (Some(id(21)), None, 0));
+        assert!(lanes.waiting.is_empty() && lanes.turns.is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_keeps_its_order_and_its_turn() {
+        let mut lanes = Lanes::default();
+        for (lane, raw) in [(1, 10), (2, 20), (1, 11), (3, 30), (1, 12)] {
+            lanes.push(lane, id(raw));
+        }
+        lanes.retain(|id| ![10, 20].contains(&id.raw()));
+        assert_eq!(lanes.len(), 3);
+        lanes.push(2, id(22));
+        assert_eq!(drain(&mut lanes), [11, 30, 22, 12]);
     }
 
     #[test]
@@ -117,7 +162,7 @@ mod tests {
         let mut lanes = Lanes::default();
         for raw in 0..100 {
             lanes.push(raw, id(raw));
-            lanes.pop();
+            lanes.pop(|_| true);
         }
         assert!(lanes.waiting.is_empty() && lanes.turns.is_empty());
         lanes.push(7, id(7));

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use super::reducer::Disposition;
 use super::relay_state::RelayState;
-use super::roster::{Member, Roster, Standing};
+use super::roster::{Member, Roster, Standing, StandingCounts};
 use super::unrouted::{Found, Unrouted};
 use super::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
@@ -122,18 +122,21 @@ impl Relays {
     /// Returns the number of live messages.
     pub(super) fn live(&self) -> usize {
         let places: usize = self.shared.values().map(|places| places.len() - 1).sum();
-        self.sum(Roster::len) + self.unrouted.asked() - places
-    }
-
-    /// Returns the number of messages whose relays are being looked up.
-    pub(super) fn asked(&self) -> usize {
-        self.unrouted.asked()
-    }
-
-    /// Returns the sum of such a number over all rosters. A message that several relays get is in as many rosters.
-    pub(super) fn sum(&self, count: fn(&Roster) -> usize) -> usize {
         let rosters = self.all().map(|relay| &relay.roster).chain(self.unrouted.rosters());
-        rosters.map(count).sum()
+        rosters.map(Roster::len).sum::<usize>() + self.unrouted.asked() - places
+    }
+
+    /// Returns the number of live messages in each state. One that several relays get counts once, in the state in which
+    /// it is listed.
+    pub(super) fn counts(&self) -> StandingCounts {
+        let mut counts = self.unrouted.counts();
+        self.all().for_each(|relay| counts += relay.roster.counts());
+        for id in self.shared.keys() {
+            let members = self.all().filter_map(|relay| relay.roster.member(*id));
+            members.for_each(|member| counts.less(member.standing));
+            self.member(*id).into_iter().for_each(|member| counts.more(member.standing));
+        }
+        counts
     }
 
     /// Returns what is remembered of this message; of the relays that get it, the one that has it counts first.

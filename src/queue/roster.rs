@@ -6,37 +6,42 @@
 //!
 //! Messages with losses are not in the lanes: they are given out last, and each on a connection of its own.
 //!
-//! A ready message that is taken out of its turn leaves its old name in the lane, and `take` passes over it, so that
-//! taking a message out needs no search.
+//! A ready message that is taken out of its turn leaves its name in the lane, so that taking it out needs no search. When
+//! it is ready again it has its place by that name, and gets no second one; a name that stands for no ready message costs
+//! nobody a turn, is counted nowhere, and is thrown away when there are too many of them.
 //!
 //! Pure: time is an argument. Not here: the length of a pause (`schedule.rs`), the messages themselves (`spool/`).
 
+mod counts;
 mod member;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::lanes::Lanes;
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState};
+pub use counts::StandingCounts;
 pub use member::{Aside, Member, Standing};
 use member::{to_hundredths, to_seconds};
 
 /// The number of messages that are looked at to find one that may be given out of its turn.
 const LOOKED_AT: usize = 64;
+/// The number of names in the lanes, beyond two for each ready message, at which those are thrown away that stand for none.
+const SPARE_NAMES: usize = 64;
 
 /// The live messages of one relay.
 #[derive(Debug, Default)]
 pub struct Roster {
     members: BTreeMap<QueueId, Member>,
+    counts: StandingCounts,
+    /// The names of all ready messages without losses, and some others.
     lanes: Lanes,
-    /// The ready messages with losses; the one that has been ready longest is first.
-    lost: VecDeque<QueueId>,
+    /// The ready messages with losses, by the time since which they have been ready.
+    lost: BTreeSet<(u32, QueueId)>,
     /// The deferred messages, by the second at which they are due.
     waiting: BTreeSet<(u32, QueueId)>,
-    under_way: usize,
-    held: usize,
     dead: BTreeSet<QueueId>,
 }
 
@@ -46,19 +51,14 @@ impl Roster {
         self.members.len()
     }
 
+    /// Returns the number of messages in each state.
+    pub fn counts(&self) -> StandingCounts {
+        self.counts
+    }
+
     /// Returns the number of messages that are under way.
     pub fn under_way(&self) -> usize {
-        self.under_way
-    }
-
-    /// Returns the number of held messages.
-    pub fn held(&self) -> usize {
-        self.held
-    }
-
-    /// Returns the number of dead messages.
-    pub fn dead(&self) -> usize {
-        self.dead.len()
+        self.counts.under_way
     }
 
     /// Returns the newest dead message.
@@ -66,24 +66,19 @@ impl Roster {
         self.dead.last().copied()
     }
 
-    /// Returns the number of deferred messages.
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Returns the number of ready messages without losses. Old names may make it too large, never too small.
+    /// Returns the number of ready messages without losses.
     pub fn ready(&self) -> usize {
-        self.lanes.len()
+        self.counts.ready - self.lost.len()
     }
 
-    /// Returns whether a message with losses is ready. Old names may make this wrongly true, never wrongly false.
+    /// Returns whether a message with losses is ready.
     pub fn has_lost(&self) -> bool {
         !self.lost.is_empty()
     }
 
-    /// Returns whether a message is ready, with losses or without. Old names may make this wrongly true.
+    /// Returns whether a message is ready, with losses or without.
     pub fn has_ready(&self) -> bool {
-        self.ready() > 0 || self.has_lost()
+        self.counts.ready > 0
     }
 
     /// Returns what is remembered of this message.
@@ -113,38 +108,35 @@ impl Roster {
             losses: 0,
             // Of an earlier run it is only known whether there are any.
             copies: u8::from(entry.marks.may_have_arrived()),
+            is_named: false,
         };
-        if self.members.insert(entry.id, member).is_some() {
-            return;
-        }
-        match standing {
-            Standing::Ready => self.lanes.push(entry.lane, entry.id),
-            Standing::Held => self.held += 1,
-            Standing::Dead => drop(self.dead.insert(entry.id)),
-            Standing::UnderWay | Standing::Waiting(_) | Standing::Elsewhere(_) => {}
+        if self.member(entry.id).is_none() {
+            self.take_in(entry.id, member, standing);
         }
     }
 
     /// Takes in a message that another roster has had, and that is not under way.
     pub fn adopt(&mut self, id: QueueId, member: Member, now: Timestamp) {
-        self.members.insert(id, Member { standing: Standing::Ready, ..member });
-        match member.standing {
-            Standing::Ready | Standing::UnderWay | Standing::Elsewhere(Aside::Ready) => {
-                self.make_ready(id, now)
-            }
-            Standing::Waiting(due) | Standing::Elsewhere(Aside::Waiting(due)) => self.wait(id, due),
-            Standing::Held | Standing::Elsewhere(Aside::Held) => self.hold(id),
-            Standing::Dead => self.give_up(id),
-        }
+        let standing = match member.standing {
+            Standing::UnderWay | Standing::Elsewhere(Aside::Ready) => Standing::Ready,
+            Standing::Elsewhere(Aside::Waiting(due)) => Standing::Waiting(due),
+            Standing::Elsewhere(Aside::Held) => Standing::Held,
+            known => known,
+        };
+        self.remove(id);
+        self.take_in(id, Member { is_named: false, ready_since: to_hundredths(now), ..member }, standing);
+    }
+
+    fn take_in(&mut self, id: QueueId, member: Member, standing: Standing) {
+        self.members.insert(id, member);
+        self.enter(id, standing);
     }
 
     /// Removes a message that is not under way, and returns it: one of those that are ready, by their turn, or else the
     /// oldest one.
     pub fn take_out(&mut self) -> Option<(QueueId, Member)> {
-        while let Some(id) = self.lanes.pop() {
-            if self.is_ready(id) {
-                return self.expel(id);
-            }
+        if let Some(id) = self.pop() {
+            return self.expel(id);
         }
         let rest = self.members.iter().find(|(_, member)| member.standing != Standing::UnderWay);
         let id = rest.map(|(id, _)| *id)?;
@@ -171,13 +163,17 @@ impl Roster {
     pub fn split_off_idle(&mut self) -> Roster {
         let under_way = self.members.iter().filter(|(_, member)| member.standing == Standing::UnderWay);
         let under_way: Vec<(QueueId, Member)> = under_way.map(|(id, member)| (*id, *member)).collect();
-        under_way.iter().for_each(|(id, _)| self.remove(*id));
-        let kept = Roster {
-            under_way: under_way.len(),
-            members: under_way.into_iter().collect(),
-            ..Roster::default()
-        };
-        std::mem::replace(self, kept)
+        let idle = std::mem::take(self);
+        for (id, member) in under_way {
+            self.take_in(id, Member { is_named: false, ..member }, Standing::UnderWay);
+        }
+        Roster { counts: StandingCounts { under_way: 0, ..idle.counts }, ..idle }.without(self.ids())
+    }
+
+    /// Returns the same roster without the memory of these messages, which it does not count any more.
+    fn without(mut self, ids: impl Iterator<Item = QueueId>) -> Roster {
+        ids.for_each(|id| _ = self.members.remove(&id));
+        self
     }
 
     /// Notes that another relay has the message now.
@@ -188,33 +184,26 @@ impl Roster {
             Some(Standing::Held) => Aside::Held,
             _ => return,
         };
-        self.leave(id);
-        self.members.entry(id).and_modify(|member| member.standing = Standing::Elsewhere(aside));
+        self.change(id, Standing::Elsewhere(aside));
     }
 
     /// Notes that no other relay has the message any more.
     pub fn take_back(&mut self, id: QueueId, now: Timestamp) {
         match self.members.get(&id).map(|member| member.standing) {
             Some(Standing::Elsewhere(Aside::Ready)) => self.make_ready(id, now),
-            Some(Standing::Elsewhere(Aside::Waiting(due))) => self.wait(id, due),
+            Some(Standing::Elsewhere(Aside::Waiting(due))) => self.change(id, Standing::Waiting(due)),
             Some(Standing::Elsewhere(Aside::Held)) => self.hold(id),
             _ => {}
         }
     }
 
-    fn wait(&mut self, id: QueueId, due: u32) {
-        if let Some(member) = self.members.get_mut(&id) {
-            member.standing = Standing::Waiting(due);
-            self.waiting.insert((due, id));
-        }
-    }
-
     /// Gives out this message before its turn, if it is ready.
     pub fn take_named(&mut self, id: QueueId) -> Option<(QueueId, Member)> {
-        let member = self.members.get_mut(&id).filter(|member| member.standing == Standing::Ready)?;
-        member.standing = Standing::UnderWay;
-        self.under_way += 1;
-        Some((id, *member))
+        if !self.is_ready(id) {
+            return None;
+        }
+        self.change(id, Standing::UnderWay);
+        self.member(id).map(|member| (id, *member))
     }
 
     /// Gives out a ready message without losses that is not `kept` for others: the one at this place of all, or one
@@ -242,61 +231,67 @@ impl Roster {
     /// Gives out the next ready message without losses that is not `kept` for others.
     pub fn take(&mut self, kept: impl Fn(QueueId) -> bool) -> Option<(QueueId, Member)> {
         let mut passed_over = Vec::new();
-        let mut taken = None;
-        while taken.is_none() {
-            let Some(id) = self.lanes.pop() else { break };
-            if kept(id) {
-                passed_over.push(id);
-            } else {
-                taken = self.begin(id, false).map(|member| (id, member));
+        let taken = loop {
+            match self.pop() {
+                Some(id) if kept(id) => passed_over.push(id),
+                found => break found.and_then(|id| self.take_named(id)),
             }
-        }
-        for id in passed_over {
-            if let Some(member) = self.members.get(&id).filter(|member| member.standing == Standing::Ready) {
-                self.lanes.push(member.lane, id);
-            }
-        }
+        };
+        passed_over.into_iter().for_each(|id| self.join_lane(id));
         taken
     }
 
     /// Gives out the next ready message with losses.
     pub fn take_lost(&mut self) -> Option<(QueueId, Member)> {
-        while let Some(id) = self.lost.pop_front() {
-            if let Some(member) = self.begin(id, true) {
-                return Some((id, member));
-            }
-        }
-        None
+        let (_, id) = *self.lost.first()?;
+        self.take_named(id)
     }
 
     /// Returns whether the message is ready with losses, or without them: its name may stand in a place that it has
     /// left.
     fn is_ready_with(&self, id: QueueId, losses: bool) -> bool {
         let member = self.member(id);
-        member.is_some_and(|member| member.standing == Standing::Ready && (member.losses > 0) == losses)
+        member.is_some_and(|member| member.is_ready_with(losses))
     }
 
-    /// Gives out the message, if it is ready with losses, or without them.
-    fn begin(&mut self, id: QueueId, losses: bool) -> Option<Member> {
-        if !self.is_ready_with(id, losses) {
-            return None;
+    /// Takes the next name out of the lanes that stands for a ready message without losses.
+    fn pop(&mut self) -> Option<QueueId> {
+        let Roster { lanes, members, .. } = self;
+        lanes.pop(|id| {
+            let Some(member) = members.get_mut(&id) else { return false };
+            member.is_named = false;
+            member.is_ready_with(false)
+        })
+    }
+
+    /// Puts the name of the message at the end of its lane, unless it stands there already.
+    fn join_lane(&mut self, id: QueueId) {
+        let Some(member) = self.members.get_mut(&id).filter(|member| !member.is_named) else { return };
+        member.is_named = true;
+        self.lanes.push(member.lane, id);
+        if self.lanes.len() > 2 * self.ready() + SPARE_NAMES {
+            self.tidy();
         }
-        let member = self.members.get_mut(&id)?;
-        member.standing = Standing::UnderWay;
-        self.under_way += 1;
-        Some(*member)
+    }
+
+    /// Throws the names away that stand for no ready message.
+    fn tidy(&mut self) {
+        let Roster { lanes, members, .. } = self;
+        lanes.retain(|id| {
+            let Some(member) = members.get_mut(&id) else { return false };
+            member.is_named = member.is_ready_with(false);
+            member.is_named
+        });
     }
 
     /// Defers the message until `until`.
     pub fn defer(&mut self, id: QueueId, until: Timestamp) {
-        self.leave(id);
-        self.wait(id, to_seconds(until));
+        self.change(id, Standing::Waiting(to_seconds(until)));
     }
 
     /// Makes the message ready again, since nothing was said about it; one that another relay has is ready when that gives it
     /// back.
     pub fn put_back(&mut self, id: QueueId, now: Timestamp) {
-        self.leave(id);
         match self.members.get_mut(&id) {
             Some(Member { standing: Standing::Elsewhere(aside), .. }) => *aside = Aside::Ready,
             _ => self.make_ready(id, now),
@@ -311,20 +306,12 @@ impl Roster {
 
     /// Holds the message: it stays, and is not tried again by itself.
     pub fn hold(&mut self, id: QueueId) {
-        self.leave(id);
-        if let Some(member) = self.members.get_mut(&id) {
-            member.standing = Standing::Held;
-            self.held += 1;
-        }
+        self.change(id, Standing::Held);
     }
 
     /// Marks the message as dead: it stays, and is not tried again.
     pub fn give_up(&mut self, id: QueueId) {
-        self.leave(id);
-        if let Some(member) = self.members.get_mut(&id) {
-            member.standing = Standing::Dead;
-            self.dead.insert(id);
-        }
+        self.change(id, Standing::Dead);
     }
 
     /// Removes the message.
@@ -335,9 +322,11 @@ impl Roster {
 
     /// Changes what is remembered of the message, except for its standing.
     pub fn update(&mut self, id: QueueId, change: impl FnOnce(&mut Member)) {
-        if let Some(member) = self.members.get_mut(&id) {
-            change(member);
-        }
+        let Some(standing) = self.member(id).map(|member| member.standing) else { return };
+        // The place of a ready message depends on its losses.
+        self.leave(id);
+        self.members.entry(id).and_modify(change);
+        self.enter(id, standing);
     }
 
     /// Makes every deferred message ready whose time has come.
@@ -371,23 +360,39 @@ impl Roster {
     }
 
     fn make_ready(&mut self, id: QueueId, now: Timestamp) {
-        if let Some(member) = self.members.get_mut(&id) {
-            member.standing = Standing::Ready;
-            member.ready_since = to_hundredths(now);
-            if member.losses == 0 { self.lanes.push(member.lane, id) } else { self.lost.push_back(id) }
+        self.leave(id);
+        self.members.entry(id).and_modify(|member| member.ready_since = to_hundredths(now));
+        self.enter(id, Standing::Ready);
+    }
+
+    fn change(&mut self, id: QueueId, standing: Standing) {
+        self.leave(id);
+        self.enter(id, standing);
+    }
+
+    /// Takes the message out of the count and the list of its state. What follows is [`Roster::enter`], or its removal.
+    fn leave(&mut self, id: QueueId) {
+        let Some(member) = self.members.get(&id) else { return };
+        self.counts.less(member.standing);
+        match member.standing {
+            Standing::Ready => drop(self.lost.remove(&(member.ready_since, id))),
+            Standing::Waiting(due) => drop(self.waiting.remove(&(due, id))),
+            Standing::Dead => drop(self.dead.remove(&id)),
+            Standing::UnderWay | Standing::Held | Standing::Elsewhere(_) => {}
         }
     }
 
-    /// Takes the message out of the count or list of its standing.
-    fn leave(&mut self, id: QueueId) {
-        match self.members.get(&id).map(|member| member.standing) {
-            Some(Standing::UnderWay) => self.under_way -= 1,
-            Some(Standing::Waiting(due)) => {
-                self.waiting.remove(&(due, id));
-            }
-            Some(Standing::Held) => self.held -= 1,
-            Some(Standing::Dead) => drop(self.dead.remove(&id)),
-            Some(Standing::Ready | Standing::Elsewhere(_)) | None => {}
+    /// Gives the message this state, and takes it into the count and the list of it.
+    fn enter(&mut self, id: QueueId, standing: Standing) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.standing = standing;
+        self.counts.more(standing);
+        match standing {
+            Standing::Ready if member.losses > 0 => drop(self.lost.insert((member.ready_since, id))),
+            Standing::Ready => self.join_lane(id),
+            Standing::Waiting(due) => drop(self.waiting.insert((due, id))),
+            Standing::Dead => drop(self.dead.insert(id)),
+            Standing::UnderWay | Standing::Held | Standing::Elsewhere(_) => {}
         }
     }
 }

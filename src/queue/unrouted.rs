@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::roster::{Aside, Member, Roster, Standing};
+use super::roster::{Aside, Member, Roster, Standing, StandingCounts};
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState};
 
@@ -153,6 +153,14 @@ impl Unrouted {
     /// Returns the rosters of the messages that are not being looked up.
     pub(super) fn rosters(&self) -> impl Iterator<Item = &Roster> {
         std::iter::once(&self.fresh).chain(self.former.iter().map(|former| &former.roster))
+    }
+
+    /// Returns the number of messages in each state.
+    pub(super) fn counts(&self) -> StandingCounts {
+        let mut counts = StandingCounts::default();
+        self.rosters().for_each(|roster| counts += roster.counts());
+        self.asked.values().for_each(|member| counts.more(member.standing));
+        counts
     }
 
     /// Returns the number of messages that are being looked up.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::relay_state::RelayState;
-use super::super::roster::{Roster, Standing};
+use super::super::roster::Standing;
 use super::super::status::rate_in_words;
 use super::super::{MessageStanding, PaceStatus, QueueStatus, RelayStatus, TooSoon};
 use super::{AtRelay, Reducer};
@@ -71,14 +71,14 @@ impl Reducer {
     }
 
     pub(super) fn status(&self) -> QueueStatus {
-        let sum = |count| self.relays.sum(count);
+        let counts = self.relays.counts();
         QueueStatus {
             live: self.relays.live(),
-            ready: sum(Roster::ready) + self.relays.asked(),
-            under_way: sum(Roster::under_way),
-            deferred: sum(Roster::waiting),
-            held: sum(Roster::held),
-            dead: sum(Roster::dead),
+            ready: counts.ready,
+            under_way: counts.under_way,
+            deferred: counts.deferred,
+            held: counts.held,
+            dead: counts.dead,
             newest_dead: self.relays.newest_dead(),
             relays: self.relays.in_force().iter().map(|relay| self.relay_status(relay)).collect(),
             routes: self.relays.routes().clone(),
@@ -87,14 +87,15 @@ impl Reducer {
     }
 
     fn relay_status(&self, relay: &RelayState) -> RelayStatus {
+        let counts = relay.roster.counts();
         RelayStatus {
             route: relay.route.clone(),
             name: relay.name.clone(),
             live: relay.roster.len(),
-            ready: relay.roster.ready(),
-            under_way: relay.roster.under_way(),
-            deferred: relay.roster.waiting(),
-            held: relay.roster.held(),
+            ready: counts.ready,
+            under_way: counts.under_way,
+            deferred: counts.deferred,
+            held: counts.held,
             connections: relay.connections.len(),
             reached: relay.reached,
             troubles: relay.troubles,

@@ -8,6 +8,7 @@ mod bounces;
 mod connections;
 mod copies;
 mod deferred_alike;
+mod figures;
 mod logins;
 mod logins_missing;
 mod many;
@@ -31,10 +32,35 @@ mod world;
 
 use super::{Effect, Event, Reducer};
 use crate::queue::clock::Moment;
+use crate::queue::{MessageStanding, QueueStatus, Standing};
 
 /// Returns the effects of an event that happens at the moment `now`.
 fn effects_of(reducer: &mut Reducer, event: Event, now: Moment) -> Vec<Effect> {
     let mut effects = Vec::new();
     reducer.on(event, now, &mut effects);
     effects
+}
+
+/// The figures of the queue count each of these messages, which are all that there are, in the state in which it is
+/// listed.
+fn assert_figures(status: &QueueStatus, listed: &[MessageStanding]) {
+    let count = |is: fn(&Standing) -> bool| listed.iter().filter(|message| is(&message.standing)).count();
+    let counted = [
+        count(|standing| *standing == Standing::Ready),
+        count(|standing| *standing == Standing::UnderWay),
+        count(|standing| matches!(standing, Standing::Waiting(_))),
+        count(|standing| *standing == Standing::Held),
+        count(|standing| *standing == Standing::Dead),
+    ];
+    let figures = [status.ready, status.under_way, status.deferred, status.held, status.dead];
+    assert_eq!((figures, status.live), (counted, listed.len()), "{status:?}");
+    for relay in &status.relays {
+        assert!(relay.ready + relay.under_way + relay.deferred + relay.held <= relay.live, "{relay:?}");
+    }
+    let alone = status.relays.len() == 1 && status.routes.0.is_empty() && status.retired_connections == 0;
+    let [relay, ..] = &status.relays[..] else { return };
+    if alone && relay.live == status.live {
+        let of_relay = [relay.ready, relay.under_way, relay.deferred, relay.held];
+        assert_eq!(of_relay, figures[..4]);
+    }
 }

@@ -57,9 +57,16 @@ pub struct Member {
     /// Number of attempts that lost their connection between the final dot and its reply: the relay may have as many
     /// copies.
     pub copies: u8,
+    /// True if its name stands in its lane, where it may not be ready any more.
+    pub(super) is_named: bool,
 }
 
 impl Member {
+    /// Returns whether it is ready with losses, or without them.
+    pub(super) fn is_ready_with(&self, losses: bool) -> bool {
+        self.standing == Standing::Ready && (self.losses > 0) == losses
+    }
+
     /// Returns how long ago it was accepted.
     pub fn age(&self, now: Timestamp) -> Duration {
         seconds_between(self.arrived, now)

@@ -1,4 +1,9 @@
+use std::collections::BTreeMap;
+use std::iter;
+use std::mem::replace;
 use std::time::Duration;
+
+use fastrand::Rng;
 
 use super::*;
 use crate::envelope::Submitter;
@@ -34,9 +39,9 @@ fn take(roster: &mut Roster) -> Option<u64> {
 fn a_message_under_way_is_given_to_nobody_else() {
     let mut roster = roster_of(&[1]);
     assert_eq!(take(&mut roster), Some(1));
-    assert_eq!((take(&mut roster), roster.under_way()), (None, 1));
+    assert_eq!((take(&mut roster), roster.counts().under_way), (None, 1));
     roster.put_back(QueueId::from_raw(1), at(1));
-    assert_eq!((roster.under_way(), take(&mut roster)), (0, Some(1)));
+    assert_eq!((roster.counts().under_way, take(&mut roster)), (0, Some(1)));
 }
 
 #[test]
@@ -111,9 +116,9 @@ fn held_dead_and_removed_messages_are_passed_over() {
     roster.give_up(QueueId::from_raw(2));
     roster.remove(QueueId::from_raw(3));
     assert_eq!([take(&mut roster), take(&mut roster)], [Some(4), None]);
-    assert_eq!((roster.len(), roster.held(), roster.dead()), (3, 1, 1));
+    assert_eq!((roster.len(), roster.counts().held, roster.counts().dead), (3, 1, 1));
     roster.put_back(QueueId::from_raw(1), at(1));
-    assert_eq!((take(&mut roster), roster.held()), (Some(1), 0));
+    assert_eq!((take(&mut roster), roster.counts().held), (Some(1), 0));
 }
 
 #[test]
@@ -151,6 +156,192 @@ fn a_wait_is_counted_in_hundredths_however_late_it_is() {
     let member = roster.member(QueueId::from_raw(1)).unwrap();
     let waited = Duration::from_millis(2_340);
     assert_eq!(member.ready_for(since + waited), waited);
+}
+
+/// A message that was taken out of its turn and put back, as a probe is, left one more name in its lane each time: it was
+/// counted as often, and took as many turns of its submitter.
+#[test]
+fn a_message_that_is_tried_out_of_its_turn_again_and_again_has_one_place() {
+    let mut roster = roster_of(&[1, 2, 3]);
+    for second in 0..200 {
+        let (id, _) = roster.take_named(QueueId::from_raw(2)).unwrap();
+        assert_eq!((roster.ready(), roster.counts().under_way), (2, 1));
+        roster.put_back(id, at(second));
+        assert_eq!((roster.ready(), roster.lanes.len()), (3, 3));
+    }
+    assert_eq!([1, 2, 3].map(Some), [take(&mut roster), take(&mut roster), take(&mut roster)]);
+    assert_eq!((take(&mut roster), roster.ready(), roster.lanes.len()), (None, 0, 0));
+}
+
+#[test]
+fn names_of_messages_that_have_left_take_no_turns_and_little_memory() {
+    let mut roster = Roster::default();
+    for raw in 1..=1000 {
+        let lane = if raw <= 900 { 1 } else { 2 };
+        roster.admit(&Entry { lane, ..entry(raw, EntryState::Active) }, at(0));
+    }
+    (1..900).for_each(|raw| roster.remove(QueueId::from_raw(raw)));
+    assert_eq!((roster.ready(), take(&mut roster), take(&mut roster)), (101, Some(900), Some(901)));
+    for raw in 902..=1000 {
+        roster.remove(QueueId::from_raw(raw));
+        roster.admit(&entry(raw + 1000, EntryState::Active), at(0));
+        roster.remove(QueueId::from_raw(raw + 1000));
+    }
+    assert!(!roster.has_ready() && roster.lanes.len() <= SPARE_NAMES + 1, "{}", roster.lanes.len());
+}
+
+/// What is known of each message by the words of the calls alone.
+fn assert_counts(roster: &Roster, known: &BTreeMap<u64, (Standing, u8)>, told: &str) {
+    let mut counts = StandingCounts::default();
+    for (raw, (standing, losses)) in known {
+        counts.more(*standing);
+        let member = roster.member(QueueId::from_raw(*raw)).unwrap();
+        assert_eq!((member.standing, member.losses), (*standing, *losses), "{told}");
+    }
+    let lost =
+        known.values().filter(|(standing, losses)| *standing == Standing::Ready && *losses > 0).count();
+    assert_eq!((roster.counts(), roster.len()), (counts, known.len()), "{told}");
+    assert_eq!((roster.ready(), roster.has_lost()), (counts.ready - lost, lost > 0), "{told}");
+    assert!(roster.lanes.len() >= roster.ready(), "{told}");
+    assert!(roster.lanes.len() <= 2 * known.len() + SPARE_NAMES, "{told}");
+}
+
+/// Whatever is done to the messages in whatever order, each is counted once, and all that are ready are given out once.
+#[test]
+fn the_counts_agree_with_the_members_after_any_history() {
+    for seed in 0..100 {
+        let (mut random, mut roster) = (Rng::with_seed(seed), Roster::default());
+        let mut known: BTreeMap<u64, (Standing, u8)> = BTreeMap::new();
+        for step in 0..300 {
+            let raw = random.u64(1..12);
+            let told = one_call(&mut random, &mut roster, &mut known, raw);
+            assert_counts(&roster, &known, &format!("seed {seed}, step {step}: {told} {raw}"));
+        }
+        let ready = known.values().filter(|(standing, _)| *standing == Standing::Ready).count();
+        let given = iter::from_fn(|| roster.take(|_| false).or_else(|| roster.take_lost())).count();
+        assert_eq!((given, roster.has_ready()), (ready, false), "seed {seed}");
+    }
+}
+
+/// Does something to a message, and notes what should become of it.
+fn one_call(
+    random: &mut Rng,
+    roster: &mut Roster,
+    known: &mut BTreeMap<u64, (Standing, u8)>,
+    raw: u64,
+) -> &'static str {
+    let id = QueueId::from_raw(raw);
+    let mut becomes = |standing| {
+        known.entry(raw).and_modify(|known| known.0 = standing);
+    };
+    match random.u32(..14) {
+        0 | 1 => {
+            roster.admit(&entry(raw, EntryState::Active), at(0));
+            known.entry(raw).or_insert((Standing::Ready, 0));
+            "arrives"
+        }
+        2 | 3 => {
+            let taken = match random.u32(..4) {
+                0 => roster.take_named(id),
+                1 => roster.take_amid(random.usize(..10), |kept| kept == id),
+                2 => roster.take_newest(None, |kept| kept == id),
+                _ => roster.take(|kept| kept == id).or_else(|| roster.take_lost()),
+            };
+            if let Some((id, _)) = taken {
+                let was = known.get_mut(&id.raw()).map(|known| replace(&mut known.0, Standing::UnderWay));
+                assert_eq!(was, Some(Standing::Ready));
+            }
+            "is taken"
+        }
+        4 | 5 => {
+            let set_aside = matches!(known.get(&raw), Some((Standing::Elsewhere(_), _)));
+            let standing = if set_aside { Standing::Elsewhere(Aside::Ready) } else { Standing::Ready };
+            known.entry(raw).and_modify(|known| known.0 = standing);
+            roster.put_back(id, at(random.i64(0..100)));
+            "is put back"
+        }
+        6 => {
+            roster.defer(id, at(50));
+            becomes(Standing::Waiting(to_seconds(at(50))));
+            "is deferred"
+        }
+        7 => {
+            roster.hold(id);
+            becomes(Standing::Held);
+            "is held"
+        }
+        8 => {
+            roster.give_up(id);
+            becomes(Standing::Dead);
+            "is dead"
+        }
+        9 => {
+            let losses = random.u8(..2);
+            roster.update(id, |member| member.losses = losses);
+            known.entry(raw).and_modify(|known| known.1 = losses);
+            "is changed"
+        }
+        10 => {
+            roster.remove(id);
+            known.remove(&raw);
+            "is removed"
+        }
+        11 => {
+            roster.set_aside(id);
+            let aside = match known.get(&raw) {
+                Some((Standing::Ready, _)) => Aside::Ready,
+                Some((Standing::Waiting(due), _)) => Aside::Waiting(*due),
+                Some((Standing::Held, _)) => Aside::Held,
+                _ => return "is not set aside",
+            };
+            known.entry(raw).and_modify(|known| known.0 = Standing::Elsewhere(aside));
+            "is set aside"
+        }
+        12 => {
+            roster.take_back(id, at(20));
+            let standing = match known.get(&raw) {
+                Some((Standing::Elsewhere(Aside::Ready), _)) => Standing::Ready,
+                Some((Standing::Elsewhere(Aside::Waiting(due)), _)) => Standing::Waiting(*due),
+                Some((Standing::Elsewhere(Aside::Held), _)) => Standing::Held,
+                _ => return "is not taken back",
+            };
+            known.entry(raw).and_modify(|known| known.0 = standing);
+            "is taken back"
+        }
+        _ => {
+            let is_idle = |known: &(Standing, u8)| known.0 != Standing::UnderWay;
+            let mut idle = roster.split_off_idle();
+            assert_counts(
+                roster,
+                &known.iter().filter(|(_, known)| !is_idle(known)).map(copied).collect(),
+                "split",
+            );
+            assert_counts(
+                &idle,
+                &known.iter().filter(|(_, known)| is_idle(known)).map(copied).collect(),
+                "split",
+            );
+            while let Some((id, member)) = idle.take_out() {
+                roster.adopt(id, member, at(10));
+                known.entry(id.raw()).and_modify(|known| known.0 = adopted(known.0));
+            }
+            "all are adopted"
+        }
+    }
+}
+
+fn copied((raw, known): (&u64, &(Standing, u8))) -> (u64, (Standing, u8)) {
+    (*raw, *known)
+}
+
+/// Returns the state in which a roster takes in a message that is in this state in another one.
+fn adopted(standing: Standing) -> Standing {
+    match standing {
+        Standing::Elsewhere(Aside::Ready) => Standing::Ready,
+        Standing::Elsewhere(Aside::Waiting(due)) => Standing::Waiting(due),
+        Standing::Elsewhere(Aside::Held) => Standing::Held,
+        known => known,
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ use fastrand::Rng;
 use jiff::SignedDuration;
 
 use super::super::{Disposition, Effect, Event, QueueAnswer, QueuePolicy, Reducer, RelayPolicy};
-use super::effects_of;
 use super::world::{MINUTE, entry, policy, relay_policy, start};
+use super::{assert_figures, effects_of};
 use crate::config::RuleScope;
 use crate::envelope::{Address, ReversePath};
 use crate::queue::clock::Moment;
@@ -394,6 +394,9 @@ impl Model {
         assert_eq!(status.live, self.messages.len(), "a message leaves when its removal is recorded");
         assert_eq!(status.under_way, under_way, "{:?}", self.messages);
         assert_eq!(status.connections(), self.connections.len());
+        let ids = self.messages.keys().copied().collect();
+        let QueueAnswer::Standings(listed) = self.ask(Event::Standings(ids)) else { panic!("it is listed") };
+        assert_figures(&status, &listed);
     }
 
     /// From now on the relay takes everything and the spool records everything. Nothing is left in the end.

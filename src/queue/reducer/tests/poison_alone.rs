@@ -119,7 +119,7 @@ fn of_nothing_but_poison(does: &Does, poison: usize, connections: usize) -> Worl
     while world.begun.len() < 3 * poison {
         world.pass(SECOND);
     }
-    pass_until(&mut world, |status| (status.ready, status.under_way, status.connections()) == (0, 0, 0));
+    pass_until(&mut world, |status| (status.under_way, status.connections()) == (0, 0));
     world
 }
 

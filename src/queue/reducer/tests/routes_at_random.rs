@@ -171,6 +171,7 @@ fn whatever_happens_to_the_relays_and_the_routes_each_recipient_is_sent_once() {
         let mut history = History::new(seed);
         for _ in 0..60 {
             history.happens();
+            history.world.status();
         }
         history.ends_well();
         beyond += history.copies_are_bounded();

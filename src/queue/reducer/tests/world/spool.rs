@@ -48,6 +48,11 @@ impl MemorySpool {
         (1..self.next_id).map(QueueId::from_raw).collect()
     }
 
+    /// Returns the number of messages.
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     pub(in crate::queue::reducer::tests) fn message(&self, id: QueueId) -> &Stored {
         &self.messages[&id]
     }

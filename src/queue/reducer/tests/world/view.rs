@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::super::{Event, LogLine, QueueAnswer};
+use super::super::assert_figures;
 use super::{World, start};
 use crate::queue::{MessageStanding, QueueStatus, Standing};
 use crate::queue_id::QueueId;
@@ -21,9 +22,14 @@ impl World {
         self.answer = None;
     }
 
+    /// Returns the figures of the queue. They agree with what is listed, and with what is on the spool.
     pub(in crate::queue::reducer::tests) fn status(&mut self) -> QueueStatus {
         match self.ask(Event::Status) {
-            QueueAnswer::Status(status) => *status,
+            QueueAnswer::Status(status) => {
+                assert_figures(&status, &self.standings());
+                assert_eq!(status.live, self.spool.len());
+                *status
+            }
             other => panic!("{other:?}"),
         }
     }
