@@ -112,7 +112,8 @@ impl RouteRule {
                 mail.reverse_path.mailbox().is_some_and(|mailbox| pattern.fits(mailbox))
             }
             (SenderPattern::Address(pattern), SendersIn::HeaderFrom) => {
-                mail.authors.iter().any(|author| pattern.fits(author))
+                *mail.reverse_path != ReversePath::Null
+                    && mail.authors.iter().any(|author| pattern.fits(author))
             }
         }
     }
@@ -266,6 +267,9 @@ mod tests {
         for (authors, expected) in [(vec![], 0), (vec![address("a@x"), address("b@Shop.example")], 1)] {
             let mail = RoutedMail { reverse_path: &reverse_path, authors: &authors, submitter };
             assert_eq!(routes.place_of(&mail, &address("b@y.example")), expected);
+            // A bounce of ours took the route of its own From field.
+            let bounce = RoutedMail { reverse_path: &ReversePath::Null, ..mail };
+            assert_eq!(routes.place_of(&bounce, &address("b@y.example")), 0);
         }
     }
 
