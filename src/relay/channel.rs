@@ -9,8 +9,7 @@
 //!    and the rest stays in the socket.
 //! 5. At the final dot, anything that begins with a code is a reply, even if its end never comes: nothing else tells
 //!    whether the relay has the message. After a reply without an end nothing more is read.
-//!
-//! 6. A reply that repeats a secret it was told is handed out without it (`channel/told_secrets.rs`).
+//! 6. Until the login is accepted, a reply that repeats a secret is handed out without it (`channel/told_secrets.rs`).
 //!
 //! Not here: the commands and the meaning of replies (`dialog.rs`, `verdict.rs`); whether a command may be sent yet
 //! (`tls.rs`).
@@ -81,9 +80,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         }
     }
 
-    /// Keeps `secret` out of what the relay says from now on: it may repeat what it is told.
+    /// Keeps `secret` out of what the relay says, until the login is accepted: it may repeat what it is told.
     pub(crate) fn keep_secret(&mut self, secret: &[u8]) {
         self.told_secrets.keep(secret);
+    }
+
+    /// Takes in that the login was accepted. From now on replies are about messages, and are left as they are.
+    pub(crate) fn logged_in(&mut self) {
+        self.told_secrets.forget();
     }
 
     /// Returns what the relay said in `text` without the secrets that it was told.

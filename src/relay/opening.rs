@@ -52,6 +52,7 @@ impl Secured {
     ) -> Result<Connection, Trouble> {
         if let Some(login) = login {
             sasl::authenticate(&mut self.channel, &self.offered.auth, login).await?;
+            self.channel.logged_in();
         }
         Ok(Connection::new(self.channel, self.offered, settings))
     }

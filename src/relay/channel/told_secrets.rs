@@ -5,7 +5,8 @@
 //!
 //! Promises: in text that has passed [`ToldSecrets::masked`], a secret that was kept, its base64, and each line that held
 //! a secret are `***`, and so is the beginning of one where the text is cut off in it. Secrets of less than
-//! [`SHORTEST`] octets are left as they are: they would stand in any word, and the mask would tell where.
+//! [`SHORTEST`] octets are left as they are: they would stand in any word, and the mask would tell where. When the login is
+//! accepted all are forgotten: what a relay says of a message is never changed, whatever word the password is.
 //!
 //! RFC 4954 4 (the lines of AUTH).
 
@@ -28,7 +29,7 @@ pub(super) struct ToldSecrets(Vec<Zeroizing<String>>);
 impl ToldSecrets {
     /// Keeps `secret`, which will be told in one form or another.
     pub(super) fn keep(&mut self, secret: &[u8]) {
-        self.add(Zeroizing::new(as_quoted(secret)));
+        self.add(as_quoted(secret));
         self.add(Zeroizing::new(STANDARD.encode(secret)));
     }
 
@@ -39,7 +40,12 @@ impl ToldSecrets {
         line.split(' ').skip(named).for_each(|word| self.add(Zeroizing::new(word.to_owned())));
     }
 
-    /// Returns `reply` without the secrets. One that asks for more is left as it is: it is not shown, and its octets count.
+    /// Forgets them: no more is told.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    /// Returns `reply` without the secrets.
     pub(super) fn masked_reply(&self, reply: Reply) -> Reply {
         if self.0.is_empty() { reply } else { reply.with_text(|line| self.masked(line)) }
     }
@@ -67,13 +73,17 @@ impl ToldSecrets {
 }
 
 /// Returns the octets as the reader of replies gives them back.
-fn as_quoted(octets: &[u8]) -> String {
-    let line = [b"500 ", octets, b"\r\n"].concat();
-    match Reply::parse(&line) {
-        Ok(Some((reply, _))) => reply.lines().first().cloned().unwrap_or_default(),
-        // It has a line break, and cannot be told on one line.
-        _ => String::new(),
+fn as_quoted(octets: &[u8]) -> Zeroizing<String> {
+    if let Ok(text) = str::from_utf8(octets) {
+        return Zeroizing::new(text.to_owned());
     }
+    let line = Zeroizing::new([b"500 ", octets, b"\r\n"].concat());
+    let quoted = match Reply::parse(&line) {
+        Ok(Some((reply, _))) => reply.lines().first().cloned(),
+        // It has a line break, and cannot be told on one line.
+        _ => None,
+    };
+    Zeroizing::new(quoted.unwrap_or_default())
 }
 
 /// Returns where the beginning of `secret` stands at the end of `text`, if it is long enough to tell something.
@@ -115,6 +125,15 @@ mod tests {
         told.keep(b"pass\xe4w\xf6rter");
         let (reply, _) = Reply::parse(b"535 not pass\xe4w\xf6rter\r\n").unwrap().unwrap();
         assert_eq!(told.masked_reply(reply).lines(), ["not ***"]);
+    }
+
+    /// Only what the reader of replies keeps of a line was looked for, and the end of a long token was left.
+    #[test]
+    fn a_long_token_is_masked_to_its_end() {
+        let mut told = ToldSecrets::default();
+        let token = "tOken.".repeat(400);
+        told.keep(token.as_bytes());
+        assert_eq!(told.masked(&format!("no {token}: {token}")), "no ***: ***");
     }
 
     #[test]
