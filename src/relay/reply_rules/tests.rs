@@ -345,7 +345,8 @@ fn any_relay_may_speak_of_the_account_and_its_senders() {
         (Mail, "553 5.7.1 Sender address rejected: not owned by auth user.", "C of the sender"),
         (Dot, "550 You are not allowed to send as ann@example.org", "C of the sender"),
         (Dot, "550 5.7.1 The from address is not verified", "C of the sender"),
-        // These are about a recipient, or about the message.
+        // These are about a recipient, or about the message, or may pass by themselves.
+        (Mail, "450 4.1.8 the sender is not verified yet, come back", "D"),
         (Rcpt, "550 5.2.1 The email account that you tried to reach is disabled", "P"),
         (Rcpt, "550 5.7.1 your account has been suspended", "P"),
         (
