@@ -49,8 +49,7 @@ impl AtRelay<'_> {
                 Guess::Own => return Ruling::Defer,
                 Guess::OfRelay { .. } if is_throttle => {}
                 Guess::OfRelay { soon, apart } => {
-                    // Words that may be about the message may state a time that is about it, too.
-                    reason.pause = soon.or(reason.pause);
+                    reason.pause = reason.pause.or(soon);
                     self.set_apart(refusal.id, apart);
                 }
             }

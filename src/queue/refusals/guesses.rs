@@ -3,7 +3,8 @@
 //!
 //! Promises:
 //! 1. A message that gets such a reply again, after the relay has taken others and while it refuses no other, is charged
-//!    with it and keeps no other mail waiting.
+//!    with it, and keeps no other mail waiting from then on. Between two messages that are taken at most one is charged
+//!    anew, so that a quota which lets one go now and then still pauses the relay.
 //! 2. While others are ready, none of the first [`FEW`] messages that got such a reply is the one with which the relay is
 //!    tried again.
 //! 3. Where only words say so that any relay might use otherwise, the relay is tried at once with others until more than
@@ -31,15 +32,24 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// The messages that got such a reply.
 #[derive(Debug, Default)]
 pub(in crate::queue) struct Guesses {
-    /// Each message, with the number of messages that the relay had taken by then.
-    told: BTreeMap<QueueId, u64>,
+    told: BTreeMap<QueueId, Told>,
     /// The first messages that got such a reply since the relay has taken one, at most [`FEW`].
     apart: Vec<QueueId>,
     /// True if more than these have got it.
     is_confirmed: bool,
     /// The number of times that one of them got it again.
     again: u32,
+    /// True if a message was charged since the relay has taken one.
+    has_charged: bool,
     taken: u64,
+}
+
+/// A message that got such a reply.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// The number of messages that the relay had taken by then.
+    taken: u64,
+    is_charged: bool,
 }
 
 /// The consequence of such a reply.
@@ -60,9 +70,12 @@ pub(in crate::queue) enum Guess {
 impl Guesses {
     /// Takes in that the message `id` got such a reply, where the rule is a guess or not.
     pub(in crate::queue) fn told(&mut self, id: QueueId, is_guess: bool) -> Guess {
-        let before = self.told.insert(id, self.taken);
-        let is_alone = self.apart.iter().all(|other| *other == id);
-        if is_alone && before.is_some_and(|before| before < self.taken) {
+        let before = self.told.get(&id).copied();
+        let is_charged = before.is_some_and(|before| before.is_charged);
+        let is_own = is_charged || before.is_some_and(|before| self.shows_own(id, before));
+        self.told.insert(id, Told { taken: self.taken, is_charged: is_own });
+        if is_own {
+            self.has_charged |= !is_charged;
             return Guess::Own;
         }
         let is_again = self.apart.contains(&id);
@@ -79,9 +92,14 @@ impl Guesses {
         Guess::OfRelay { soon, apart: self.apart.contains(&id) }
     }
 
+    /// Returns whether it is about the message that the relay refuses it again: it has taken others, and refuses no other.
+    fn shows_own(&self, id: QueueId, before: Told) -> bool {
+        before.taken < self.taken && !self.has_charged && self.apart.iter().all(|other| *other == id)
+    }
+
     /// Takes in that the relay has taken a message. Returns the messages that need not wait apart any more.
     pub(in crate::queue) fn taken(&mut self) -> Vec<QueueId> {
-        (self.taken, self.again, self.is_confirmed) = (self.taken + 1, 0, false);
+        (self.taken, self.again, self.is_confirmed, self.has_charged) = (self.taken + 1, 0, false, false);
         std::mem::take(&mut self.apart)
     }
 
@@ -112,11 +130,7 @@ mod tests {
             assert_ne!(guesses.told(id(1), is_guess), Guess::Own, "none was taken");
             assert_eq!(guesses.taken(), [id(1)]);
             assert_eq!(guesses.told(id(1), is_guess), Guess::Own);
-            assert_eq!(
-                guesses.told(id(1), is_guess),
-                apart(is_guess.then_some(MOMENT)),
-                "none was taken since"
-            );
+            assert_eq!(guesses.told(id(1), is_guess), Guess::Own, "it stops nobody any more");
             guesses.forget(id(1));
             guesses.taken();
             assert_ne!(guesses.told(id(1), is_guess), Guess::Own, "it may be another one of that name");
@@ -130,8 +144,8 @@ mod tests {
         (1..5).for_each(|raw| assert_eq!(guesses.told(id(raw), false), apart(None)));
         guesses.taken();
         assert_eq!(guesses.told(id(1), false), Guess::Own, "the first one looks so");
-        assert_eq!(guesses.told(id(9), false), apart(None));
         assert_eq!(guesses.told(id(2), false), apart(None), "and no other");
+        assert_eq!(guesses.told(id(3), false), apart(None));
     }
 
     #[test]

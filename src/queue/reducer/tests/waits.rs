@@ -327,3 +327,23 @@ fn a_provider_rule_that_one_message_sets_off_pauses_the_relay_once() {
         assert_eq!((world.status().live, pauses), (1, 1), "{:?}", world.lines);
     }
 }
+
+/// A quota of the last day lets one message go each hour: the messages that were refused before were each charged, nothing
+/// paused the relay, and they bounced in the end.
+#[test]
+fn a_quota_that_lets_a_message_go_now_and_then_goes_on_pausing_the_relay() {
+    let mut world = World::new(20);
+    world.relay_always(refuses(GMAIL, USED_UP));
+    world.arrive(40);
+    let tried = world.seen.len();
+    for _ in 0..24 {
+        world.relay.once(Does::Takes);
+        world.pass(HOUR);
+    }
+    let sent = world.logged("status=sent");
+    assert!(sent >= 20, "{sent}");
+    assert_eq!(world.status().live, 40 - sent);
+    let tries = world.seen.len() - tried - sent;
+    assert!(tries <= 24 * 8, "{tries}: a few each hour");
+    assert_eq!(world.logged("status=bounced") + world.logged("status=expired"), 0, "{:?}", world.log);
+}
