@@ -105,8 +105,7 @@ pub fn device_code(status: u16, body: &[u8]) -> Result<DeviceCode, Denial> {
 /// RFC 6749 A.17: 1*VSCHAR.
 fn refresh_token(reply: &Map<String, Value>) -> Option<Secret> {
     let is_token = |text: &&str| {
-        !text.is_empty()
-            && text.len() <= crate::secret::MAX_OCTETS
+        text.len() <= crate::secret::MAX_OCTETS
             && text.bytes().all(|octet| octet.is_ascii_graphic() || octet == b' ')
     };
     text(reply, "refresh_token").filter(is_token).map(|text| Secret::new(text.into()))
@@ -115,7 +114,7 @@ fn refresh_token(reply: &Map<String, Value>) -> Option<Secret> {
 fn fields(status: u16, body: &[u8]) -> Result<Map<String, Value>, Denial> {
     let reply: Option<Map<String, Value>> = serde_json::from_slice(body).ok();
     match (status, reply) {
-        (200..=299, Some(reply)) if !reply.contains_key("error") => Ok(reply),
+        (200..=299, Some(reply)) if text(&reply, "error").is_none() => Ok(reply),
         (200..=299, None) => Err(Denial::Trouble("its reply is not JSON".into())),
         (300..=399, _) => Err(Denial::Trouble(format!(
             "it redirects (HTTP {status}), which is not followed, since the secret would go along; set the address that \
@@ -131,16 +130,15 @@ fn fields(status: u16, body: &[u8]) -> Result<Map<String, Value>, Denial> {
 
 fn refused(status: u16, reply: &Map<String, Value>) -> Denial {
     let error = text(reply, "error").unwrap_or_default();
-    let description = text(reply, "error_description").unwrap_or_default();
+    let description = text(reply, "error_description");
     match error {
         "authorization_pending" => return Denial::Pending,
         "slow_down" => return Denial::SlowDown,
         _ => {}
     }
-    let (end, remedy) = known(error, description);
+    let (end, remedy) = known(error, description.unwrap_or_default());
     let remedy = remedy.map(|remedy| format!(": {remedy}")).unwrap_or_default();
-    let said =
-        if description.is_empty() { String::new() } else { format!("; it said: {}", quoted(description)) };
+    let said = description.map(|text| format!("; it said: {}", quoted(text))).unwrap_or_default();
     let words = format!("{}{remedy}{said}", quoted(error));
     // 429 and 5xx say that it is not about the request.
     match end {
@@ -149,8 +147,9 @@ fn refused(status: u16, reply: &Map<String, Value>) -> Denial {
     }
 }
 
+/// Returns a text of the reply. One without a visible character says as much as none.
 fn text<'r>(reply: &'r Map<String, Value>, name: &str) -> Option<&'r str> {
-    reply.get(name).and_then(Value::as_str)
+    reply.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
 }
 
 /// Returns a number of seconds, which some endpoints write as a text.

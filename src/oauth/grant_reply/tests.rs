@@ -12,6 +12,8 @@ fn a_token_comes_with_its_lifetime_and_perhaps_a_refresh_token() {
         (r#"{"access_token":"a.b","expires_in":99999999}"#, Some(86400), None),
         (r#"{"access_token":"a.b","expires_in":-1}"#, None, None),
         (r#"{"access_token":"a.b","refresh_token":""}"#, None, None),
+        (r#"{"access_token":"a.b","error":""}"#, None, None),
+        (r#"{"access_token":"a.b","error":null}"#, None, None),
         (r#"{"access_token":"a.b","refresh_token":"a\nb"}"#, None, None),
     ];
     for (body, lifetime, refresh) in cases {
@@ -25,7 +27,7 @@ fn a_token_comes_with_its_lifetime_and_perhaps_a_refresh_token() {
 /// `true`: an operator must act. `false`: it may be better later.
 #[test]
 fn a_refusal_is_for_an_operator_and_a_failure_is_not() {
-    let cases: [(u16, &str, bool, &str); 16] = [
+    let cases: [(u16, &str, bool, &str); 20] = [
         (
             400,
             r#"{"error":"invalid_grant"}"#,
@@ -51,6 +53,10 @@ fn a_refusal_is_for_an_operator_and_a_failure_is_not() {
         (500, "<html>", false, "HTTP 500"),
         (404, "<html>", true, "HTTP 404, and no word of OAuth: is auth.oauth.token-url right?"),
         (429, "", false, "HTTP 429"),
+        (401, r#"{"error":"","error_description":"d."}"#, true, "HTTP 401, and no word of OAuth"),
+        (503, r#"{"error":" \r\n"}"#, false, "HTTP 503"),
+        (400, r#"{"error":"new_error","error_description":" "}"#, true, "new_error"),
+        (200, r#"{"error":""}"#, false, "it gave no access token"),
         (302, "", false, "it redirects (HTTP 302), which is not followed"),
         (200, "<html>", false, "its reply is not JSON"),
         (200, "{}", false, "it gave no access token"),
@@ -66,7 +72,7 @@ fn a_refusal_is_for_an_operator_and_a_failure_is_not() {
             Denial::Trouble(words) => (words, false),
             other => panic!("{other:?}"),
         };
-        assert!(words.starts_with(expected), "{body}: {words}");
+        assert!(words.starts_with(expected) && !words.ends_with(": "), "{body}: {words}");
         assert_eq!(acts, must_act, "{body}");
     }
 }
@@ -87,6 +93,8 @@ fn a_device_code_names_the_page_and_the_pace() {
     let code = device_code(200, body).unwrap();
     assert_eq!((code.user_code.as_str(), code.interval.as_secs()), ("\\u{1b}[2J", 5));
     assert!(matches!(device_code(200, b"{}"), Err(Denial::Trouble(_))));
+    let without_a_code = br#"{"device_code":"d","user_code":" ","verification_uri":"https://x/"}"#;
+    assert!(matches!(device_code(200, without_a_code), Err(Denial::Trouble(_))));
 }
 
 /// Neither a token nor what stands beside it is in any text.
