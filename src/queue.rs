@@ -108,6 +108,9 @@ pub trait Connector: Send + Sync + 'static {
     /// side effects.
     fn has_another_secret(self: Arc<Self>) -> Pin<Box<dyn Future<Output = bool> + Send>>;
 
+    /// Has the hosts that are passed over tried in their turn by the next connections.
+    fn give_turns(&self) {}
+
     /// Returns a sentence for each certificate that is about to expire.
     fn expiring(&self) -> Vec<String> {
         Vec::new()
@@ -129,6 +132,10 @@ impl Connector for Relay {
 
     fn has_another_secret(self: Arc<Self>) -> Pin<Box<dyn Future<Output = bool> + Send>> {
         Box::pin(async move { Relay::has_another_secret(&self).await })
+    }
+
+    fn give_turns(&self) {
+        Relay::give_turns(self);
     }
 
     fn expiring(&self) -> Vec<String> {

@@ -93,7 +93,7 @@ use failover::Failover;
 use farewell::Farewells;
 use first_flight::Offer;
 use host_memory::HostMemory;
-use login::Login;
+use login::{Login, SecretPrint};
 use pace::RelayPace;
 use tls::Protection;
 use token::TokenDesk;
@@ -279,6 +279,16 @@ impl Relay {
         }
     }
 
+    /// Has each relayhost and address that is passed over tried in its turn by the next connection.
+    pub fn give_turns(&self) {
+        self.memory.give_turns();
+    }
+
+    /// Returns a print of the secret of the last login; that of no secret without a login.
+    fn last_secret(&self) -> SecretPrint {
+        self.login.as_ref().map_or_else(SecretPrint::default, Login::last_secret)
+    }
+
     /// Returns a sentence for each relayhost or address that is passed over, since it did not work and another one did.
     pub fn passed_over(&self) -> Vec<String> {
         self.memory.notices()
@@ -298,6 +308,9 @@ impl Relay {
     /// Does the same over another network than the Internet.
     pub(crate) async fn connect_over<N: Network>(&self, network: &N) -> Result<Connection, Trouble> {
         let started = Instant::now();
+        if self.memory.has_failed_logins() && self.has_another_secret().await {
+            self.memory.forget_logins();
+        }
         let (target, connection) = Failover::new(self, network).open().await?;
         let connection = connection.connected_in(started.elapsed()).at_pace(self.pace.clone());
         let connection = connection.with_dsn_offer(self.dsn_offer.clone());

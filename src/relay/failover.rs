@@ -18,7 +18,7 @@
 //!
 //! Fails: with the trouble of the try that got furthest, and of the last one among several.
 //!
-//! Not here: addresses and TCP (`dial.rs`), the dialogue (`opening.rs`), which hosts refused the login (`login.rs`),
+//! Not here: addresses and TCP (`dial.rs`), the dialogue (`opening.rs`), which hosts refused the login (`host_memory.rs`),
 //! the pause when no host works (`queue/breaker.rs`).
 //!
 //! RFC 5321 5.1, RFC 8305.
@@ -33,7 +33,7 @@ use tokio::time::{Instant, sleep_until};
 use super::dial::{self, Network, Race, Transport};
 use super::dialog::Connection;
 use super::first_flight::{FirstFlight, KeyExchange};
-use super::host_memory::HostFailure;
+use super::host_memory::{FailureKind, HostFailure};
 use super::opening::{self, Secured};
 use super::reply_rules::ReplyRules;
 use super::running::{Running, first_ended};
@@ -194,10 +194,8 @@ impl<'a, N: Network> Failover<'a, N> {
                 Step::Found(targets) => self.found(targets),
                 Step::Opened(opened) => match log_in(self.relay, *opened).await {
                     Ok(connection) => return Ok(self.won(begun, connection)),
-                    Err(trouble) if self.note_refusal(&begun, &trouble) => {
-                        self.failed(&begun.target, trouble);
-                        // The line above has told it.
-                        return Err(self.told.expect("a trouble was told"));
+                    Err(trouble) if matches!(trouble.cause, Cause::LoginRefused { for_good: true, .. }) => {
+                        return Err(self.refused(&begun, trouble));
                     }
                     Err(trouble) => self.opening_failed(&begun, trouble),
                 },
@@ -268,10 +266,14 @@ impl<'a, N: Network> Failover<'a, N> {
         self.running.push(Running::new(begun, step));
     }
 
-    /// Remembers the host if `trouble` refuses our login for good; returns whether it does.
-    fn note_refusal(&self, begun: &Begun, trouble: &Trouble) -> bool {
-        let login = self.relay.login.as_ref();
-        login.is_some_and(|login| login.note_refusal(&begun.target.host, trouble))
+    /// Remembers that the host refused our login for good. Returns the trouble with which all tries end.
+    fn refused(mut self, begun: &Begun, trouble: Trouble) -> Trouble {
+        let (place, why) = (begun.target.host.to_string(), trouble.to_string());
+        let kind = FailureKind::of(&trouble, self.relay.last_secret());
+        self.relay.memory.note_refusal(HostFailure { place, why, kind });
+        self.failed(&begun.target, trouble);
+        // The line above has told it.
+        self.told.expect("a trouble was told")
     }
 
     fn opening_failed(&mut self, begun: &Begun, trouble: Trouble) {
@@ -287,8 +289,9 @@ impl<'a, N: Network> Failover<'a, N> {
     fn failed(&mut self, target: &RelayTarget, trouble: Trouble) {
         let host = target.host.to_string();
         self.failed.retain(|failure| failure.place != host);
+        let kind = FailureKind::of(&trouble, self.relay.last_secret());
         let trouble = target.rules.read(trouble);
-        self.failed.push(HostFailure::of(host, &trouble));
+        self.failed.push(HostFailure { place: host, why: trouble.to_string(), kind });
         self.told = Some(match self.told.take() {
             Some(earlier) => earlier.more_telling(trouble),
             None => trouble,
@@ -310,7 +313,11 @@ impl<'a, N: Network> Failover<'a, N> {
                 None => continue,
             };
             if !failed.iter().any(|failure| failure.place == place) {
-                failed.push(HostFailure { place, why: silence(silent.at.elapsed()), is_login: false });
+                failed.push(HostFailure {
+                    place,
+                    why: silence(silent.at.elapsed()),
+                    kind: FailureKind::NoSession,
+                });
             }
         }
         self.relay.memory.learn(&host, &at.unwrap_or_default(), failed);
@@ -327,10 +334,7 @@ impl<'a, N: Network> Failover<'a, N> {
 /// Returns the hosts in the order in which they are to be tried.
 fn ordered(relay: &Relay, targets: Vec<Arc<RelayTarget>>) -> Vec<Arc<RelayTarget>> {
     let place = |target: &Arc<RelayTarget>| target.host.to_string();
-    let login = relay.login.as_ref();
-    let has_refused =
-        |target: &Arc<RelayTarget>| login.is_some_and(|login| login.was_refused_by(&target.host));
-    relay.memory.order_hosts(targets, place, has_refused)
+    relay.memory.order_hosts(targets, place, relay.last_secret())
 }
 
 async fn log_in(relay: &Relay, opened: Result<Secured, Trouble>) -> Result<Connection, Trouble> {

@@ -1,34 +1,35 @@
-//! The memory of relayhosts, and of their addresses, that did not work while another one did.
+//! The memory of relayhosts, and of their addresses, that did not work while another one did, or that refused our login.
 //!
 //! Promises:
 //! 1. A host that failed is passed over for a while, so that not every connection pays for its failure: for one minute,
 //!    then two, four, up to ten. It is still tried if no other host works.
-//! 2. At the end of that time one connection tries it again in its turn, before the other hosts. If it works, it gets the
-//!    mail again.
-//! 3. A host whose login failed, while another one took it, is passed over for half an hour, since each further login may
-//!    count against the account. One that refused it for good comes behind all others (`login.rs` knows which ones have),
-//!    and does not lose its turn by that.
+//! 2. At the end of that time, or when an operator wants to know at once ([`HostMemory::give_turns`]), one connection tries
+//!    it again in its turn, before the other hosts. If it works, it gets the mail again.
+//! 3. A host at which the login failed is passed over for half an hour, since each further login may count against the
+//!    account; one that refused it for good comes behind all others. Both are forgotten when the login there succeeds, and
+//!    when there is another secret than the one that failed.
 //! 4. A host over which connections work is not passed over, since it only wants no more of them; but for a failed login.
-//! 5. Each change is logged with the name of the route, and [`HostMemory::notices`] says what is passed over now. At most
-//!    [`MOST`] are remembered.
+//! 5. Each change is logged with the name of the route, but for a login that is refused for good, which is trouble of the
+//!    relay; and [`HostMemory::notices`] says what is passed over now. At most [`MOST`] are remembered.
 //!
 //! The memory is that of one [`Relay`](super::Relay), and forgotten with it, at a reload and at the end.
 //!
-//! Not here: trying them (`failover.rs`), what a refused login means for the others (`login.rs`), the pause of the
-//! relay when none of its hosts works (`queue/breaker.rs`).
+//! Not here: trying them (`failover.rs`), which secret was tried (`login.rs`), the pause of the relay when none of its hosts
+//! works (`queue/breaker.rs`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::login::SecretPrint;
 use super::trouble::{Cause, Phase, Trouble};
 use crate::log;
 
 const FIRST_PERIOD: Duration = Duration::from_secs(60);
 const LONGEST_PERIOD: Duration = Duration::from_secs(600);
 /// The period after a failed login, the same as the longest pause of the breaker after one.
-const LOGIN_PERIOD: Duration = Duration::from_secs(1800);
+const LOGIN_PERIOD: Duration = Duration::from_secs(30 * 60);
 /// Upper bound of the hosts and addresses that are remembered. Of more, the oldest is forgotten.
 const MOST: usize = 64;
 
@@ -39,14 +40,36 @@ pub(crate) struct HostFailure {
     pub(crate) place: String,
     /// The reason in words.
     pub(crate) why: String,
-    /// True if our login failed there.
-    pub(crate) is_login: bool,
+    pub(crate) kind: FailureKind,
 }
 
-impl HostFailure {
-    /// Returns the failure of `place` by `trouble`.
-    pub(crate) fn of(place: String, trouble: &Trouble) -> Self {
-        HostFailure { place, why: trouble.to_string(), is_login: trouble.phase == Phase::Auth }
+/// The kind of a failure of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// There was no session, or it broke off.
+    NoSession,
+    /// The login with this secret failed, and may succeed later.
+    LoginPutOff(SecretPrint),
+    /// The login with this secret was refused for good.
+    LoginRefused(SecretPrint),
+}
+
+impl FailureKind {
+    /// Returns the kind of the failure by `trouble`; `secret` is that of the last login.
+    pub(crate) fn of(trouble: &Trouble, secret: SecretPrint) -> Self {
+        match trouble.cause {
+            Cause::LoginRefused { for_good: true, .. } => FailureKind::LoginRefused(secret),
+            _ if trouble.phase == Phase::Auth => FailureKind::LoginPutOff(secret),
+            _ => FailureKind::NoSession,
+        }
+    }
+
+    /// Returns the secret with which a login failed.
+    fn secret(self) -> Option<SecretPrint> {
+        match self {
+            FailureKind::NoSession => None,
+            FailureKind::LoginPutOff(secret) | FailureKind::LoginRefused(secret) => Some(secret),
+        }
     }
 }
 
@@ -55,6 +78,8 @@ struct PassedOver {
     failure: HostFailure,
     until: Instant,
     period: Duration,
+    /// True if it had its turn, and is not known to work or to fail since.
+    is_being_tried: bool,
 }
 
 /// What is known of the hosts and addresses of one relay.
@@ -81,18 +106,54 @@ impl HostMemory {
     }
 
     /// Returns `hosts` in the order in which they are to be tried: those that work, those that are passed over now, those
-    /// that have refused the login.
+    /// that have refused the login with this secret.
     pub(crate) fn order_hosts<T>(
         &self,
         hosts: Vec<T>,
         place: impl Fn(&T) -> String,
-        has_refused_login: impl Fn(&T) -> bool,
+        secret: SecretPrint,
     ) -> Vec<T> {
         let mut known = self.known();
-        let (refused, others): (Vec<T>, Vec<T>) = hosts.into_iter().partition(has_refused_login);
+        known.forget_logins(|tried| tried != secret);
+        known.forget_old_refusals();
+        let (refused, others): (Vec<T>, Vec<T>) =
+            hosts.into_iter().partition(|host| known.has_refused(&place(host)));
         let mut ordered = known.order(others, place);
         ordered.extend(refused);
         ordered
+    }
+
+    /// Returns whether a login has failed at a host that is remembered.
+    pub(crate) fn has_failed_logins(&self) -> bool {
+        self.known().passed_over.iter().any(|passed| passed.failure.kind.secret().is_some())
+    }
+
+    /// Forgets the failed logins, since there is another secret.
+    pub(crate) fn forget_logins(&self) {
+        self.known().forget_logins(|_| true);
+    }
+
+    /// Gives every host and address that is passed over its turn now; but not one that refused the login for good, since
+    /// the same secret would be refused again, and would count against the account.
+    pub(crate) fn give_turns(&self) {
+        let now = Instant::now();
+        for passed in &mut self.known().passed_over {
+            if !matches!(passed.failure.kind, FailureKind::LoginRefused(_)) {
+                passed.until = now;
+            }
+        }
+    }
+
+    /// Returns the number of hosts that have refused the login for good, not long ago.
+    #[cfg(test)]
+    pub(crate) fn refusals(&self) -> usize {
+        let known = self.known();
+        known.passed_over.iter().filter(|passed| known.has_refused(&passed.failure.place)).count()
+    }
+
+    /// Learns that a host has refused the login for good.
+    pub(crate) fn note_refusal(&self, failure: HostFailure) {
+        self.known().pass_over(failure);
     }
 
     /// Learns whether there is a choice among several hosts.
@@ -109,7 +170,7 @@ impl HostMemory {
     pub(crate) fn learn(&self, works: &str, at: &str, failed: Vec<HostFailure>) {
         let mut known = self.known();
         for failure in failed {
-            if failure.is_login || !known.in_use.contains(&failure.place) {
+            if failure.kind != FailureKind::NoSession || !known.in_use.contains(&failure.place) {
                 known.pass_over(failure);
             }
         }
@@ -127,10 +188,20 @@ impl HostMemory {
     pub(crate) fn notices(&self) -> Vec<String> {
         let now = Instant::now();
         let known = self.known();
-        let notices = known.passed_over.iter().map(|passed| {
-            let HostFailure { place, why, .. } = &passed.failure;
+        let notices = known.passed_over.iter().filter_map(|passed| {
+            let HostFailure { place, why, kind } = &passed.failure;
             let wait = passed.until.saturating_duration_since(now).as_secs();
-            format!("{place} is passed over, and tried again in {wait}s: {why}")
+            match kind {
+                FailureKind::NoSession | FailureKind::LoginPutOff(_) => {
+                    Some(format!("{place} is passed over, and tried again in {wait}s: {why}"))
+                }
+                FailureKind::LoginRefused(_) if known.is_choice && wait > 0 => Some(format!(
+                    "{place} refused the login, and is tried behind the others for {wait}s, or until the secret is \
+                     another one: {why}"
+                )),
+                // The trouble of the relay tells it.
+                FailureKind::LoginRefused(_) => None,
+            }
         });
         notices.collect()
     }
@@ -156,37 +227,68 @@ impl KnownHosts {
             None => true,
             Some(passed) if now >= passed.until => {
                 passed.until = now + passed.period;
+                passed.is_being_tried = true;
                 true
             }
             Some(_) => false,
         }
     }
 
+    /// Returns true if `place` has refused the login for good, not long ago.
+    fn has_refused(&self, place: &str) -> bool {
+        let now = Instant::now();
+        let is_refusal = |passed: &PassedOver| {
+            let FailureKind::LoginRefused(_) = passed.failure.kind else { return false };
+            passed.failure.place == place && now < passed.until
+        };
+        self.passed_over.iter().any(is_refusal)
+    }
+
+    /// Forgets the logins that were refused for good half an hour ago. Their hosts lose no turn by them.
+    fn forget_old_refusals(&mut self) {
+        let now = Instant::now();
+        let is_refusal = |passed: &PassedOver| matches!(passed.failure.kind, FailureKind::LoginRefused(_));
+        self.passed_over.retain(|passed| !is_refusal(passed) || now < passed.until);
+    }
+
+    /// Forgets the logins that failed with a secret of which `is_old` is true.
+    fn forget_logins(&mut self, is_old: impl Fn(SecretPrint) -> bool) {
+        self.passed_over.retain(|passed| !passed.failure.kind.secret().is_some_and(&is_old));
+    }
+
     fn pass_over(&mut self, failure: HostFailure) {
         let known = self.passed_over.iter().position(|passed| passed.failure.place == failure.place);
+        let is_mere = |passed: &PassedOver| {
+            let is_of_login = passed.failure.kind.secret().is_some() && !passed.is_being_tried;
+            is_of_login && failure.kind == FailureKind::NoSession
+        };
+        if known.is_some_and(|position| is_mere(&self.passed_over[position])) {
+            // The failed login counts for longer.
+            return;
+        }
         let earlier = known.map(|position| self.passed_over.remove(position).period);
         let period = match earlier {
-            _ if failure.is_login => LOGIN_PERIOD,
+            _ if failure.kind != FailureKind::NoSession => LOGIN_PERIOD,
             None => FIRST_PERIOD,
             Some(period) => period.saturating_mul(2).min(LONGEST_PERIOD),
         };
-        log::relayhost_passed_over(
-            self.route.as_deref(),
-            &failure.place,
-            &failure.why,
-            period,
-            earlier.is_none(),
-        );
+        if !matches!(failure.kind, FailureKind::LoginRefused(_)) {
+            let (place, is_new) = (&failure.place, earlier.is_none());
+            log::relayhost_passed_over(self.route.as_deref(), place, &failure.why, period, is_new);
+        }
         if self.passed_over.len() == MOST {
             self.passed_over.remove(0);
         }
-        self.passed_over.push(PassedOver { failure, until: Instant::now() + period, period });
+        let until = Instant::now() + period;
+        self.passed_over.push(PassedOver { failure, until, period, is_being_tried: false });
     }
 
     fn works(&mut self, place: &str) {
-        let before = self.passed_over.len();
-        self.passed_over.retain(|passed| passed.failure.place != place);
-        if self.passed_over.len() < before {
+        let Some(position) = self.passed_over.iter().position(|passed| passed.failure.place == place) else {
+            return;
+        };
+        let passed = self.passed_over.remove(position);
+        if !matches!(passed.failure.kind, FailureKind::LoginRefused(_)) {
             log::relayhost_works_again(self.route.as_deref(), &place);
         }
     }
@@ -205,7 +307,8 @@ impl HostUse {
         let mut known = self.memory.known();
         let uses = known.in_use.iter().filter(|host| **host == self.host).count();
         if known.is_choice && uses == 1 && !matches!(trouble.cause, Cause::Waits { .. }) {
-            known.pass_over(HostFailure::of(self.host.clone(), trouble));
+            let (place, why) = (self.host.clone(), trouble.to_string());
+            known.pass_over(HostFailure { place, why, kind: FailureKind::NoSession });
         }
     }
 }

@@ -2,55 +2,43 @@
 //!
 //! Promises: the secret is read anew for each login, so that a rotated one is used without a restart; a secret that differs
 //! from that of the last login is noticed without sending anything to the relay. A mechanism that cannot work is remembered
-//! for a day, or until there is another secret. A host that refused the login for good is remembered as well, for half an
-//! hour: the same account is not tried at the next host in the same attempt, since some providers count both as one, and lock
-//! it; the next attempt begins with the hosts that have not refused it. What is remembered is forgotten with the
-//! [`Relay`](super::Relay), at a reload and at the end.
+//! for a day, or until there is another secret. What is remembered is forgotten with the [`Relay`](super::Relay), at a reload
+//! and at the end.
 //!
-//! Not here: the order of the hosts (`host_memory.rs`), the end of an attempt (`failover.rs`), reading the secret
-//! (`password.rs`), the proof to the relay (`sasl.rs`), how long a refused login waits (`queue/breaker.rs`).
+//! Not here: the hosts at which the login failed (`host_memory.rs`), the end of an attempt (`failover.rs`), reading the
+//! secret (`password.rs`), the proof to the relay (`sasl.rs`), how long a refused login waits (`queue/breaker.rs`).
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::password::{self, PasswordError};
 use super::remembered::Remembered;
 use super::token::{HandedToken, TokenDesk};
-use super::trouble::{Cause, Trouble};
-use crate::config::{AuthConfig, Mechanism, RelayHost};
+use crate::config::{AuthConfig, Mechanism};
 use crate::oauth::{AccessToken, Denial};
 use crate::secret::Secret;
 
-/// Time for which a host that refused the login comes behind the others: the longest pause after a refused login.
-const REFUSED: Duration = Duration::from_secs(30 * 60);
+/// A print of the secret of a login, which tells whether another one has the same secret, and nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SecretPrint(Option<u64>);
 
 /// Our login at one relay.
 pub(super) struct Login {
     pub(super) auth: AuthConfig,
     /// A hash with random keys for each run, so that its result tells nothing about a secret.
     prints: RandomState,
-    /// The print of the secret of the last login; `None` if there was no login yet, or its secret could not be read.
-    last: Mutex<Option<u64>>,
+    /// The print of the secret of the last login; that of none if there was no login yet, or its secret could not be read.
+    last: Mutex<SecretPrint>,
     /// The source of access tokens, if an endpoint hands them out.
     pub(super) tokens: Option<Arc<TokenDesk>>,
     /// The mechanisms that prove a password, each with whether it was found to be of no use.
     unusable: [(Mechanism, Remembered); Mechanism::OF_PASSWORDS.len()],
-    /// The hosts that refused the login for good, each with whether that still counts.
-    refused_by: Mutex<Vec<(RelayHost, Remembered)>>,
 }
 
 impl Login {
     pub(super) fn new(auth: AuthConfig) -> Self {
         let unusable = Mechanism::OF_PASSWORDS.map(|mechanism| (mechanism, Remembered::default()));
-        Login {
-            auth,
-            prints: RandomState::new(),
-            last: Mutex::default(),
-            tokens: None,
-            unusable,
-            refused_by: Mutex::default(),
-        }
+        Login { auth, prints: RandomState::new(), last: Mutex::default(), tokens: None, unusable }
     }
 
     /// Returns the same login, with the access tokens of `tokens`.
@@ -61,7 +49,7 @@ impl Login {
     /// Reads the secret for a login.
     pub(super) async fn secret(&self) -> Result<Secret, PasswordError> {
         let secret = password::read(&self.auth.secret).await;
-        self.note(secret.as_ref().ok().map(|secret| self.print(secret)));
+        self.note(secret.as_ref().map_or_else(|_| SecretPrint::default(), |secret| self.print(secret)));
         secret
     }
 
@@ -74,42 +62,17 @@ impl Login {
     pub(super) async fn handed_token(&self, tokens: &Arc<TokenDesk>) -> Result<HandedToken, Denial> {
         let handed = tokens.token().await;
         // Behind the request, which may have written another refresh token.
-        let print = tokens.secrets().await.map(|secrets| self.prints.hash_one(&*secrets));
-        self.note(print);
+        self.note(SecretPrint(tokens.secrets().await.map(|secrets| self.prints.hash_one(&*secrets))));
         handed
     }
 
     /// Remembers the print of the secret of this login. Behind another secret, what was learnt by the last one is forgotten.
-    fn note(&self, print: Option<u64>) {
+    fn note(&self, print: SecretPrint) {
         let last = std::mem::replace(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner), print);
         if last != print {
             // A relay that gets another password may keep it in another form.
             self.unusable.iter().for_each(|(_, unusable)| unusable.end());
-            self.refusals().clear();
         }
-    }
-
-    /// Remembers `host` if `trouble` is its refusal of this login for good. Returns whether it is, so that the login is tried
-    /// nowhere else now.
-    pub(super) fn note_refusal(&self, host: &RelayHost, trouble: &Trouble) -> bool {
-        if !matches!(trouble.cause, Cause::LoginRefused { for_good: true, .. }) {
-            return false;
-        }
-        let refused = Remembered::default();
-        refused.begin_for(REFUSED);
-        let mut refusals = self.refusals();
-        refusals.retain(|(known, _)| known != host);
-        refusals.push((host.clone(), refused));
-        true
-    }
-
-    /// Returns whether `host` has refused this login for good, not long ago.
-    pub(super) fn was_refused_by(&self, host: &RelayHost) -> bool {
-        self.refusals().iter().any(|(known, refused)| known == host && refused.is_now())
-    }
-
-    fn refusals(&self) -> MutexGuard<'_, Vec<(RelayHost, Remembered)>> {
-        self.refused_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers that this mechanism cannot work.
@@ -136,16 +99,20 @@ impl Login {
         }
         if let Some(tokens) = &self.tokens {
             let Some(secrets) = tokens.secrets().await else { return false };
-            let print = self.prints.hash_one(&*secrets);
-            return *self.last.lock().unwrap_or_else(PoisonError::into_inner) != Some(print);
+            return self.last_secret() != SecretPrint(Some(self.prints.hash_one(&*secrets)));
         }
         // A secret that cannot be read is being written.
         let Ok(secret) = password::read(&self.auth.secret).await else { return false };
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) != Some(self.print(&secret))
+        self.last_secret() != self.print(&secret)
     }
 
-    fn print(&self, secret: &Secret) -> u64 {
-        self.prints.hash_one(secret.expose())
+    /// Returns the print of the secret of the last login.
+    pub(super) fn last_secret(&self) -> SecretPrint {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn print(&self, secret: &Secret) -> SecretPrint {
+        SecretPrint(Some(self.prints.hash_one(secret.expose())))
     }
 }
 

@@ -17,6 +17,8 @@ const NO_LOGIN: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 2
 const LOGIN_LATER: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
                            C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 454 4.7.0 later\n";
 
+const NO_GREETING: &str = "S: 554 5.3.2 no";
+
 fn host(name: &str) -> RelayHost {
     RelayHost { host: HostOrIp::Name(name.into()), port: RelayPort::Number(25) }
 }
@@ -132,8 +134,49 @@ async fn a_refused_login_is_tried_at_one_host_at_a_time() {
     std::fs::write(password.path(), "pencils\n").unwrap();
     assert!(relay.has_another_secret().await);
     let wrong = Box::leak(NO_LOGIN.replace("cGVuY2ls", "cGVuY2lscw==").into_boxed_str());
-    assert_eq!(attempt(dead, Far::Accepts(NOW, wrong)).await.1, ["127.0.0.3"]);
+    assert_eq!(attempt(dead, Far::Accepts(NOW, wrong)).await.1, ["127.0.0.1", "127.0.0.3"]);
     assert_eq!(attempt(dead, Far::Refuses(NOW)).await.1, ["127.0.0.1", "127.0.0.3"]);
+}
+
+/// A host that put the login off, or refused it, got no mail for half an hour, though the secret was mended, an operator
+/// flushed, or a login there had succeeded in the meantime.
+#[tokio::test(start_paused = true)]
+async fn a_host_whose_login_failed_has_its_turn_when_something_has_changed() {
+    let mended = Box::leak(GREETED.replace("cGVuY2ls", "cHJvcGVy").into_boxed_str());
+    for failing in [LOGIN_LATER, NO_LOGIN] {
+        let addresses = [("first", &["127.0.0.1"][..]), ("second", &["127.0.0.3"][..])];
+        let password = file("pencil");
+        let secret = SecretSource::File(password.path().into());
+        let auth = Some(AuthConfig { username: "user".into(), secret, mechanisms: None });
+        let hosts = vec![host("first"), host("second")];
+        let relay = Relay::new(config::RelayConfig { hosts, auth, ..settings() }).unwrap();
+        let attempt = async |first: &'static str, second: &'static str| {
+            let far = [("127.0.0.1:25", first), ("127.0.0.3:25", second)];
+            let network = Scripted::new(&addresses, &far.map(|(at, script)| (at, Far::Accepts(NOW, script))));
+            let connected = relay.connect_over(&network).await;
+            connected.map(|connection| connection.peer().name.clone()).ok()
+        };
+        let fails = async || {
+            let _ = attempt(failing, GREETED).await;
+            assert_eq!(attempt(GREETED, GREETED).await.as_deref(), Some("second"), "{failing}");
+            assert_eq!(relay.passed_over().len(), 1, "{failing}");
+        };
+        fails().await;
+        relay.give_turns();
+        // The same secret would be refused again, and no login follows a refused one.
+        let is_refused = failing == NO_LOGIN;
+        let expected = if is_refused { "second" } else { "first" };
+        assert_eq!(attempt(GREETED, GREETED).await.as_deref(), Some(expected), "{failing}");
+        assert_eq!(attempt(GREETED, NO_GREETING).await.as_deref(), Some("first"), "{failing}");
+        assert_eq!(
+            attempt(GREETED, GREETED).await.as_deref(),
+            Some("first"),
+            "a login that succeeds ends it"
+        );
+        fails().await;
+        std::fs::write(password.path(), "proper\n").unwrap();
+        assert_eq!(attempt(mended, mended).await.as_deref(), Some("first"), "{failing}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,6 +70,7 @@ impl Executor {
                 self.secret_watches.insert(relay, watch);
             }
             Effect::ForgetSecret(relay) => drop(self.secret_watches.remove(&relay)),
+            Effect::GiveTurns(relay) => self.desk.relay(relay).connector.give_turns(),
             Effect::Route { lookup, messages } => self.route(lookup, messages),
             Effect::RememberRelay(name) => self.tasks.remember_relay(&self.desk.spool, name),
             Effect::NoteRates { name, record } => {

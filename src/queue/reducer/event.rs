@@ -175,6 +175,8 @@ pub(in crate::queue) enum Effect {
     WatchSecret(RelayPlace),
     /// Stop watching for another secret for this relay.
     ForgetSecret(RelayPlace),
+    /// Have the hosts of this relay that are passed over tried by the next connection.
+    GiveTurns(RelayPlace),
     /// Find the relays that get these messages. [`Event::Routed`] follows.
     Route { lookup: u64, messages: Vec<QueueId> },
     /// Note on the spool that the relay of this name takes mail.

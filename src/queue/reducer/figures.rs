@@ -10,7 +10,7 @@ use super::super::relay_state::RelayState;
 use super::super::roster::Standing;
 use super::super::status::rate_in_words;
 use super::super::{MessageStanding, PaceStatus, QueueStatus, RelayStatus, TooSoon};
-use super::{AtRelay, Reducer};
+use super::{AtRelay, Effect, Reducer};
 use crate::log::HeldBack;
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
@@ -21,7 +21,7 @@ const CLIENT_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 impl Reducer {
     pub(super) fn probe_now(&mut self) {
         self.wake_unready();
-        self.for_each_relay(|at| at.probe_now());
+        self.for_each_relay(|at| at.try_for_operator());
     }
 
     /// Probes the relay of this route, and tries every deferred and every held message that it gets.
@@ -29,7 +29,7 @@ impl Reducer {
         let now = self.shared.now.steady;
         let Some(place) = self.relays.place_of_route(route) else { return };
         self.relays.wake_set_aside(Some(place), now);
-        AtRelay { relay: self.relays.at(place), shared: &mut self.shared }.probe_now();
+        AtRelay { relay: self.relays.at(place), shared: &mut self.shared }.try_for_operator();
     }
 
     /// Has the deferred messages tried that no roster has as deferred: those that another relay has now, and those whose
@@ -136,6 +136,12 @@ impl Reducer {
 }
 
 impl AtRelay<'_> {
+    /// Has everything tried at once, since an operator wants it.
+    fn try_for_operator(&mut self) {
+        self.shared.effects.push(Effect::GiveTurns(self.relay.place));
+        self.probe_now();
+    }
+
     fn probe_now(&mut self) {
         self.relay.breaker.probe_now(self.shared.now.steady);
         self.try_all();

@@ -2,12 +2,12 @@ use super::super::reply_meaning::{RuleName, WaitClass, WaitReason};
 use super::*;
 
 fn failure(place: &str) -> HostFailure {
-    HostFailure { place: place.into(), why: "connection refused".into(), is_login: false }
+    HostFailure { place: place.into(), why: "connection refused".into(), kind: FailureKind::NoSession }
 }
 
 fn order(memory: &HostMemory) -> Vec<&'static str> {
     memory.note_choice(true);
-    memory.order_hosts(vec!["a:25", "b:25"], |host| (*host).to_owned(), |_| false)
+    memory.order_hosts(vec!["a:25", "b:25"], |host| (*host).to_owned(), SecretPrint::default())
 }
 
 fn trouble(cause: Cause) -> Trouble {
@@ -36,7 +36,8 @@ async fn promise_4_a_host_in_use_only_wants_no_more_connections() {
     let in_use = memory.clone().begin_use("a:25".into());
     memory.learn("b:25", "", vec![failure("a:25")]);
     assert_eq!(order(&memory), ["a:25", "b:25"]);
-    memory.learn("b:25", "", vec![HostFailure { is_login: true, ..failure("a:25") }]);
+    let kind = FailureKind::LoginPutOff(SecretPrint::default());
+    memory.learn("b:25", "", vec![HostFailure { kind, ..failure("a:25") }]);
     assert_eq!(order(&memory), ["b:25", "a:25"]);
     memory.learn("a:25", "", Vec::new());
     drop(in_use);
@@ -48,21 +49,39 @@ async fn promise_4_a_host_in_use_only_wants_no_more_connections() {
 #[tokio::test(start_paused = true)]
 async fn promise_3_what_refused_the_login_comes_behind_all_others_and_keeps_its_turn() {
     let memory = HostMemory::default();
-    let ordered = |refused: &[&str]| {
-        memory.order_hosts(
-            vec!["a:25", "b:25", "c:25"],
-            |host| (*host).to_owned(),
-            |host| refused.contains(host),
-        )
+    let ordered = || {
+        let place = |host: &&str| (*host).to_owned();
+        memory.order_hosts(vec!["a:25", "b:25", "c:25"], place, SecretPrint::default())
     };
-    assert_eq!(ordered(&["a:25"]), ["b:25", "c:25", "a:25"]);
-    memory.learn("c:25", "", vec![failure("b:25")]);
-    assert_eq!(ordered(&["a:25"]), ["c:25", "b:25", "a:25"], "behind one that is passed over");
-    assert_eq!(ordered(&["a:25", "b:25", "c:25"]), ["a:25", "b:25", "c:25"], "all have refused it");
-    tokio::time::advance(Duration::from_secs(60)).await;
-    assert_eq!(ordered(&["b:25"]), ["a:25", "c:25", "b:25"]);
-    assert_eq!(ordered(&[]), ["a:25", "b:25", "c:25"], "it has its turn still");
-    assert_eq!(ordered(&[]), ["a:25", "c:25", "b:25"]);
+    let kind = FailureKind::LoginRefused(SecretPrint::default());
+    let refuses = |place: &str| memory.note_refusal(HostFailure { kind, ..failure(place) });
+    refuses("a:25");
+    assert_eq!(ordered(), ["b:25", "c:25", "a:25"]);
+    memory.learn("c:25", "", vec![failure("b:25"), failure("a:25")]);
+    assert_eq!(ordered(), ["c:25", "b:25", "a:25"], "behind one that is passed over");
+    refuses("b:25");
+    refuses("c:25");
+    assert_eq!(ordered(), ["a:25", "b:25", "c:25"], "all have refused it");
+    tokio::time::advance(Duration::from_secs(30 * 60)).await;
+    assert_eq!(ordered(), ["a:25", "b:25", "c:25"], "all is forgotten");
+    refuses("c:25");
+    memory.learn("b:25", "", vec![failure("a:25")]);
+    assert_eq!(ordered(), ["b:25", "a:25", "c:25"], "it takes logins, and a is down");
+    memory.forget_logins();
+    assert_eq!(ordered(), ["b:25", "c:25", "a:25"], "another secret");
+}
+
+/// An operator flushed, since the first host was mended, and the mail went on to the second one.
+#[tokio::test(start_paused = true)]
+async fn promise_2_who_wants_to_know_at_once_gives_all_a_turn() {
+    let memory = HostMemory::default();
+    memory.learn("b:25", "", vec![failure("a:25")]);
+    memory.give_turns();
+    assert_eq!(order(&memory), ["a:25", "b:25"]);
+    assert_eq!(order(&memory), ["b:25", "a:25"], "one connection tries it");
+    memory.learn("b:25", "", vec![failure("a:25")]);
+    tokio::time::advance(Duration::from_secs(119)).await;
+    assert_eq!(order(&memory), ["b:25", "a:25"], "its time is doubled as ever");
 }
 
 /// A relay that greets, and hangs up at MAIL, got every message, though another one of the list would have taken them.

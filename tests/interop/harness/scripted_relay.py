@@ -29,10 +29,12 @@ class Session:
 
 
 class ScriptedRelay:
-    """Keeps what it took in `messages`, and counts in `said` how often each place of the script was answered by it."""
+    """Keeps what it took in `messages`, and counts in `said` how often each place of the script was answered by it. `clients` has
+    the address of each client, and `hellos` the name that each gave."""
 
     def __init__(self, script=lambda session, place: None):
         self.script, self.messages, self.said = script, [], collections.Counter()
+        self.clients, self.hellos = [], []
         self.sessions, self.open = 0, 0
         self._lock = threading.Lock()
         relay = self
@@ -43,6 +45,7 @@ class ScriptedRelay:
                     relay.sessions += 1
                     relay.open += 1
                     session = Session(relay.sessions)
+                    relay.clients.append(self.client_address[0])
                 try:
                     _Dialogue(relay, session, self.rfile, self.wfile).run()
                 except OSError:
@@ -92,6 +95,7 @@ class _Dialogue:
         self._answer("OTHER", "500 5.5.2 what is that")
 
     def _ehlo(self, command):
+        self.relay.hellos.append(command.partition(" ")[2])
         self._answer("EHLO", "250-scripted.nullmta.test\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES")
 
     def _mail(self, command):

@@ -135,6 +135,7 @@ impl Model {
             Effect::RememberRelay(_)
             | Effect::NoteRates { .. }
             | Effect::SetRelayClock(_)
+            | Effect::GiveTurns(_)
             | Effect::Log { .. } => {}
         }
     }

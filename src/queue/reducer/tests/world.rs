@@ -117,6 +117,8 @@ pub(super) struct World {
     /// The lines of the log about recipients, and about possible duplicates.
     pub(super) log: Vec<String>,
     pub(super) watches_secret: bool,
+    /// How often hosts that are passed over were given their turn.
+    pub(super) turns_given: usize,
     pub(super) relay_clock: u32,
     answer: Option<QueueAnswer>,
 }
@@ -179,6 +181,7 @@ impl World {
             line_routes: Vec::new(),
             log: Vec::new(),
             watches_secret: false,
+            turns_given: 0,
             relay_clock: 0,
             answer: None,
         };
@@ -363,6 +366,7 @@ impl World {
             }
             Effect::WatchSecret(_) => self.watches_secret = true,
             Effect::ForgetSecret(_) => self.watches_secret = false,
+            Effect::GiveTurns(_) => self.turns_given += 1,
             Effect::SetRelayClock(seconds) => self.relay_clock = seconds,
             Effect::Log { route, line } => {
                 self.lines.push(*line);
