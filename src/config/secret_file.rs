@@ -80,7 +80,7 @@ impl fmt::Display for SecretError {
                  (credential) or by a program (password-command)",
                 fault.words(path)
             ),
-            SecretError::File(path, fault) => f.write_str(&fault.words(path)),
+            SecretError::File(path, fault) => write!(f, "{}{}", fault.words(path), remedy(fault)),
             SecretError::NoCredentials(name) => {
                 write!(f, "no credential {name}: systemd gave us none (LoadCredential={name}:PATH does)")
             }
@@ -92,3 +92,40 @@ impl fmt::Display for SecretError {
 }
 
 impl std::error::Error for SecretError {}
+
+impl SecretError {
+    /// True if an operator must act. A file that is missing, must not be used or holds no secret stays as it is; an error
+    /// of the system, such as too many open files, passes.
+    pub fn is_for_operator(&self) -> bool {
+        match self {
+            SecretError::File(_, OpenFault::Unreadable(error)) | SecretError::NotRun(_, error) => {
+                stays(error)
+            }
+            SecretError::File(..)
+            | SecretError::NoCredentials(_)
+            | SecretError::NoSecret(..)
+            | SecretError::Unusable(_) => true,
+        }
+    }
+}
+
+/// True if the system gives the same error until somebody changes a file, a right or a name.
+fn stays(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | PermissionDenied | NotADirectory | IsADirectory | InvalidFilename)
+}
+
+/// Returns what to do about `fault`, where its words do not say it.
+fn remedy(fault: &OpenFault) -> &'static str {
+    match fault {
+        OpenFault::Unreadable(error) if error.kind() == io::ErrorKind::NotFound => {
+            "; put the secret there, on one line, in a file of mode 600 that belongs to nullmta's user"
+        }
+        OpenFault::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            "; give the file to that user (chown), with mode 600, and let it through the directories"
+        }
+        OpenFault::WrongOwner { .. } => "; give it to one of them (chown)",
+        OpenFault::NotAFile => "; name a file",
+        OpenFault::Unreadable(_) | OpenFault::OpenToOthers { .. } => "",
+    }
+}

@@ -137,7 +137,7 @@ impl RelayFault {
         match &trouble.cause {
             Cause::LoginRefused { for_good, .. } => RelayFault::Login { for_good: *for_good },
             Cause::Waits { reason, .. } => RelayFault::of_wait(reason, trouble.phase),
-            Cause::NoToken(_) => RelayFault::Configuration { pause: None, is_login: true, is_guess: false },
+            Cause::NoSecret(_) => RelayFault::Configuration { pause: None, is_login: true, is_guess: false },
             _ if trouble.phase > Phase::Auth => RelayFault::Transaction,
             _ if trouble.phase <= Phase::Connect => RelayFault::Unreachable,
             Cause::Other(_) => RelayFault::Opening,

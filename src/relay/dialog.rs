@@ -311,7 +311,7 @@ impl Connection {
             Cause::Other(_)
             | Cause::LoginRefused { .. }
             | Cause::Waits { .. }
-            | Cause::NoToken(_)
+            | Cause::NoSecret(_)
             | Cause::Garbage(_)
             | Cause::OutOfStep(_) => false,
         };

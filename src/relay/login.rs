@@ -55,7 +55,7 @@ impl Login {
 
     /// Reads the access token for a login.
     pub(super) async fn token(&self) -> Result<AccessToken, PasswordError> {
-        password::token_of(self.secret().await?)
+        password::token_of(&self.auth.secret, self.secret().await?)
     }
 
     /// Gets an access token for a login from `tokens`.

@@ -3,13 +3,17 @@
 //! Promises: it is read anew each time, so that a rotated one is used without a restart; no async thread waits for the
 //! disk.
 //!
-//! Fails: [`PasswordError`], which repeats nothing that was read. The relay cannot be used then; the mail stays queued.
+//! Fails: [`PasswordError`], which repeats nothing that was read. The relay cannot be used then; the mail stays queued. A file
+//! that cannot be used is *configuration*: it stays so until somebody writes another one, and that is noticed (`login.rs`). What
+//! a program does not give may be there a moment later, when the network or a password store is, and nobody notices that but the
+//! next try: it is relay trouble, which is tried again soon.
 //!
 //! Not here: the files (`config/secret_source.rs`), the proof to the relay (`sasl.rs`).
 
 use std::fmt;
 
 use super::password_command::{self, CommandError};
+use super::trouble::Cause;
 use crate::config::{SecretError, SecretFile, SecretSource, TokenSource};
 use crate::oauth::{AccessToken, BadToken};
 use crate::secret::Secret;
@@ -23,15 +27,25 @@ pub(super) enum PasswordError {
     Command(CommandError),
     /// The thread that reads the file did not come to its end.
     NeverRead(tokio::task::JoinError),
-    /// The source gave something that is no access token.
-    NoToken(BadToken),
+    /// This source gave something that is no access token.
+    NoToken(TokenOrigin, BadToken),
     /// Nothing is read: a token is handed out by an endpoint (`token.rs`), or there is no secret.
     NothingToRead,
 }
 
-/// Returns the access token that `secret` is.
-pub(super) fn token_of(secret: Secret) -> Result<AccessToken, PasswordError> {
-    AccessToken::of(secret).map_err(PasswordError::NoToken)
+/// The place that an access token comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenOrigin {
+    /// `token-file`.
+    File,
+    /// `token-command`.
+    Command,
+}
+
+/// Returns the access token that `secret`, which `source` gave, is.
+pub(super) fn token_of(source: &SecretSource, secret: Secret) -> Result<AccessToken, PasswordError> {
+    let origin = if source.command().is_some() { TokenOrigin::Command } else { TokenOrigin::File };
+    AccessToken::of(secret).map_err(|bad| PasswordError::NoToken(origin, bad))
 }
 
 /// Reads the secret.
@@ -58,6 +72,19 @@ async fn read_aside(file: SecretFile) -> Result<Secret, PasswordError> {
     read.map_err(PasswordError::NeverRead)?.map_err(PasswordError::File)
 }
 
+impl PasswordError {
+    /// Returns the cause of the trouble: an operator must act, or it may pass.
+    pub(super) fn cause(&self) -> Cause {
+        let is_for_operator = match self {
+            PasswordError::File(error) => error.is_for_operator(),
+            PasswordError::Command(error) => error.is_for_operator(),
+            PasswordError::NoToken(origin, _) => *origin == TokenOrigin::File,
+            PasswordError::NeverRead(_) | PasswordError::NothingToRead => false,
+        };
+        if is_for_operator { Cause::NoSecret(self.to_string()) } else { Cause::Other(self.to_string()) }
+    }
+}
+
 impl fmt::Display for PasswordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -67,7 +94,13 @@ impl fmt::Display for PasswordError {
             PasswordError::NothingToRead => f.write_str(
                 "[auth]: the token endpoint or the client certificate gives the proof, and nothing is read",
             ),
-            PasswordError::NoToken(bad) => write!(f, "auth.token-file or auth.token-command gave {bad}"),
+            PasswordError::NoToken(TokenOrigin::File, bad) => {
+                write!(
+                    f,
+                    "auth.token-file holds {bad}; put the token alone there, without \"Bearer\" or quotes"
+                )
+            }
+            PasswordError::NoToken(TokenOrigin::Command, bad) => write!(f, "auth.token-command gave {bad}"),
         }
     }
 }

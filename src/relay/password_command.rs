@@ -35,6 +35,13 @@ pub(super) enum CommandError {
     Failed(String, ExitStatus, String),
 }
 
+impl CommandError {
+    /// Returns whether an operator must act: there is no such program, or it may not be run. What it says may pass.
+    pub(super) fn is_for_operator(&self) -> bool {
+        matches!(self, CommandError::Source(error @ SecretError::NotRun(..)) if error.is_for_operator())
+    }
+}
+
 /// The exit status and the output of a program that has ended.
 struct ProgramEnd {
     status: ExitStatus,

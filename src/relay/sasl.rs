@@ -76,7 +76,7 @@ pub(crate) async fn authenticate(
         return bearer::authenticate_by_token(channel, offered, login).await;
     }
     let means = LoginMeans::of(channel.stream().binding(), offered, login).await;
-    let means = means.map_err(|words| channel.trouble(Phase::Auth, Cause::Other(words)))?;
+    let means = means.map_err(|cause| channel.trouble(Phase::Auth, cause))?;
     // `common` and `usable` give at least one.
     let first = means.mechanisms[0];
     let unusable = match means.attempt(channel, first).await {
@@ -113,13 +113,13 @@ impl<'a> LoginMeans<'a> {
         binding: Option<ChannelBinding>,
         offered: &[String],
         login: &'a Login,
-    ) -> Result<Self, String> {
-        let common = common(offered, &login.auth)?;
+    ) -> Result<Self, Cause> {
+        let common = common(offered, &login.auth).map_err(Cause::Other)?;
         let is_binding_offered = offered.iter().any(|name| name.ends_with(PLUS));
         let (mechanisms, secret) = if login.auth.secret.is_certificate() {
             (common, None)
         } else {
-            let secret = login.secret().await.map_err(|error| error.to_string())?;
+            let secret = login.secret().await.map_err(|error| error.cause())?;
             (login.worth_trying(usable(common, &secret, binding.is_some())?), Some(secret))
         };
         Ok(LoginMeans { login, mechanisms, secret, binding, is_binding_offered })
@@ -184,20 +184,24 @@ fn common(offered: &[String], auth: &config::AuthConfig) -> Result<Vec<Mechanism
 }
 
 /// Returns those of `common` that can prove `secret`, and that need no channel binding if there is none; at least one.
-fn usable(common: Vec<Mechanism>, secret: &Secret, can_bind: bool) -> Result<Vec<Mechanism>, String> {
+fn usable(common: Vec<Mechanism>, secret: &Secret, can_bind: bool) -> Result<Vec<Mechanism>, Cause> {
     let is_text = secret.text().is_some();
     let can_hash = |mechanism: &Mechanism| is_text || !mechanism.name().starts_with(SCRAM);
     let can_bind = |mechanism: &Mechanism| can_bind || !mechanism.name().ends_with(PLUS);
     if !common.iter().any(can_bind) {
-        return Err("only SCRAM with -PLUS is allowed and offered, which binds the login to a session of TLS 1.3, and this \
-                    one is older: let the relay speak TLS 1.3, or allow SCRAM without -PLUS (auth.mechanisms)"
-            .into());
+        return Err(Cause::Other(
+            "only SCRAM with -PLUS is allowed and offered, which binds the login to a session of TLS 1.3, and this \
+             one is older: let the relay speak TLS 1.3, or allow SCRAM without -PLUS (auth.mechanisms)"
+                .into(),
+        ));
     }
     let usable: Vec<Mechanism> = common.into_iter().filter(can_bind).filter(can_hash).collect();
     if usable.is_empty() {
-        return Err("the password is not UTF-8, and the relay offers only SCRAM, which needs that: write the password \
-                    in UTF-8, or allow PLAIN or LOGIN (auth.mechanisms) if the relay has them"
-            .into());
+        return Err(Cause::NoSecret(
+            "the password is not UTF-8, and the relay offers only SCRAM, which needs that: write the password \
+             in UTF-8, or allow PLAIN or LOGIN (auth.mechanisms) if the relay has them"
+                .into(),
+        ));
     }
     Ok(usable)
 }

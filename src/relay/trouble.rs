@@ -119,11 +119,11 @@ pub enum Cause {
         /// The reason, by a rule.
         reason: Box<WaitReason>,
     },
-    /// There is no access token for the login, and there will be none before an operator acts: our words for that. The
-    /// relay was not asked.
-    NoToken(String),
-    /// Another reason, in our words for the operator: TLS verification, nothing in common, DNS, a secret that cannot be
-    /// read.
+    /// There is no password or access token for the login, and there will be none before an operator acts: our words for
+    /// that. The relay was not asked.
+    NoSecret(String),
+    /// Another reason, in our words for the operator: TLS verification, nothing in common, DNS, a secret that cannot be had
+    /// just now.
     Other(String),
     /// The relay closed the connection.
     Closed,
@@ -147,7 +147,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Reply(reply) => write!(f, "the relay said: {reply}"),
-            Cause::LoginRefused { said: words, .. } | Cause::NoToken(words) | Cause::Other(words) => {
+            Cause::LoginRefused { said: words, .. } | Cause::NoSecret(words) | Cause::Other(words) => {
                 f.write_str(words)
             }
             Cause::Waits { said, reason } => {
@@ -189,7 +189,7 @@ impl Trouble {
                 format!("relay trouble, {}: {}{status}", self.phase, reply.code())
             }
             Cause::Waits { reason, .. } => format!("{}, {}", reason.class, self.phase),
-            Cause::NoToken(_) => format!("{CONFIGURATION}, {}", self.phase),
+            Cause::NoSecret(_) => format!("{CONFIGURATION}, {}", self.phase),
             _ => format!("relay trouble, {}", self.phase),
         }
     }
@@ -210,7 +210,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
             Cause::Waits { reason, .. } => write!(f, "{}: ", reason.class)?,
-            Cause::NoToken(_) => write!(f, "{CONFIGURATION}: ")?,
+            Cause::NoSecret(_) => write!(f, "{CONFIGURATION}: ")?,
             _ => {}
         }
         if let Some(peer) = &self.peer {
@@ -274,7 +274,7 @@ mod tests {
             (
                 Some(peer("192.0.2.5:587")),
                 Phase::Auth,
-                Cause::NoToken("the token endpoint login.example: invalid_grant".into()),
+                Cause::NoSecret("the token endpoint login.example: invalid_grant".into()),
                 "configuration: mx.example.net[192.0.2.5]:587: AUTH: the token endpoint login.example: invalid_grant",
             ),
             (
@@ -304,7 +304,7 @@ mod tests {
             (Cause::Reply(Reply::bare(421, "ceo@example.org")), "relay trouble, MAIL FROM: 421"),
             (Cause::Garbage("ceo@example.org".into()), "relay trouble, MAIL FROM"),
             (Cause::Other("cannot read /root/secret".into()), "relay trouble, MAIL FROM"),
-            (Cause::NoToken("cannot read /root/secret".into()), "configuration, MAIL FROM"),
+            (Cause::NoSecret("cannot read /root/secret".into()), "configuration, MAIL FROM"),
             (Cause::Closed, "relay trouble, MAIL FROM"),
         ];
         for (cause, expected) in cases {

@@ -102,7 +102,12 @@ fn faults_of_the_secret_are_laid_to_the_key_that_names_it() {
     host.file("open", "hunter2", 0o644);
     host.file("empty", "\n", 0o600);
     for (key, value, expected) in [
-        ("password-file", "\"DIR/no\"", "cannot read DIR/no: No such file or directory (os error 2)"),
+        (
+            "password-file",
+            "\"DIR/no\"",
+            "cannot read DIR/no: No such file or directory (os error 2); put the secret there, on one line, in a file \
+             of mode 600 that belongs to nullmta's user",
+        ),
         ("password-file", "\"DIR/empty\"", "DIR/empty holds no secret: expected one line"),
         (
             "password-file",

@@ -3,11 +3,13 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 use tempfile::TempDir;
 
 use super::*;
 use crate::config::OpenFault;
+use crate::secret::BadSecret;
 
 fn file(directory: &TempDir, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
     let path = directory.path().join(name);
@@ -94,7 +96,39 @@ fn what_is_no_file_is_refused_and_never_waited_for() {
 fn who_may_not_read_a_file_is_said() {
     let denied = io::Error::from(io::ErrorKind::PermissionDenied);
     let error = SecretError::File("/etc/secret".into(), OpenFault::Unreadable(denied)).to_string();
-    assert_eq!(error, format!("cannot read /etc/secret as uid {}: permission denied", geteuid().as_raw()));
+    let expected = format!(
+        "cannot read /etc/secret as uid {}: permission denied; give the file to that user (chown), with mode 600, and \
+         let it through the directories",
+        geteuid().as_raw()
+    );
+    assert_eq!(error, expected);
+}
+
+/// An operator was called for what passes by itself, or nobody was for a file that stays as it is.
+#[test]
+fn what_stays_is_for_an_operator_and_what_passes_is_not() {
+    let file = |fault| SecretError::File("/etc/secret".into(), fault);
+    let unreadable = |error: Errno| file(OpenFault::Unreadable(error.into()));
+    let not_run = |error: Errno| SecretError::NotRun("/bin/pass".into(), error.into());
+    let cases = [
+        (unreadable(Errno::NOENT), true),
+        (unreadable(Errno::ACCESS), true),
+        (unreadable(Errno::NOTDIR), true),
+        (unreadable(Errno::NAMETOOLONG), true),
+        (unreadable(Errno::MFILE), false),
+        (unreadable(Errno::IO), false),
+        (file(OpenFault::NotAFile), true),
+        (file(OpenFault::OpenToOthers { mode: 0o644 }), true),
+        (file(OpenFault::WrongOwner { uid: 1000 }), true),
+        (SecretError::NoCredentials("relay".into()), true),
+        (SecretError::NoSecret("/etc/secret".into(), BadSecret::Empty), true),
+        (not_run(Errno::NOENT), true),
+        (not_run(Errno::AGAIN), false),
+        (not_run(Errno::NOMEM), false),
+    ];
+    for (error, expected) in cases {
+        assert_eq!(error.is_for_operator(), expected, "{error}");
+    }
 }
 
 #[test]

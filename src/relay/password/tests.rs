@@ -72,3 +72,45 @@ async fn a_command_that_hangs_is_killed_with_all_it_started() {
     held.read_to_string(&mut said).unwrap();
     assert_eq!(said, "", "the end comes when nobody holds the pipe any more");
 }
+
+/// A password file that was gone was trouble like a relay that is down for a moment: nothing said that somebody must act.
+#[tokio::test]
+async fn a_file_that_cannot_be_used_is_for_an_operator_and_what_a_program_says_may_pass() {
+    let directory = TempDir::new().unwrap();
+    let file = |name: &str, text: &str, mode| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        path
+    };
+    let program = |words: &str| vec!["/bin/sh".into(), "-c".into(), words.into()];
+    let text = file("text", "echo hunter2", 0o600).display().to_string();
+    let cases = [
+        (SecretSource::File(directory.path().join("no")), true, "; put the secret there, on one line"),
+        (SecretSource::File(file("empty", "", 0o600)), true, "holds no secret: expected one line"),
+        (SecretSource::File(file("open", "x", 0o644)), true, ": chmod 600 "),
+        (
+            SecretSource::Token(TokenSource::File(file("two", "Bearer x", 0o600))),
+            true,
+            "; put the token alone there",
+        ),
+        (SecretSource::Command(vec!["/nonexistent/pass".into()]), true, "cannot run /nonexistent/pass"),
+        (SecretSource::Command(vec![text]), true, "cannot run "),
+        (SecretSource::Command(program("exit 1")), false, "failed, exit status: 1"),
+        (SecretSource::Command(program("true")), false, "the output of /bin/sh holds no secret"),
+        (
+            SecretSource::Token(TokenSource::Command(program("echo Bearer x"))),
+            false,
+            "auth.token-command gave what",
+        ),
+    ];
+    for (source, is_for_operator, expected) in cases {
+        let read = match (read(&source).await, source.is_token()) {
+            (Ok(secret), true) => token_of(&source, secret).map(drop),
+            (read, _) => read.map(drop),
+        };
+        let cause = read.unwrap_err().cause();
+        assert_eq!(matches!(cause, Cause::NoSecret(_)), is_for_operator, "{cause}");
+        assert!(cause.to_string().contains(expected), "{cause}");
+    }
+}

@@ -35,7 +35,7 @@ pub(super) async fn authenticate_by_token(
     };
     let Some(tokens) = &login.tokens else {
         let token = login.token().await;
-        let token = token.map_err(|error| channel.trouble(Phase::Auth, Cause::Other(error.to_string())))?;
+        let token = token.map_err(|error| channel.trouble(Phase::Auth, error.cause()))?;
         return authenticate(channel, mechanism, &auth.username, &token).await;
     };
     loop {
@@ -62,7 +62,7 @@ pub(super) async fn authenticate_by_token(
 /// Returns the cause for a token that is not to be had: trouble that may pass, or an operator must act.
 fn cause_of(denial: Denial) -> Cause {
     match denial {
-        Denial::Configuration(words) => Cause::NoToken(words),
+        Denial::Configuration(words) => Cause::NoSecret(words),
         Denial::Trouble(words) => Cause::Other(words),
         Denial::Pending | Denial::SlowDown => {
             Cause::Other("the token endpoint answers another question".into())

@@ -293,7 +293,9 @@ async fn played(login: &Login, offered: &str, script: &str) -> Result<(), String
         let result = authenticate(&mut channel, &offered, login).await;
         drop(channel);
         result.map_err(|trouble| {
-            trouble.to_string().strip_prefix("mx.example.net[192.0.2.5]:587: AUTH: ").unwrap().to_owned()
+            let words = trouble.to_string();
+            assert!(words.contains("mx.example.net[192.0.2.5]:587: AUTH: "), "{words}");
+            words.replacen("mx.example.net[192.0.2.5]:587: AUTH: ", "", 1)
         })
     };
     let relaying = async {

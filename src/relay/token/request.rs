@@ -1,13 +1,15 @@
 //! The request for a token: the form, made of the configuration and the files that it names.
 //!
-//! Fails: [`Denial::Configuration`], if a file cannot be used.
+//! Fails: [`Denial::Configuration`], if a file cannot be used; [`Denial::Trouble`], if the system cannot read it now.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
-use crate::config::{ClientProof, OAuthConfig, OAuthGrant, SecretFile, read_certificate, read_key};
+use crate::config::{
+    ClientProof, OAuthConfig, OAuthGrant, SecretError, SecretFile, read_certificate, read_key,
+};
 use crate::oauth::{AssertionKey, Claims, Denial, form};
 use crate::secret::Secret;
 
@@ -131,7 +133,7 @@ impl TokenRequest {
                 self.secret("client_secret", secret);
             }
             Some(ClientProof::Certificate { certificate, key }) => {
-                let certificate = read_certificate(certificate).map_err(configuration)?;
+                let certificate = read_certificate(certificate).map_err(of_file)?;
                 let audience = oauth.token_url.to_string();
                 let claims = Claims {
                     issuer: client_id,
@@ -151,15 +153,20 @@ impl TokenRequest {
 }
 
 fn assertion_key(path: &std::path::Path) -> Result<AssertionKey, Denial> {
-    let octets = read_key(path).map_err(configuration)?;
+    let octets = read_key(path).map_err(of_file)?;
     AssertionKey::read(&octets).map_err(|bad| configuration(format!("{} holds {bad}", path.display())))
 }
 
 /// Reads a secret that goes into a form, which is UTF-8. Blocks on the disk.
 pub(super) fn read_secret(path: &std::path::Path) -> Result<Secret, Denial> {
-    let secret = SecretFile::at(path).read().map_err(configuration)?;
+    let secret = SecretFile::at(path).read().map_err(of_file)?;
     let is_text = secret.text().is_some();
     if is_text { Ok(secret) } else { Err(configuration(format!("{} is not UTF-8", path.display()))) }
+}
+
+/// Returns the denial for a file that cannot be read.
+fn of_file(error: SecretError) -> Denial {
+    if error.is_for_operator() { configuration(error) } else { Denial::Trouble(error.to_string()) }
 }
 
 /// Returns the denial for a file that cannot be used.

@@ -175,7 +175,7 @@ fn a_login_that_an_operator_must_correct_says_how_and_is_tried_as_seldom_as_a_wr
 #[test]
 fn a_token_that_an_operator_must_see_to_is_configuration_and_said_once() {
     let mut world = World::new(20);
-    world.relay_always(Does::HasNoToken("the token endpoint login.example: invalid_grant: log in again"));
+    world.relay_always(Does::HasNoSecret("the token endpoint login.example: invalid_grant: log in again"));
     world.arrive(100);
     let expected = "configuration: AUTH: the token endpoint login.example: invalid_grant: log in again";
     assert_eq!(trouble(&mut world), expected);

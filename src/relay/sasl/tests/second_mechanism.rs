@@ -99,7 +99,8 @@ async fn a_password_that_is_not_utf_8() {
     let script = "C: AUTH PLAIN AHVzZXIAcORzcw==\nS: 235 ok\n";
     assert_eq!(played(&login(), "SCRAM-SHA-256 PLAIN", script).await, Ok(()));
     let words = played(&login(), "SCRAM-SHA-256", "").await.unwrap_err();
-    assert!(words.starts_with("the password is not UTF-8, and the relay offers only SCRAM"), "{words}");
+    let expected = "configuration: the password is not UTF-8, and the relay offers only SCRAM";
+    assert!(words.starts_with(expected), "{words}");
 }
 
 /// A password with a soft hyphen, which SASLprep drops, was another password than the one that the relay had hashed.

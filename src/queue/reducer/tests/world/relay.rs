@@ -36,7 +36,7 @@ pub(in crate::queue::reducer::tests) enum Does {
     /// Refuses the login with this reply, and the rules for the relay `host` read it.
     RefusesLoginByRule { host: &'static str, said: &'static str },
     /// Is not asked, since there is no access token for it, and an operator must act.
-    HasNoToken(&'static str),
+    HasNoSecret(&'static str),
     /// Gives this reply to each recipient whose address begins with "odd", at RCPT if there is no other recipient, and
     /// takes all others.
     RefusesOdd(&'static str),
@@ -188,8 +188,8 @@ impl WorldRelay {
             Does::IsAway => Some(trouble(Phase::Connect)),
             Does::RefusesLogin => Some(refused_login()),
             Does::RefusesLoginByRule { host, said } => Some(refused_login_by(host, said)),
-            Does::HasNoToken(words) => {
-                Some(Trouble { phase: Phase::Auth, peer: None, cause: Cause::NoToken(words.into()) })
+            Does::HasNoSecret(words) => {
+                Some(Trouble { phase: Phase::Auth, peer: None, cause: Cause::NoSecret(words.into()) })
             }
             Does::Flickers if number.is_multiple_of(2) => Some(trouble(Phase::Greeting)),
             _ => None,
@@ -273,7 +273,7 @@ impl Does {
                 Some(Reply { after: TAKING, ..goes_on(Phase::Dot, id, recipients, &[OK]) })
             }
             Does::HasRate(_) => unreachable!("by_rate says what it does"),
-            Does::IsAway | Does::RefusesLogin | Does::RefusesLoginByRule { .. } | Does::HasNoToken(_) => {
+            Does::IsAway | Does::RefusesLogin | Does::RefusesLoginByRule { .. } | Does::HasNoSecret(_) => {
                 let then = Then::Ends(Some(trouble(Phase::Connect)));
                 Some(Reply { then, ..Reply::ends(untold(id, recipients)) })
             }

@@ -1,0 +1,146 @@
+"""The file of a password or a token that cannot be used while the daemon runs: an operator must act, is told once what to do,
+and needs no other command than the one that mends the file. And `check`, about passwords that a provider takes no longer."""
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from daemon import Sink, binary
+from oauth import write_secret
+
+MESSAGE = b"Subject: one\r\n\r\nhello\r\n"
+TOKEN = "good-token.0123456789"
+
+
+def leave_out(path):
+    path.unlink()
+
+
+def make_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+def open_to_others(path):
+    path.chmod(0o644)
+
+
+def written(text):
+    return lambda path: path.write_text(text)
+
+
+# What is done to the file of the password; what is said of it behind its path, or before it.
+FAULTS = {
+    "missing": (leave_out, r"cannot read \S+: No such file or directory .*; put the secret there, on one line, in a file of mode 600"),
+    "a directory": (make_directory, r"\S+ is not a regular file; name a file"),
+    "open to others": (open_to_others, r"\S+ is open to others than its owner \(mode 0644\): chmod 600 \S+"),
+    "empty": (written(""), r"\S+ holds no secret: expected one line"),
+    "two lines": (written("user\nsinkpass\n"), r"\S+ holds more than one line or a control character: expected one line"),
+}
+
+
+def waits_for_an_operator(daemon, said):
+    """The message waits, the log says so once, and the relay is tried after a minute."""
+    told = daemon.wait_for_log(f"relay paused: configuration: .*: AUTH: {said}.*")
+    assert re.search(r"next probe in ([4-7]\d(\.\d+)?)s", told.group()), told.group()
+    relay = daemon.status()["relays"][0]
+    assert re.search(f"^configuration: .*{said}", relay["trouble"]), relay
+    assert re.search(said, daemon.command("status"))
+    assert len(daemon.queue()) == 1
+    assert daemon.log().count("relay paused: ") == 1, "said once"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_password_file_that_cannot_be_used(sink_and_nullmta, fault):
+    sink, daemon = sink_and_nullmta(relay="messages-per-connection = 1")
+    secret = daemon.base / "secret"
+    spoil, said = FAULTS[fault]
+    spoil(secret)
+    daemon.send(MESSAGE)
+    waits_for_an_operator(daemon, said)
+    if secret.is_dir():
+        secret.rmdir()
+    write_secret(secret, Sink.PASSWORD)
+    # Nobody tells the daemon: it watches the file.
+    daemon.wait_until_empty(seconds=30)
+    assert len(sink.received()) == 1
+    assert Sink.PASSWORD not in daemon.log()
+
+
+def test_a_token_file_with_something_else(make_sink, make_nullmta, scratch):
+    sink = make_sink("--token", f"app@example.com:{TOKEN}").start()
+    token = write_secret(scratch / "token", f"Bearer {TOKEN}")
+    daemon = make_nullmta(
+        sink.port, ca_file=sink.ca_file, server_name="localhost", user="app@example.com", auth=f'token-file = "{token}"',
+    )
+    daemon.leave_out("password-file")
+    daemon.start()
+    daemon.send(MESSAGE)
+    waits_for_an_operator(daemon, "auth.token-file holds what is no access token: .*; put the token alone there")
+    write_secret(token, TOKEN)
+    daemon.wait_until_empty(seconds=30)
+    assert len(sink.received()) == 1
+    assert TOKEN not in daemon.log() + json.dumps(daemon.status())
+
+
+@pytest.mark.parametrize(
+    "program, is_configuration",
+    [("/nonexistent/pass", True), ("exit 1", False), ("true", False)], ids=["missing", "it fails", "it prints nothing"],
+)
+def test_a_program_that_gives_no_password(sink_and_nullmta, scratch, program, is_configuration):
+    """It may give one a moment later, unless it is not there."""
+    sink, daemon = sink_and_nullmta()
+    works = ["/bin/echo", Sink.PASSWORD]
+    fails = [program] if program.startswith("/") else ["/bin/sh", "-c", program]
+    daemon.leave_out("password-file")
+    text = daemon.config.read_text()
+
+    def printed_by(words):
+        line = f"password-command = {json.dumps(words)}"
+        daemon.config.write_text(text.replace("[auth]", f"[auth]\n{line}"))
+
+    # The daemon does not start with a program that is not there.
+    script = scratch / "pass"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o700)
+    printed_by([str(script)] if is_configuration else fails)
+    daemon.command("reload")
+    if is_configuration:
+        script.unlink()
+    daemon.send(MESSAGE)
+    told = daemon.wait_for_log(r"relay paused: (configuration: )?.*: AUTH: .*next probe in ([\d.]+)s")
+    assert bool(told.group(1)) == is_configuration, told.group()
+    assert (float(told.group(2)) > 30) == is_configuration, told.group()
+    printed_by(works)
+    daemon.command("reload")
+    daemon.wait_until_empty()
+    assert len(sink.received()) == 1
+
+
+def warnings_of_check(config):
+    """In a network without a name server."""
+    done = subprocess.run(
+        ["unshare", "--net", str(binary()), "check", "-c", str(config)],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
+    )
+    assert done.returncode == 0, done
+    return done.stderr
+
+
+@pytest.mark.parametrize("host, said", [
+    ("smtp.office365.com", "gets the password of app@example.com: Microsoft turns this off at the end of December 2026"),
+    ("smtp.gmail.com", "gets the password of app@example.com: Google takes no password of an account, but only an app password"),
+    ("smtp.example.com", None),
+])
+def test_check_warns_of_a_password_that_the_provider_takes_no_longer(scratch, host, said):
+    secret = write_secret(scratch / "secret", "hunter2")
+    auth = f'[auth]\nusername = "app@example.com"\npassword-file = "{secret}"\n'
+    token = auth.replace("password-file", "token-file")
+    for login, expected in [(auth, said), (token, None)]:
+        config = scratch / "nullmta.toml"
+        config.write_text(f'relayhost = "{host}:587"\nspool = "{scratch}/spool"\n{login}')
+        told = warnings_of_check(config)
+        assert ("gets the password of" in told) == bool(expected), told
+        assert expected is None or f"warning: {host} {expected}" in told
