@@ -1,8 +1,9 @@
 """A relay in the clear that follows a script: what it says in place of what a good relay says, and where.
 
 The script is called with the session and with the place in the dialogue: `CONNECT`, `EHLO`, `MAIL`, `RCPT`, `DATA`, `DOT`,
-`RSET` and `QUIT` before the reply to it, and `TAKEN` behind the reply that takes a message. It returns the reply of a relay that is
-not content, or `None`. A reply that ends in `CLOSE` is the last on its connection; one that is `bytes` is sent as it is.
+`RSET`, `QUIT` and `OTHER` before the reply to it, and `TAKEN` behind the reply that takes a message. It returns the reply of a
+relay that is not content, or `None`. A reply that ends in `CLOSE` is the last on its connection; one that is `bytes` is sent as
+it is.
 """
 
 import collections
@@ -30,9 +31,9 @@ class Session:
 
 class ScriptedRelay:
     """Keeps what it took in `messages`, and counts in `said` how often each place of the script was answered by it. `clients` has
-    the address of each client, and `hellos` the name that each gave."""
+    the address of each client, and `hellos` the name that each gave. `host` is "::" for all addresses, of both kinds."""
 
-    def __init__(self, script=lambda session, place: None):
+    def __init__(self, script=lambda session, place: None, host="127.0.0.1"):
         self.script, self.messages, self.said = script, [], collections.Counter()
         self.clients, self.hellos = [], []
         self.sessions, self.open = 0, 0
@@ -45,7 +46,7 @@ class ScriptedRelay:
                     relay.sessions += 1
                     relay.open += 1
                     session = Session(relay.sessions)
-                    relay.clients.append(self.client_address[0])
+                    relay.clients.append(self.client_address[0].removeprefix("::ffff:"))
                 try:
                     _Dialogue(relay, session, self.rfile, self.wfile).run()
                 except OSError:
@@ -54,7 +55,7 @@ class ScriptedRelay:
                     with relay._lock:
                         relay.open -= 1
 
-        self._server = Listener(Handler)
+        self._server = Listener(Handler, host)
         self.port = self._server.port
 
     def subjects(self):
