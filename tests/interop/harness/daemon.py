@@ -264,3 +264,12 @@ class Sink:
             lambda: f"{count} messages in the sink, which has {len(self.received())}",
         )
         return self.received()
+
+    def transactions(self) -> list:
+        """The recipients of each message that it has taken, in the order in which they came."""
+        taken = re.findall(r"^\S+: received from=<.*?>, to=(\S*), proto=", self.log(), re.MULTILINE)
+        return [re.findall(r"<(.*?)>", to) for to in taken]
+
+    def refusals(self) -> list:
+        """Each fault and each limit that struck: its phase, and what was said or done."""
+        return re.findall(r"^fault at (\w+): (.*)$", self.log(), re.MULTILINE)
