@@ -8,12 +8,14 @@
 pub(crate) mod address;
 mod dsn;
 pub(crate) mod quoted;
+mod reverse_path_key;
 pub(crate) mod xtext;
 
 use std::fmt;
 
 pub use address::{Address, BadAddress, MAX_ADDRESS_OCTETS};
 pub use dsn::{Notify, Ret};
+pub use reverse_path_key::ReversePathKey;
 
 /// The envelope of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -89,7 +89,7 @@ use roster::Member;
 pub use roster::Standing;
 use schedule::RetryPolicy;
 use settlement::Settlement;
-pub use status::{MessageStanding, PaceStatus, QueueStatus, RelayStatus, TooSoon};
+pub use status::{MessageStanding, PaceStatus, QueueStatus, RelayStatus, SenderStatus, TooSoon};
 
 /// Opens connections to the relay. Each connection asks the queue for messages, and sends them, until there are no
 /// more.

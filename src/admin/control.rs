@@ -268,6 +268,7 @@ fn recipients(
     let unsaid = |relay: Option<&&RelayStatus>| match standing {
         // The relay's present trouble is not why dead mail is here.
         Standing::Dead => Some(FORGOTTEN.to_owned()),
+        Standing::Held => relay?.holds_mail_of(&stored.envelope.reverse_path, rights == Rights::Everything),
         _ => relay?.keeps_mail(rights == Rights::Everything),
     };
     let shown = stored.ledger.unsettled().filter_map(|index| {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::relay::ByRoute;
@@ -67,7 +68,8 @@ pub fn refusal_held(route: Option<&str>, why: &HeldBack<'_>) {
     warn!(route, "{by}{why}");
 }
 
-/// Logs, once for each sender, that its mail is held until an operator acts; one message is tried again each `probe_in`.
+/// Logs, once for each sender, that what the relay refuses of it is held until an operator acts; one message is tried again
+/// each `probe_in`.
 pub fn sender_held(
     route: Option<&str>,
     from: &ReversePath,
@@ -84,10 +86,51 @@ pub fn sender_held(
     );
 }
 
+/// Logs that the relay refuses all mail of this sender, so that none is tried but one message each `probe_in`.
+pub fn sender_stopped(route: Option<&str>, from: &ReversePath, said: &str, probe_in: Duration) {
+    let (by, from, said, wait) = (ByRoute(route), foreign(from), Foreign(said), Seconds(probe_in));
+    warn!(
+        route,
+        "{by}all mail from <{from}> is held now, since the relay refused several messages in a row; one is tried every \
+         {wait}s: {said}"
+    );
+}
+
 /// Logs that the relay takes mail of this sender again.
 pub fn sender_taken(route: Option<&str>, from: &ReversePath, held: usize) {
     let (by, from) = (ByRoute(route), foreign(from));
     info!(route, "{by}mail from <{from}> is taken again; {held} that were held are tried");
+}
+
+/// The reason why mail of a sender is held, and what to do about it.
+pub struct SenderHeldBack<'a> {
+    /// The reverse-path.
+    pub from: &'a ReversePath,
+    /// The relay's reply to its first message that was held.
+    pub said: &'a str,
+    /// What an operator can do about it, if the rule says so.
+    pub hint: Option<&'static str>,
+    /// The number of further senders whose mail is held.
+    pub others: usize,
+    /// The time at which the next message of one of them is tried.
+    pub next: Timestamp,
+}
+
+impl fmt::Display for SenderHeldBack<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, said) = (foreign(self.from), Foreign(self.said));
+        write!(f, "the relay does not take mail from <{from}>")?;
+        match self.others {
+            0 => {}
+            1 => f.write_str(" and another sender")?,
+            others => write!(f, " and {others} other senders")?,
+        }
+        write!(f, ", which is held, and other mail goes on: {said}")?;
+        if let Some(hint) = self.hint {
+            write!(f, "; {hint}")?;
+        }
+        write!(f, "; one message is tried at {:.0}, and a flush or a reload tries now", self.next)
+    }
 }
 
 /// The reason why mail is held, and what to do about it.

@@ -72,12 +72,15 @@ fn the_lines_about_a_sender_whose_mail_is_held() {
     let lines = logged(|| {
         sender_held(None, &from, "554 not\u{7}verified", Some("verify it"), Duration::from_secs(3600));
         sender_held(None, &from, "554 no", None, Duration::from_secs(60));
+        sender_stopped(None, &from, "554 not\u{7}verified", Duration::from_secs(3600));
         sender_taken(None, &from, 20);
     });
     let expected = [
         "mail from <shop@example.org> is held, other mail goes on: 554 not\\\\u{7}verified; verify it; one is tried again \
          every 3600s",
         "mail from <shop@example.org> is held, other mail goes on: 554 no; one is tried again every 60s",
+        "all mail from <shop@example.org> is held now, since the relay refused several messages in a row; one is tried every \
+         3600s: 554 not\\\\u{7}verified",
         "mail from <shop@example.org> is taken again; 20 that were held are tried",
     ];
     for (line, expected) in lines.lines().zip(expected) {
@@ -110,6 +113,7 @@ fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_a
             certificate_expires(route, "x");
             refusal_held(route, &said);
             sender_held(route, &from, "x", None, minute);
+            sender_stopped(route, &from, "x", minute);
             sender_taken(route, &from, 1);
             null_sender_refused(route, "x", &sender, true);
             null_sender_refused(route, "x", &sender, false);

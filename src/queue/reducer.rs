@@ -320,7 +320,7 @@ fn next_change(relay: &RelayState, now: Timestamp, is_sending: bool) -> Option<T
         .map(|probe| probe.filter(|probe| has_ready && *probe > now));
     let due = relay.roster.next_due().filter(|_| is_sending);
     let by_rate = Some(relay.next_by_rate()).filter(|next| has_ready && is_sending && *next > now);
-    let sender = relay.held_senders.next_due().filter(|_| is_sending);
+    let sender = relay.roster.next_sender_due().filter(|_| is_sending);
     [due, others, probe, by_rate, sender, relay.flickers.due()].into_iter().flatten().min()
 }
 
@@ -388,6 +388,7 @@ impl AtRelay<'_> {
     fn retire(&mut self) {
         self.relay.paused_since = None;
         self.replace_connections();
+        self.try_held();
     }
 
     /// Takes in that the relay has shown what one transaction may hold.
@@ -414,20 +415,28 @@ impl AtRelay<'_> {
 
     /// Makes every held message ready: somebody may have corrected what it was refused for.
     fn try_held(&mut self) {
+        for id in self.relay.roster.forget_senders() {
+            self.put_back_held(id);
+        }
         let held: Vec<QueueId> = self.relay.refusals.held().collect();
         held.into_iter().for_each(|id| _ = self.put_back_held(id));
     }
 
     /// Makes this message ready if it is held, with all of its patience. Returns whether it was.
     fn put_back_held(&mut self, id: QueueId) -> bool {
-        let now = self.shared.now.steady;
-        let RelayState { roster, clock, .. } = &mut *self.relay;
-        let is_held = roster.is_held(id);
+        let is_held = self.relay.roster.is_held(id);
         if is_held {
-            roster.update(id, |member| member.begin_patience(clock.at(now)));
-            roster.put_back(id, now);
+            self.begin_patience(id);
+            self.relay.roster.put_back(id, self.shared.now.steady);
         }
         is_held
+    }
+
+    /// Gives the message all of its patience again.
+    fn begin_patience(&mut self, id: QueueId) {
+        let RelayState { roster, clock, .. } = &mut *self.relay;
+        let clock = clock.at(self.shared.now.steady);
+        roster.update(id, |member| member.begin_patience(clock));
     }
 }
 

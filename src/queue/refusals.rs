@@ -26,7 +26,6 @@
 pub(super) mod guesses;
 mod refusal;
 mod row;
-pub(super) mod senders;
 pub(super) mod want_of_login;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,7 +27,6 @@ use super::rate::Rates;
 use super::reducer::RelayPolicy;
 use super::refusals::Refusals;
 use super::refusals::guesses::Guesses;
-use super::refusals::senders::HeldSenders;
 use super::refusals::want_of_login::WantOfLogin;
 use super::relay_clock::RelayClock;
 use super::roster::{Member, Roster};
@@ -61,7 +60,6 @@ pub(super) struct RelayState {
     pub(super) idle: VecDeque<ConnectionId>,
     pub(super) refusals: Refusals,
     pub(super) want_of_login: WantOfLogin,
-    pub(super) held_senders: HeldSenders,
     pub(super) guesses: Guesses,
     pub(super) suspects: Suspects,
     pub(super) soundings: Soundings,
@@ -104,7 +102,6 @@ impl RelayState {
             idle: VecDeque::new(),
             refusals: Refusals::new(refusals, has_taken),
             want_of_login: WantOfLogin::default(),
-            held_senders: HeldSenders::default(),
             guesses: Guesses::default(),
             suspects: Suspects::default(),
             soundings: Soundings::default(),
@@ -134,7 +131,7 @@ impl RelayState {
         (self.suspects, self.soundings) = (Suspects::default(), Soundings::default());
         (self.paused_since, self.trouble, self.flickers) = (None, None, Flickers::default());
         self.connections.outdate();
-        (self.held_senders, self.guesses) = (HeldSenders::default(), Guesses::default());
+        self.guesses = Guesses::default();
         self.refusals.reconfigure(refusals, has_taken);
         self.want_of_login.reset()
     }

@@ -194,6 +194,9 @@ impl Relays {
                 roster.adopt(id, member.at_clock(spool_clock, clock.at(now)), now);
                 if was_held && member.standing != Standing::Dead {
                     refusals.held_before([id]);
+                }
+                // Mail of a sender is held that another relay did not take: this one has not refused it.
+                if was_held && member.standing != Standing::Dead || roster.is_held(id) {
                     roster.update(id, |member| member.begin_patience(clock.at(now)));
                     roster.put_back(id, now);
                 }
@@ -346,7 +349,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::envelope::Submitter;
+    use crate::envelope::{ReversePathKey, Submitter};
     use crate::queue::clock::Moment;
     use crate::queue::part_limits::PartLimits;
     use crate::queue::reducer::RelayPolicy;
@@ -378,6 +381,7 @@ mod tests {
             arrived: now,
             submitter: Submitter::Loopback,
             lane: 1,
+            from: ReversePathKey::of_text("app@example.org"),
             patience_mark: 0,
             marks: EntryState::Active.into(),
         };

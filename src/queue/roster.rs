@@ -1,7 +1,7 @@
 //! The live messages of one relay, and what each is doing: the queue's memory.
 //!
 //! Promises: a message is in exactly one [`Standing`] at a time; one that is under way is given to nobody else. A
-//! million messages fit: an entry takes 40 octets, in a tree that grows with the queue and never has to be built anew,
+//! million messages fit: an entry takes 48 octets, in a tree that grows with the queue and never has to be built anew,
 //! as a hash table would in the middle of a flood.
 //!
 //! Messages with losses are not in the lanes: they are given out last, and each on a connection of its own.
@@ -10,21 +10,28 @@
 //! it is ready again it has its place by that name, and gets no second one; a name that stands for no ready message costs
 //! nobody a turn, is counted nowhere, and is thrown away when there are too many of them.
 //!
+//! While a sender is stopped (`roster/refused_senders.rs`), none of its messages is ready but the one that is tried: what is
+//! ready then is held, and so is later what arrives or becomes ready. The spool does not hear of that.
+//!
 //! Pure: time is an argument. Not here: the length of a pause (`schedule.rs`), the messages themselves (`spool/`).
 
 mod counts;
 mod member;
+mod refused_senders;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::lanes::Lanes;
+use crate::envelope::{ReversePath, ReversePathKey};
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState};
 pub use counts::StandingCounts;
 pub use member::{Aside, Member, Standing};
 use member::{to_hundredths, to_seconds};
+use refused_senders::RefusedSenders;
+pub use refused_senders::{FreedSender, RefusedSender, SenderNews, SenderRefusal, SenderRuling};
 
 /// The number of messages that are looked at to find one that may be given out of its turn.
 const LOOKED_AT: usize = 64;
@@ -42,6 +49,7 @@ pub struct Roster {
     lost: BTreeSet<(u32, QueueId)>,
     /// The deferred messages, by the second at which they are due.
     waiting: BTreeSet<(u32, QueueId)>,
+    senders: RefusedSenders,
     dead: BTreeSet<QueueId>,
 }
 
@@ -101,6 +109,7 @@ impl Roster {
         let member = Member {
             standing,
             lane: entry.lane,
+            from: entry.from,
             arrived: to_seconds(entry.arrived),
             patience_mark: i32::try_from(entry.patience_mark).unwrap_or(i32::MAX),
             ready_since: to_hundredths(now),
@@ -146,7 +155,9 @@ impl Roster {
     /// Removes this message, and returns it.
     pub fn expel(&mut self, id: QueueId) -> Option<(QueueId, Member)> {
         self.leave(id);
-        self.members.remove(&id).map(|member| (id, member))
+        let member = self.members.remove(&id)?;
+        self.senders.forget(id, member.from);
+        Some((id, member))
     }
 
     /// Returns whether the message is under way.
@@ -195,6 +206,54 @@ impl Roster {
             Some(Standing::Elsewhere(Aside::Held)) => self.hold(id),
             _ => {}
         }
+    }
+
+    /// Takes in that the relay has refused the message `id` for its sender. If that stops the sender, its mail is not ready
+    /// any more.
+    pub fn sender_refused(&mut self, id: QueueId, refusal: &SenderRefusal, now: Timestamp) -> SenderRuling {
+        let ruling = self.senders.refused(id, refusal, now);
+        if matches!(ruling, SenderRuling::Waits(Some(news)) if news.is_stopped) {
+            let from = ReversePathKey::from(&refusal.from);
+            let is_of_sender = |member: &Member| member.standing == Standing::Ready && member.from == from;
+            let ready = self.members.iter().filter(|(_, member)| is_of_sender(member));
+            let ready: Vec<QueueId> = ready.map(|(id, _)| *id).collect();
+            ready.into_iter().for_each(|id| self.hold(id));
+        }
+        ruling
+    }
+
+    /// Takes in that the relay has taken a message of this sender. Returns what waited for that, if it had refused any.
+    pub fn sender_taken(&mut self, from: &ReversePath) -> Option<FreedSender> {
+        self.senders.taken(from)
+    }
+
+    /// Makes a message ready of each refused sender, where it is time for that. Returns them.
+    pub fn try_senders(&mut self, now: Timestamp) -> Vec<QueueId> {
+        let Roster { members, senders, .. } = self;
+        let is_held = |id| members.get(&id).is_some_and(|member| member.standing == Standing::Held);
+        let due = senders.due(now, is_held);
+        due.iter().for_each(|id| self.make_ready(*id, now));
+        due
+    }
+
+    /// Forgets which senders the relay refuses. Returns the messages that waited for them.
+    pub fn forget_senders(&mut self) -> BTreeSet<QueueId> {
+        self.senders.forget_all()
+    }
+
+    /// Returns the senders of which a message waits.
+    pub fn refused_senders(&self) -> impl Iterator<Item = &RefusedSender> {
+        self.senders.waiting()
+    }
+
+    /// Returns when [`Roster::try_senders`] next has something to do.
+    pub fn next_sender_due(&self) -> Option<Timestamp> {
+        self.senders.next_due()
+    }
+
+    /// Returns whether the message may be refused for itself, and not for its sender.
+    pub fn is_odd(&self, id: QueueId) -> bool {
+        self.member(id).is_some_and(|member| self.senders.is_odd(id, member.from))
     }
 
     /// Gives out this message before its turn, if it is ready.
@@ -316,8 +375,7 @@ impl Roster {
 
     /// Removes the message.
     pub fn remove(&mut self, id: QueueId) {
-        self.leave(id);
-        self.members.remove(&id);
+        self.expel(id);
     }
 
     /// Changes what is remembered of the message, except for its standing.
@@ -359,6 +417,7 @@ impl Roster {
         self.waiting.first().and_then(|(due, _)| Timestamp::from_second((*due).into()).ok())
     }
 
+    /// Makes the message, which has left its standing, ready, or holds it if mail of its sender is held.
     fn make_ready(&mut self, id: QueueId, now: Timestamp) {
         self.leave(id);
         self.members.entry(id).and_modify(|member| member.ready_since = to_hundredths(now));
@@ -374,6 +433,7 @@ impl Roster {
     fn leave(&mut self, id: QueueId) {
         let Some(member) = self.members.get(&id) else { return };
         self.counts.less(member.standing);
+        self.senders.goes_on(id, member.from);
         match member.standing {
             Standing::Ready => drop(self.lost.remove(&(member.ready_since, id))),
             Standing::Waiting(due) => drop(self.waiting.remove(&(due, id))),
@@ -382,17 +442,24 @@ impl Roster {
         }
     }
 
-    /// Gives the message this state, and takes it into the count and the list of it.
+    /// Gives the message this state, and takes it into the count and the list of it. What would be ready of a sender that is
+    /// stopped is held.
     fn enter(&mut self, id: QueueId, standing: Standing) {
         let Some(member) = self.members.get_mut(&id) else { return };
+        let is_stopped = standing == Standing::Ready && self.senders.stops(id, member.from);
+        let standing = if is_stopped { Standing::Held } else { standing };
         member.standing = standing;
         self.counts.more(standing);
         match standing {
             Standing::Ready if member.losses > 0 => drop(self.lost.insert((member.ready_since, id))),
             Standing::Ready => self.join_lane(id),
             Standing::Waiting(due) => drop(self.waiting.insert((due, id))),
-            Standing::Dead => drop(self.dead.insert(id)),
-            Standing::UnderWay | Standing::Held | Standing::Elsewhere(_) => {}
+            Standing::Dead => {
+                self.senders.forget(id, member.from);
+                self.dead.insert(id);
+            }
+            Standing::Held | Standing::Elsewhere(Aside::Held) => self.senders.is_held(id, member.from),
+            Standing::UnderWay | Standing::Elsewhere(Aside::Ready | Aside::Waiting(_)) => {}
         }
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::Standing;
 use super::routes::places_of;
+use crate::envelope::{ReversePath, ReversePathKey};
 use crate::queue_id::QueueId;
 use crate::routing::Routes;
 use crate::spool::Stored;
@@ -86,10 +87,21 @@ pub struct RelayStatus {
     pub expiring: Vec<String>,
     /// A sentence for each host of the relay that is passed over, since it did not work and another one did.
     pub passed_over: Vec<String>,
+    /// The senders whose mail is held until an operator acts; other mail goes on.
+    pub held_senders: Vec<SenderStatus>,
     /// Reason why messages are held, and what an operator can do about it; `None` if none is held.
     pub held_because: Option<String>,
     /// How fast the relay gets mail.
     pub pace: PaceStatus,
+}
+
+/// A sender whose mail a relay does not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenderStatus {
+    /// The reverse-path.
+    pub from: ReversePath,
+    /// The reply for which its mail was held first.
+    pub said: String,
 }
 
 /// How fast one relay gets mail.
@@ -169,6 +181,14 @@ impl RelayStatus {
         trouble
             .clone()
             .or_else(|| Some(format!("the rates of the relay let the next message go at {:.0}", next?)))
+    }
+
+    /// Returns why a message of `from` is held that was not tried: with the relay's reply to another one if `in_full`.
+    pub fn holds_mail_of(&self, from: &ReversePath, in_full: bool) -> Option<String> {
+        let key = ReversePathKey::from(from);
+        let sender = self.held_senders.iter().find(|sender| ReversePathKey::from(&sender.from) == key)?;
+        let said = if in_full { format!(": {}", sender.said) } else { String::new() };
+        Some(format!("not tried, since the relay refused other messages of this sender{said}"))
     }
 
     /// Returns the relay's state in words.

@@ -172,7 +172,7 @@ impl Unrouted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::Submitter;
+    use crate::envelope::{ReversePathKey, Submitter};
 
     fn entry(number: u64) -> Entry {
         Entry {
@@ -180,6 +180,7 @@ mod tests {
             arrived: Timestamp::UNIX_EPOCH,
             submitter: Submitter::Loopback,
             lane: 1,
+            from: ReversePathKey::of_text("app@example.org"),
             patience_mark: 0,
             marks: EntryState::Active.into(),
         }

@@ -5,6 +5,7 @@ use super::ledger::Fates;
 use super::marks::{EntryState, Flight, Mark, Marks};
 use super::octets::MalformedOctets;
 use super::payload::{self, DsnEffect, Meta};
+use crate::envelope::ReversePathKey;
 
 /// The change that one record makes to the index, together with its queue id and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,16 +51,24 @@ impl IndexChange {
     }
 
     /// Returns the change that a record of this kind and payload makes, and for a message also the fields before its
-    /// envelope.
-    pub fn decode(kind: RecordKind, payload: &[u8]) -> Result<(IndexChange, Option<Meta>), MalformedOctets> {
+    /// envelope, and the key of its reverse-path.
+    pub fn decode(
+        kind: RecordKind,
+        payload: &[u8],
+    ) -> Result<(IndexChange, Option<(Meta, ReversePathKey)>), MalformedOctets> {
         Ok(match kind {
             RecordKind::Message => {
-                let meta = payload::decode_message(payload)?.meta;
-                (IndexChange::Arrive { effect: meta.effect.clone(), large: meta.large.is_some() }, Some(meta))
+                let message = payload::decode_message(payload)?;
+                let (from, meta) = (message.from(), message.meta);
+                let change = IndexChange::Arrive { effect: meta.effect.clone(), large: meta.large.is_some() };
+                (change, Some((meta, from)))
             }
             RecordKind::Moved => {
-                let (carried, meta) = IndexChange::decode_moved(payload)?;
-                (IndexChange::Move(Box::new(carried)), Some(meta))
+                let moved = payload::decode_moved(payload)?;
+                let message = payload::decode_message(moved.message)?;
+                let (from, meta) = (message.from(), message.meta);
+                let marks = moved.marks.and(Mark::Large, meta.large.is_some());
+                (IndexChange::Move(Box::new(Carried { marks, fates: moved.fates })), Some((meta, from)))
             }
             RecordKind::Outcome => (IndexChange::Close(payload::decode_fates(payload)?), None),
             RecordKind::Settled => (IndexChange::Settle, None),
@@ -68,12 +77,5 @@ impl IndexChange {
             RecordKind::InFlight => (IndexChange::InFlight(payload::decode_flight(payload)?), None),
             RecordKind::CleanEnd => (IndexChange::CleanEnd, None),
         })
-    }
-
-    fn decode_moved(payload: &[u8]) -> Result<(Carried, Meta), MalformedOctets> {
-        let moved = payload::decode_moved(payload)?;
-        let meta = payload::decode_message(moved.message)?.meta;
-        let marks = moved.marks.and(Mark::Large, meta.large.is_some());
-        Ok((Carried { marks, fates: moved.fates }, meta))
     }
 }

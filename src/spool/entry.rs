@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use super::marks::Marks;
 use super::replies::Replies;
 use super::space::{SHARE_IN_WORDS, SMALLEST, Sizes};
-use crate::envelope::{Envelope, Submitter};
+use crate::envelope::{Envelope, ReversePathKey, Submitter};
 use crate::queue_id::QueueId;
 
 /// The options of a spool: the path of its directory, the sizes of its parts, and its limits.
@@ -73,6 +73,8 @@ pub struct Entry {
     pub submitter: Submitter,
     /// The lane in which it waits its turn: a hash of the submitter's uid, or of the reverse-path where the uid is not known.
     pub lane: u64,
+    /// The key of its reverse-path.
+    pub from: ReversePathKey,
     /// The relay clock at its arrival ([`super::Spool::set_relay_clock`]).
     pub patience_mark: u32,
     /// The marks of the message, its state among them.

@@ -22,7 +22,7 @@ use super::replies::Replies;
 use super::request::{Acknowledgement, Order, Request};
 use super::shared::SharedSpool;
 use super::start::{self, OpenedSpool};
-use crate::envelope::{Envelope, ReversePath, Submitter};
+use crate::envelope::{Envelope, ReversePath, ReversePathKey, Submitter};
 use crate::queue_id::QueueId;
 
 /// A handle of the spool; clones share one writer. When the last one is dropped, what has been sent to the writer is
@@ -317,7 +317,7 @@ impl Spool {
         let meta = Meta { arrived: now, submitter, lane, patience_mark, effect, large };
         let front = payload::encode_message(&meta, &envelope);
         let sum = shared.spool.payload_sum(&[&front, &content]);
-        let entry = Some(meta.entry(id));
+        let entry = Some(meta.entry(id, ReversePathKey::from(&envelope.reverse_path)));
         let (answer, done) = oneshot::channel();
         let answer = Acknowledgement::Durable(answer);
         let request = Request { id, change, front, content, sum, entry, large: name, answer };

@@ -38,13 +38,13 @@ use super::entry::Entry;
 use super::ledger::{Fate, Fates};
 use super::marks::{EntryState, Flight, Mark, Marks};
 use super::octets::{MalformedOctets, OctetReader, optional, pack, put_u32, put_u64, unpack};
-use crate::envelope::{Envelope, Submitter};
+use crate::envelope::{Envelope, ReversePathKey, Submitter};
 use crate::queue_id::QueueId;
 
 mod envelope;
 
 pub(super) use envelope::decode_envelope;
-use envelope::encode_envelope;
+use envelope::{encode_envelope, reverse_path_text};
 
 /// Says what a message does to another one in the moment at which it is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,13 +77,15 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    /// Returns the entry with which the arrival of the message is announced to the queue.
-    pub fn entry(&self, id: QueueId) -> Entry {
+    /// Returns the entry with which the arrival of the message, whose reverse-path has the key `from`, is announced to the
+    /// queue.
+    pub fn entry(&self, id: QueueId, from: ReversePathKey) -> Entry {
         Entry {
             id,
             arrived: self.arrived,
             submitter: self.submitter,
             lane: self.lane,
+            from,
             patience_mark: self.patience_mark,
             marks: Marks::default().and(Mark::Large, self.large.is_some()),
         }
@@ -97,6 +99,13 @@ pub(super) struct MessagePayload<'a> {
     pub envelope: &'a [u8],
     /// The content; it is empty where `meta.large` is given.
     pub content: &'a [u8],
+}
+
+impl MessagePayload<'_> {
+    /// Returns the key of the reverse-path. An envelope that is not in our language is found to be so when it is read.
+    pub fn from(&self) -> ReversePathKey {
+        ReversePathKey::of_text(reverse_path_text(self.envelope).unwrap_or_default())
+    }
 }
 
 /// The parts of a Moved payload.

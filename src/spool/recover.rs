@@ -39,6 +39,7 @@ use super::paths::{DamagedRange, HIGHEST_SEGMENT, SpoolPaths, segment_sequence};
 use super::payload::Meta;
 use super::scan::{FoundRecord, HeaderError, Scanner, read_header};
 use super::space::SMALLEST;
+use crate::envelope::ReversePathKey;
 use crate::queue_id::QueueId;
 
 mod tidy;
@@ -280,9 +281,15 @@ impl Survey {
         }
     }
 
-    fn replay(&mut self, id: QueueId, place: RecordPlace, change: &IndexChange, meta: Option<Meta>) {
+    fn replay(
+        &mut self,
+        id: QueueId,
+        place: RecordPlace,
+        change: &IndexChange,
+        meta: Option<(Meta, ReversePathKey)>,
+    ) {
         self.index.apply(id, place, change);
-        self.arrivals.extend(meta.map(|meta| (meta.entry(id), place)));
+        self.arrivals.extend(meta.map(|(meta, from)| (meta.entry(id, from), place)));
     }
 
     fn end_of_segment(&mut self, reading: &SegmentReading, scanner: &Scanner<'_>) {

@@ -81,14 +81,41 @@ def test_a_sender_that_is_not_verified_delays_only_its_own_mail(make_nullmta):
                 submit(client, f"Subject: app{number}\r\n\r\nx\r\n".encode(), reverse_path="app@example.org")
         others = [f"app{number}" for number in range(10)]
         wait_until(lambda: relay.subjects() == others, 30, "the others leave")
-        wait_until(lambda: nullmta.log().count("status=held") >= 10, 30, "the sender's mail is held")
+        held = ["held"] * 10
+        wait_until(lambda: [one["state"] for one in nullmta.queue()] == held, 30, "the sender's mail is held")
         log = nullmta.log()
         assert len(re.findall("mail from <shop@example.org> is held, other mail goes on: 554", log)) == 1
         assert "status=bounced" not in log and "relay paused" not in log
-        assert {message["state"] for message in nullmta.queue()} == {"held"}
         relay.unknown = None
         wait_until(lambda: nullmta.queue() == [], 30, "it leaves when the sender is verified")
         assert "mail from <shop@example.org> is taken again" in nullmta.log()
+    finally:
+        relay.close()
+
+
+def test_new_mail_of_a_sender_that_is_not_verified_is_not_tried(make_nullmta):
+    """Each of its messages was tried once before it was held."""
+    relay = LimitedRelay(unknown="shop@example.org")
+    nullmta = make_nullmta(relay.port, relay=RULES.replace('scope = "sender"\npause = "2s"', 'scope = "sender"'))
+    nullmta.relay_in_the_clear()
+    nullmta.start()
+    try:
+        with nullmta.client() as client:
+            submit(client, b"Subject: first\r\n\r\nx\r\n", reverse_path="shop@example.org")
+            wait_until(lambda: [one["state"] for one in nullmta.queue()] == ["held"], 30, "the first is held")
+            for number in range(500):
+                submit(client, f"Subject: {number}\r\n\r\nx\r\n".encode(), reverse_path="shop@example.org")
+            submit(client, b"Subject: other\r\n\r\nx\r\n", reverse_path="app@example.org")
+        wait_until(lambda: relay.subjects() == ["other"], 30, "other mail leaves")
+        wait_until(lambda: len(nullmta.queue()) == 501, 30, "only the sender's mail is left")
+        assert relay.said["DOT"] == 2, "the first message of the sender, and the other sender's"
+        reasons = {one["reason"] for one in nullmta.queue()}
+        assert reasons == {SENDER, f"not tried, since the relay refused another message of this sender: {SENDER}"}
+        assert "the relay does not take mail from <shop@example.org>, which is held" in nullmta.command("status")
+        relay.unknown = None
+        nullmta.command("flush")
+        wait_until(lambda: nullmta.queue() == [], 60, "all of it leaves when the sender is verified")
+        assert len(relay.subjects()) == 502, "once each"
     finally:
         relay.close()
 

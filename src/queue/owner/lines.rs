@@ -26,8 +26,11 @@ impl LogLine {
                 let (until, has_null_sender) = (*until, *has_null_sender);
                 log::refusal_held(route, &HeldBack { said, until, has_null_sender });
             }
-            LogLine::SenderHeld { from, said, hint, probe_in } => {
-                log::sender_held(route, from, said, *hint, *probe_in);
+            LogLine::SenderHeld { sender, news } if news.is_stopped => {
+                log::sender_stopped(route, &sender.from, &sender.said, news.probe_in);
+            }
+            LogLine::SenderHeld { sender, news } => {
+                log::sender_held(route, &sender.from, &sender.said, sender.hint, news.probe_in);
             }
             LogLine::SenderTaken { from, held } => log::sender_taken(route, from, *held),
             LogLine::SendingStopped { why, live } => log::sending_stopped(why, *live),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::super::part_limits::{LearnedParts, PartLimits};
 use super::super::refusals::{Refusal, RefusalRule, Ruling};
+use super::super::roster::{SenderNews, SenderRefusal};
 use super::super::schedule::RetryPolicy;
 use super::super::{ConnectionId, MessageStanding, QueueStatus, RelayPlace, Taken, TooSoon};
 use crate::config::Rate;
@@ -203,7 +204,7 @@ pub(in crate::queue) enum LogLine {
     RelayResumed { live: usize },
     RelayFlickered { times: u32, live: usize },
     RefusalHeld { said: String, until: HeldUntil, has_null_sender: bool },
-    SenderHeld { from: ReversePath, said: String, hint: Option<&'static str>, probe_in: Duration },
+    SenderHeld { sender: SenderRefusal, news: SenderNews },
     SenderTaken { from: ReversePath, held: usize },
     SendingStopped { why: CommitError, live: usize },
     SendingResumed { live: usize },

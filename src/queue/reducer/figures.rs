@@ -7,11 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::relay_state::RelayState;
-use super::super::roster::Standing;
+use super::super::roster::{RefusedSender, SenderRefusal, Standing};
 use super::super::status::rate_in_words;
-use super::super::{MessageStanding, PaceStatus, QueueStatus, RelayStatus, TooSoon};
+use super::super::{MessageStanding, PaceStatus, QueueStatus, RelayStatus, SenderStatus, TooSoon};
 use super::{AtRelay, Effect, Reducer};
-use crate::log::HeldBack;
+use crate::log::{HeldBack, SenderHeldBack};
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
 
@@ -107,6 +107,7 @@ impl Reducer {
             // The executor knows the connectors, which know this.
             expiring: Vec::new(),
             passed_over: Vec::new(),
+            held_senders: relay.roster.refused_senders().map(sender_status).collect(),
             held_because: self.held_because(relay),
             pace: self.pace(relay),
         }
@@ -130,9 +131,20 @@ impl Reducer {
 
     /// Returns why mail is held at this relay, and what to do about it, if some is.
     fn held_because(&self, relay: &RelayState) -> Option<String> {
+        let mut senders = relay.roster.refused_senders();
+        if let (Some(first), Some(next)) = (senders.next(), relay.roster.next_sender_due()) {
+            let SenderRefusal { from, said, hint, .. } = &first.refusal;
+            let next = self.shared.now.time_of_day_at(next);
+            let others = senders.count();
+            return Some(SenderHeldBack { from, said, hint: *hint, others, next }.to_string());
+        }
         let (said, until) = (relay.refusals.held_by()?, relay.refusals.held_until());
         Some(HeldBack { said, until, has_null_sender: self.shared.has_null_sender }.to_string())
     }
+}
+
+fn sender_status(sender: &RefusedSender) -> SenderStatus {
+    SenderStatus { from: sender.refusal.from.clone(), said: sender.refusal.said.clone() }
 }
 
 impl AtRelay<'_> {

@@ -44,7 +44,6 @@ impl AtRelay<'_> {
         let relay = &mut *self.relay;
         if matches!(disposition, Disposition::Removed | Disposition::Dead) {
             relay.refusals.forget(id);
-            relay.held_senders.forget(id);
             relay.guesses.forget(id);
             relay.throttle.forget(id);
         }

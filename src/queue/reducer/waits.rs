@@ -9,7 +9,7 @@
 //! | throttle | the relay gets one connection less, and this one no more messages; unless the reply is about connections, the rate is halved (`learned_rate.rs`); it is paused if a time is named, or if it takes no connection at all |
 //! | quota | the relay is paused as the rule or the reply says, or for 1, 2, 4 … 25 hours, and probed with one message |
 //! | configuration of the route | the relay is paused as after a refused login, and probed with one message |
-//! | configuration of a sender | the message is held, and one of this sender is tried each hour (`refusals/senders.rs`) |
+//! | configuration of a sender | the message is held, and one of this sender is tried each hour; after some in a row all of its mail is held, also what arrives later (`roster/refused_senders.rs`) |
 //!
 //! Not here: which replies these are (`relay/reply_rules.rs`), the pauses (`breaker.rs`).
 
@@ -18,6 +18,7 @@ use super::super::breaker::RelayFault;
 use super::super::connections::ConnectionStage;
 use super::super::refusals::guesses::Guess;
 use super::super::refusals::{Refusal, Ruling};
+use super::super::roster::{SenderRefusal, SenderRuling};
 use super::{AtRelay, LogLine};
 use crate::config::RuleScope;
 use crate::envelope::ReversePath;
@@ -32,11 +33,11 @@ impl AtRelay<'_> {
         refusal: &Refusal,
         mut reason: WaitReason,
     ) -> Ruling {
-        if let WaitClass::Configuration(RuleScope::Sender) = reason.class {
-            return self.hold_for_sender(refusal, reason);
-        }
         if self.relay.is_outdated(connection) {
             return Ruling::Untold;
+        }
+        if let WaitClass::Configuration(RuleScope::Sender) = reason.class {
+            return self.hold_for_sender(refusal, reason);
         }
         let is_session = reason.class == WaitClass::Throttle(Excess::Session) && reason.pause.is_none();
         if is_session && self.is_session_over(connection, refusal.id, false) {
@@ -96,31 +97,43 @@ impl AtRelay<'_> {
     }
 
     fn hold_for_sender(&mut self, refusal: &Refusal, reason: WaitReason) -> Ruling {
-        let (now, from) = (self.shared.now.steady, &refusal.from);
-        if let Some(probe_in) = self.relay.held_senders.held(refusal.id, from, now, reason.pause) {
-            let (said, from, hint) = (refusal.said.clone(), from.clone(), reason.hint);
-            self.log(LogLine::SenderHeld { from, said, hint, probe_in });
+        if refusal.in_company {
+            // The relay takes mail of this sender.
+            return Ruling::Defer;
+        }
+        let WaitReason { hint, pause, .. } = reason;
+        let sender = SenderRefusal { from: refusal.from.clone(), said: refusal.said.clone(), hint, pause };
+        match self.relay.roster.sender_refused(refusal.id, &sender, self.shared.now.steady) {
+            SenderRuling::Own => return Ruling::Defer,
+            SenderRuling::Waits(Some(news)) => self.log(LogLine::SenderHeld { sender, news }),
+            SenderRuling::Waits(None) => {}
         }
         self.relay.refusals.hold(refusal)
     }
 
-    /// Makes a message ready of each sender whose mail is held, where it is time for that.
+    /// Makes a message ready of each sender that the relay refuses, where it is time for that.
     pub(super) fn try_senders(&mut self) {
-        for id in self.relay.held_senders.due(self.shared.now.steady) {
-            self.put_back_held(id);
+        let now = self.shared.now.steady;
+        for id in self.relay.roster.try_senders(now) {
+            if !self.relay.roster.is_odd(id) {
+                self.begin_patience(id);
+            }
         }
     }
 
-    /// Takes in that the relay has taken a message from `from`: what is held of this sender is tried.
+    /// Takes in that the relay has taken a message from `from`: what waits for this sender is tried.
     pub(super) fn sender_taken(&mut self, from: &ReversePath) {
-        let held = self.relay.held_senders.taken(from);
-        if held.is_empty() {
-            return;
-        }
-        for id in &held {
+        let Some(freed) = self.relay.roster.sender_taken(from) else { return };
+        for id in &freed.waited {
             self.relay.refusals.release(*id);
             self.put_back_held(*id);
         }
-        self.log(LogLine::SenderTaken { from: from.clone(), held: held.len() });
+        for id in freed.odd.iter().filter(|id| self.relay.roster.is_held(**id)).copied().collect::<Vec<_>>() {
+            self.relay.roster.put_back(id, self.shared.now.steady);
+        }
+        if freed.is_news {
+            let held = freed.waited.len() + freed.odd.len();
+            self.log(LogLine::SenderTaken { from: from.clone(), held });
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::lanes::Lane;
+use crate::envelope::ReversePathKey;
 use crate::spool::Marks;
 
 /// The state of a live message in the queue.
@@ -44,6 +45,8 @@ pub struct Member {
     pub standing: Standing,
     /// The lane in which it waits.
     pub lane: Lane,
+    /// The key of its reverse-path.
+    pub from: ReversePathKey,
     pub(super) arrived: u32,
     /// The clock at which its patience began, by the clock of its relay. It may be below zero: a relay may have been usable
     /// for longer than its clock has counted.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::*;
-use crate::envelope::Submitter;
+use crate::envelope::{Address, Submitter};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -18,6 +18,7 @@ fn entry(raw: u64, state: EntryState) -> Entry {
         arrived: at(0),
         submitter: Submitter::Loopback,
         lane: 1,
+        from: ReversePathKey::of_text("app@example.org"),
         patience_mark: 100,
         marks: state.into(),
     }
@@ -51,6 +52,67 @@ fn one_that_is_kept_for_others_is_passed_over_and_keeps_its_lane() {
     assert_eq!(roster.take(kept).map(|(id, _)| id.raw()), Some(2));
     assert!(roster.take(kept).is_none() && roster.ready() == 1);
     assert_eq!(take(&mut roster), Some(1));
+}
+
+fn app() -> ReversePath {
+    ReversePath::Mailbox(Address::parse("app@example.org").unwrap())
+}
+
+/// Gives the messages to the relay, which refuses them for their sender.
+fn refuse(roster: &mut Roster, messages: [u64; 3]) {
+    let refusal = SenderRefusal { from: app(), said: "554 no".to_owned(), hint: None, pause: None };
+    for raw in messages {
+        assert_eq!(take(roster), Some(raw));
+        assert_ne!(roster.sender_refused(QueueId::from_raw(raw), &refusal, at(0)), SenderRuling::Own);
+        roster.hold(QueueId::from_raw(raw));
+    }
+}
+
+/// Returns a roster of messages 1 to 5 of one sender, of which the relay has refused three, and 6 of another one.
+fn roster_with_stopped_sender() -> Roster {
+    let mut roster = roster_of(&[1, 2, 3, 4, 5]);
+    let other = ReversePathKey::of_text("ann@example.org");
+    roster.admit(&Entry { from: other, ..entry(6, EntryState::Active) }, at(0));
+    refuse(&mut roster, [1, 2, 3]);
+    roster
+}
+
+/// Each new message of a sender that the relay does not take was tried once before it was held.
+#[test]
+fn nothing_of_a_stopped_sender_is_given_out_but_the_one_that_is_tried() {
+    let mut roster = roster_with_stopped_sender();
+    assert_eq!((roster.ready(), roster.counts().held), (1, 5), "what was ready is held, too");
+    roster.admit(&entry(7, EntryState::Active), at(1));
+    roster.put_back(QueueId::from_raw(2), at(2));
+    roster.defer(QueueId::from_raw(4), at(3));
+    roster.wake_due(at(4));
+    assert_eq!((roster.ready(), roster.counts().held), (1, 6), "however it becomes ready");
+    assert_eq!((take(&mut roster), take(&mut roster)), (Some(6), None));
+    assert!(roster.try_senders(at(3599)).is_empty());
+    assert_eq!(roster.try_senders(at(3600)), [QueueId::from_raw(4)]);
+    roster.update(QueueId::from_raw(4), |member| member.copies = 1);
+    assert_eq!((take(&mut roster), take(&mut roster)), (Some(4), None), "one is tried");
+    let freed = roster.sender_taken(&app()).unwrap();
+    assert_eq!((freed.waited.len(), freed.odd.len(), freed.is_news), (5, 0, true));
+    freed.waited.iter().for_each(|id| roster.put_back(*id, at(3601)));
+    assert_eq!([(); 6].map(|()| take(&mut roster)), [Some(1), Some(2), Some(3), Some(5), Some(7), None]);
+}
+
+#[test]
+fn a_sender_is_forgotten_when_nothing_of_it_is_left_and_not_while_another_relay_has_it() {
+    let mut roster = roster_with_stopped_sender();
+    roster.set_aside(QueueId::from_raw(2));
+    for raw in [1, 3, 4] {
+        roster.remove(QueueId::from_raw(raw));
+    }
+    roster.give_up(QueueId::from_raw(5));
+    assert_eq!(roster.refused_senders().count(), 1);
+    roster.take_back(QueueId::from_raw(2), at(1));
+    assert_eq!((roster.counts().held, roster.try_senders(at(3600)).len()), (1, 1));
+    roster.remove(QueueId::from_raw(2));
+    assert_eq!((roster.refused_senders().count(), roster.len(), roster.counts().held), (0, 2, 0));
+    roster.admit(&entry(8, EntryState::Active), at(1));
+    assert_eq!(roster.ready(), 2, "nothing stops it");
 }
 
 #[test]
@@ -346,5 +408,5 @@ fn adopted(standing: Standing) -> Standing {
 
 #[test]
 fn an_entry_stays_small() {
-    assert_eq!(size_of::<(QueueId, Member)>(), 40);
+    assert_eq!(size_of::<(QueueId, Member)>(), 48);
 }

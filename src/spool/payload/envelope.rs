@@ -39,6 +39,13 @@ pub fn decode_envelope(octets: &[u8]) -> Result<Envelope, MalformedOctets> {
     Ok(Envelope { reverse_path, recipients, ret, envid, body, smtputf8 })
 }
 
+/// Returns the text of the reverse-path of an envelope; it is empty for `<>`.
+pub(super) fn reverse_path_text(octets: &[u8]) -> Result<&str, MalformedOctets> {
+    let mut reader = OctetReader::new(octets);
+    let [null, ..] = unpack(reader.u8()?);
+    if null { Ok("") } else { reader.text() }
+}
+
 fn encode_recipient(out: &mut Vec<u8>, recipient: &Recipient) {
     let (stated, success, failure, delay) = match recipient.notify {
         Notify::Unstated => (false, false, false, false),

@@ -11,7 +11,7 @@ use super::super::{Disposition, Effect, Event, QueueAnswer, QueuePolicy, Reducer
 use super::world::{MINUTE, entry, policy, relay_policy, start};
 use super::{assert_figures, effects_of};
 use crate::config::RuleScope;
-use crate::envelope::{Address, ReversePath};
+use crate::envelope::{Address, ReversePath, ReversePathKey};
 use crate::queue::clock::Moment;
 use crate::queue::refusals::{Refusal, Ruling};
 use crate::queue::testing::{refused_login, trouble};
@@ -83,6 +83,14 @@ fn policy_of(random: &mut Rng) -> QueuePolicy {
     let relay = &mut policy.relays[0];
     (relay.refusals.has_login, relay.has_taken) = (random.bool(), random.bool());
     policy
+}
+
+/// Returns the reverse-path of a message: one of five.
+fn sender_of(id: QueueId) -> ReversePath {
+    match id.raw() % 5 {
+        0 => ReversePath::Null,
+        number => ReversePath::Mailbox(Address::parse(&format!("app{number}@example.org")).unwrap()),
+    }
 }
 
 impl Model {
@@ -243,7 +251,8 @@ impl Model {
     }
 
     fn arrives(&mut self) {
-        let entry = entry(self.next_id, self.now, 0);
+        let mut entry = entry(self.next_id, self.now, 0);
+        entry.from = ReversePathKey::from(&sender_of(entry.id));
         self.next_id += 1;
         self.messages.insert(entry.id, Place::Queue);
         self.on(Event::Arrived(entry));
@@ -306,8 +315,7 @@ impl Model {
     }
 
     fn is_taken(&mut self, connection: ConnectionId, id: QueueId) {
-        let from = self.any_sender();
-        self.on(Event::TakenByRelay { connection, from });
+        self.on(Event::TakenByRelay { connection, from: sender_of(id) });
         self.on(Event::Answered(connection));
         // Other relays get other recipients, or none is known that does.
         let is_served = !self.ends_well && self.random.u32(..4) == 0;
@@ -330,7 +338,7 @@ impl Model {
             about,
             is_deferral,
             said: "told to".into(),
-            from: self.any_sender(),
+            from: sender_of(id),
             waits: self.any_reason(),
             in_company: self.random.u32(..4) == 0,
             domains: ["example.net".to_owned()].into(),
@@ -349,13 +357,6 @@ impl Model {
             self.on(Event::Answered(connection));
         }
         self.settles(id, disposition);
-    }
-
-    fn any_sender(&mut self) -> ReversePath {
-        match self.random.u32(..5) {
-            0 => ReversePath::Null,
-            number => ReversePath::Mailbox(Address::parse(&format!("app{number}@example.org")).unwrap()),
-        }
     }
 
     fn any_reason(&mut self) -> Option<WaitReason> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::super::super::{QueuePolicy, Reducer, RelayPolicy};
 use super::{DAY, HOUR, MINUTE};
-use crate::envelope::{Address, Submitter};
+use crate::envelope::{Address, ReversePathKey, Submitter};
 use crate::message::dsn::Overseers;
 use crate::queue::clock::Moment;
 use crate::queue::null_sender::{NullSender, NullSubstitutes};
@@ -60,6 +60,7 @@ pub(in crate::queue::reducer::tests) fn entry(raw: u64, now: Moment, patience_ma
         arrived: now.time_of_day,
         submitter: Submitter::Loopback,
         lane: 1,
+        from: ReversePathKey::of_text("app@example.org"),
         patience_mark,
         marks: EntryState::Active.into(),
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::envelope::{Envelope, Submitter};
+use crate::envelope::{Envelope, ReversePathKey, Submitter};
 use crate::queue::RelayPlace;
 use crate::queue::attempt::OnSpool;
 use crate::queue::lanes::Lane;
@@ -157,6 +157,7 @@ impl Stored {
             arrived: self.arrived,
             submitter: Submitter::Loopback,
             lane: self.lane,
+            from: ReversePathKey::from(&self.envelope.reverse_path),
             patience_mark: self.patience_mark,
             marks: self.marks,
         }
