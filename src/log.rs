@@ -33,7 +33,7 @@ pub use pickup::*;
 pub use queue::*;
 pub use relay::*;
 pub use spool::*;
-pub use text::{Foreign, is_harmful, visible_json};
+pub use text::{Foreign, counted, is_harmful, visible_json};
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::output::say;
 use crate::config::{Config, OAuthConfig, RelayConfig};
+use crate::log::counted;
 use crate::relay::{DevicePrompt, device_login};
 
 /// Log in at the provider, for access tokens in place of a password.
@@ -97,8 +98,8 @@ fn tell(prompt: &DevicePrompt, username: &str) {
     let mut output = io::stdout().lock();
     let _ = writeln!(
         output,
-        "Open {page} in a browser, type the code {user_code}, and log in as {username}. The code is valid for {minutes} \
-         minutes."
+        "Open {page} in a browser, type the code {user_code}, and log in as {username}. The code is valid for {}.",
+        counted(*minutes, "minute")
     );
     let _ = output.flush();
 }

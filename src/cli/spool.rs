@@ -14,6 +14,7 @@ use super::output::printed;
 use super::queue::print_json;
 use crate::admin::protocol::MessageState;
 use crate::config::{self, Config};
+use crate::log::counted;
 use crate::spool::OpenError;
 use crate::spool::inspect::{self, Files, Inspection, SegmentFigures, SpoolReport};
 
@@ -194,9 +195,10 @@ fn verify_text(report: &SpoolReport) -> String {
     }
     let damage: usize = report.segments.iter().map(|segment| segment.damage.len()).sum();
     text + &format!(
-        "{} messages, {} of them damaged; {damage} damaged ranges\n",
-        report.messages,
-        report.unreadable.len()
+        "{}, {} of them damaged; {}\n",
+        counted(report.messages, "message"),
+        report.unreadable.len(),
+        counted(damage, "damaged range")
     )
 }
 

@@ -9,7 +9,7 @@ use super::output::printed;
 use super::queue::{self, ask, print_json};
 use super::{ConfigFile, exit::Exit};
 use crate::admin::protocol::{self, ControlRequest, RefusedConfiguration};
-use crate::log::Foreign;
+use crate::log::{Foreign, counted};
 
 /// Show the state of the daemon in a few numbers.
 #[derive(Args)]
@@ -43,10 +43,11 @@ fn text(status: &protocol::DaemonStatus) -> String {
     let mut text = format!(
         "nullmta {version}, pid {pid}\n\
          config  {}, in force since {}{}\n\
-         queue   {messages} messages: {ready} ready, {active} active, {deferred} deferred, {held} held, {dead} dead\n",
+         queue   {}: {ready} ready, {active} active, {deferred} deferred, {held} held, {dead} dead\n",
         configuration.path,
         configuration.since,
-        configuration.reservations()
+        configuration.reservations(),
+        counted(*messages, "message")
     );
     if let Some(RefusedConfiguration { at, why }) = &configuration.refused {
         text += &format!("refused the newer one of {at}: {}\n", Foreign(why));
@@ -59,10 +60,10 @@ fn text(status: &protocol::DaemonStatus) -> String {
     }
     match &relays[..] {
         // The daemon is an older one.
-        [] => text += &format!("relay   {}, {} connections\n", status.relay, status.connections),
+        [] => text += &format!("relay   {}, {}\n", status.relay, counted(status.connections, "connection")),
         [only] => {
-            text +=
-                &format!("relay   {}, {} connections\n{}", state(only), only.connections, details(only, ""))
+            let connections = counted(only.connections, "connection");
+            text += &format!("relay   {}, {connections}\n{}", state(only), details(only, ""))
         }
         several => several.iter().for_each(|relay| text += &block(relay)),
     }
@@ -78,9 +79,10 @@ fn block(relay: &protocol::RelayFigures) -> String {
         None => format!("relay   {name}"),
     };
     format!(
-        "{heading}: {}, {connections} connections; {messages} messages: {ready} ready, {active} active, {deferred} \
-         deferred, {held} held\n{}",
+        "{heading}: {}, {}; {}: {ready} ready, {active} active, {deferred} deferred, {held} held\n{}",
         state(relay),
+        counted(*connections, "connection"),
+        counted(*messages, "message"),
         details(relay, "  ")
     )
 }
@@ -110,11 +112,11 @@ fn pace_line(pace: &protocol::RelaySpeed) -> String {
         pace;
     let protocol::RelaySpeed { recipients_limited_to, domains_limited_to, .. } = pace;
     let fewer = (connections_allowed < max_connections)
-        .then(|| format!("{connections_allowed} of {max_connections} connections allowed"));
+        .then(|| format!("{connections_allowed} of {} allowed", counted(*max_connections, "connection")));
     let rates = rates.iter().map(|rate| format!("{} ({} at once now)", rate.rate, rate.left));
     let slowed = slowed_to.as_ref().map(|rate| format!("slowed to {rate}, as the relay asked"));
     let recipients =
-        recipients_limited_to.map(|most| format!("{most} recipients in a transaction, as the relay took"));
+        recipients_limited_to.map(|most| counted(most, "recipient") + " in a transaction, as the relay took");
     let domains = domains_limited_to.map(|_| "one domain in a transaction, as the relay asked".to_owned());
     let next = next_message.as_ref().map(|time| format!("next message {time}"));
     let parts: Vec<String> =
@@ -227,6 +229,16 @@ mod tests {
             pace: pace(),
             relays,
         }
+    }
+
+    /// One message over one connection was called several.
+    #[test]
+    fn one_is_said_in_the_singular() {
+        let one = protocol::RelayFigures { messages: 1, connections: 1, ..paused() };
+        let shown = text(&protocol::DaemonStatus { messages: 1, ..status(vec![one.clone()]) });
+        assert!(shown.contains("queue   1 message: 1 ready"), "{shown}");
+        assert!(shown.contains("relay   paused since 2026-11-21T01:00:00Z, 1 connection\n"), "{shown}");
+        assert!(block(&one).contains(", 1 connection; 1 message: 1 ready"), "{}", block(&one));
     }
 
     const TOP: &str = "nullmta 0.1.0, pid 42\n\

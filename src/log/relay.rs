@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::text::{Foreign, Seconds, foreign};
+use super::text::{Foreign, Seconds, counted, foreign};
 use crate::queue_id::QueueId;
 
 /// The route at the start of a line about its relay, `route news: `; nothing for the relay of the top-level `relayhost`.
@@ -46,7 +46,11 @@ pub fn relay_paused(
 /// Logs that the relay refuses messages because they are too many, and gets fewer at a time.
 pub fn relay_slowed(route: Option<&str>, trouble: &dyn fmt::Display, connections: usize) {
     let by = ByRoute(route);
-    info!(route, "{by}relay takes less at a time: {trouble}; at most {connections} connections from now on");
+    info!(
+        route,
+        "{by}relay takes less at a time: {trouble}; at most {} from now on",
+        counted(connections, "connection")
+    );
 }
 
 /// Logs that the relay took only so many recipients in one transaction.
@@ -86,7 +90,7 @@ pub fn relay_trouble(route: Option<&str>, trouble: &dyn fmt::Display) {
 /// Logs that a relay failed when several commands were sent at once, and gets one at a time for this period.
 pub fn lock_step(route: Option<&str>, period: Duration, trouble: &dyn fmt::Display) {
     let minutes = period.as_secs() / 60;
-    let period = if minutes < 60 { format!("{minutes} minutes") } else { "a day".into() };
+    let period = if minutes < 60 { counted(minutes, "minute") } else { "a day".into() };
     let by = ByRoute(route);
     info!(route, "{by}relay gets one command at a time for {period}, since it failed at several: {trouble}");
 }
@@ -162,7 +166,9 @@ pub fn relay_flickered(route: Option<&str>, times: u32, live: usize) {
     let by = ByRoute(route);
     warn!(
         route,
-        times, "{by}relay paused and usable again {times} more times within a minute; {live} in the queue"
+        times,
+        "{by}relay paused and usable again {} within a minute; {live} in the queue",
+        counted(times, "more time")
     );
 }
 

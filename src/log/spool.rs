@@ -7,6 +7,7 @@ use std::path::Path;
 
 use tracing::{error, info, warn};
 
+use super::text::counted;
 use crate::queue_id::QueueId;
 
 /// Logs that octets of the spool which were acknowledged are no valid record any more, and what was done about it.
@@ -72,7 +73,8 @@ pub fn spool_home(root: &Path, saved: u64, lost: u64) {
     let root = root.display();
     if saved + lost > 0 {
         error!(
-            "spool: {root} is made anew: {saved} messages saved from open files, {lost} lost; mail is taken again"
+            "spool: {root} is made anew: {} saved from open files, {lost} lost; mail is taken again",
+            counted(saved, "message")
         );
     } else {
         info!("spool: {root} is whole again; mail is taken again");

@@ -365,3 +365,10 @@ fn the_lines_of_what_comes_again_and_again() {
     ];
     assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn one_of_a_thing_is_said_in_the_singular() {
+    let texts = [0_usize, 1, 2].map(|number| counted(number, "message"));
+    assert_eq!(texts, ["0 messages", "1 message", "2 messages"]);
+    assert_eq!(counted(1_i64, "day"), "1 day");
+}

@@ -53,6 +53,12 @@ impl fmt::Display for Foreign<'_> {
     }
 }
 
+/// Returns a number and what is counted, whose plural ends in `s`: `1 message`, `2 messages`.
+pub fn counted<N: fmt::Display + PartialEq + From<u8>>(number: N, one: &str) -> String {
+    let ending = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {one}{ending}")
+}
+
 /// Returns the text of `value`, escaped and cut like [`Foreign`].
 pub(super) fn foreign(value: &dyn fmt::Display) -> String {
     Foreign(&value.to_string()).to_string()

@@ -79,7 +79,9 @@ impl Expiries {
             match (until - now) / DAY {
                 _ if *until <= now => format!("{whose} expired on {}: {remedy}", day(*until)),
                 0 => format!("{whose} expires within a day, on {}: {remedy}", day(*until)),
-                days => format!("{whose} expires in {days} days, on {}: {remedy}", day(*until)),
+                days => {
+                    format!("{whose} expires in {}, on {}: {remedy}", log::counted(days, "day"), day(*until))
+                }
             }
         })
         .collect()

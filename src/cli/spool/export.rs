@@ -19,6 +19,7 @@ use super::super::output::say;
 use super::{SpoolLocation, open_failure};
 use crate::admin::protocol::MessageState;
 use crate::envelope::{Address, Body, Notify, Recipient, Ret, Submitter};
+use crate::log::counted;
 use crate::spool::inspect::Inspection;
 use crate::spool::{Entry, Fate, Stored, StoredContent};
 
@@ -51,7 +52,7 @@ impl Export {
             }
         }
         sync(&self.to).map_err(|e| cannot_write(&self.to, &e))?;
-        say!("{exported} messages in {}", self.to.display())?;
+        say!("{} in {}", counted(exported, "message"), self.to.display())?;
         let ranges: usize = inspection.segments().iter().map(|segment| segment.damage.len()).sum();
         match left_out(damaged, ranges) {
             None => Ok(()),
@@ -63,9 +64,10 @@ impl Export {
 /// Returns a message about what could not be written; `None` if nothing is missing.
 fn left_out(messages: u64, ranges: usize) -> Option<String> {
     let ranges = (ranges > 0).then(|| {
-        format!("{ranges} ranges of the log are damaged, and what was there is not exported: see nullmta spool verify")
+        let ranges = counted(ranges, "damaged range");
+        format!("what was in {ranges} of the log is not exported: see nullmta spool verify")
     });
-    let messages = (messages > 0).then(|| format!("{messages} messages are damaged and left out"));
+    let messages = (messages > 0).then(|| counted(messages, "damaged message") + " left out");
     let both: Vec<String> = messages.into_iter().chain(ranges).collect();
     (!both.is_empty()).then(|| both.join("; "))
 }

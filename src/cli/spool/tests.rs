@@ -122,7 +122,7 @@ async fn a_damaged_message_costs_no_other_one_and_is_said() {
     assert_eq!(exit_of(run(&directory, &["verify", "--json"])).0, Exit::Failed);
     let to = directory.path().join("out");
     let (exit, message) = exit_of(run(&directory, &["export", to.to_str().unwrap()]));
-    assert_eq!((exit, message.as_str()), (Exit::Failed, "1 messages are damaged and left out"));
+    assert_eq!((exit, message.as_str()), (Exit::Failed, "1 damaged message left out"));
     assert_eq!(fs::read_dir(to).unwrap().count(), 2);
 }
 
@@ -138,7 +138,7 @@ async fn an_export_says_what_of_the_log_is_damaged() {
     let to = directory.path().join("out");
     let (exit, message) = exit_of(run(&directory, &["export", to.to_str().unwrap()]));
     assert_eq!(exit, Exit::Failed);
-    assert!(message.starts_with("1 ranges of the log are damaged"), "{message}");
+    assert!(message.starts_with("what was in 1 damaged range of the log is not exported"), "{message}");
     assert_eq!(fs::read_dir(to).unwrap().count(), 2, "the other message");
 }
 
