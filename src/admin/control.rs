@@ -189,7 +189,8 @@ impl Control {
     /// Returns the dead message `id` as it is listed, if there is one.
     async fn dead(&self, id: Option<QueueId>) -> io::Result<Option<QueuedMessage>> {
         let Some(id) = id else { return Ok(None) };
-        let (spool, listed) = (self.spool.clone(), MessageStanding { id, standing: Standing::Dead });
+        let (spool, listed) =
+            (self.spool.clone(), MessageStanding { id, standing: Standing::Dead, losses: 0 });
         let look = move || seen(&spool, listed, Rights::Everything, None::<&QueueStatus>);
         Ok(match tokio::task::spawn_blocking(look).await? {
             Seen::Whole(message) => Some(*message),
@@ -247,7 +248,7 @@ enum Seen {
 fn seen(spool: &Spool, listed: MessageStanding, rights: Rights, status: Option<&QueueStatus>) -> Seen {
     match spool.peek(listed.id) {
         Ok(stored) if rights.include(stored.submitter) => {
-            let recipients = recipients(listed.standing, &stored, rights, status);
+            let recipients = recipients(listed, &stored, rights, status);
             Seen::Whole(Box::new(message(listed, &stored, recipients)))
         }
         Err(ReadError::Gone) => Seen::Gone,
@@ -258,17 +259,18 @@ fn seen(spool: &Spool, listed: MessageStanding, rights: Rights, status: Option<&
 
 /// Returns the recipients that have not had their end, each with its route and why it is still here.
 fn recipients(
-    standing: Standing,
+    listed: MessageStanding,
     stored: &Stored,
     rights: Rights,
     status: Option<&QueueStatus>,
 ) -> Vec<QueuedRecipient> {
     let relays: BTreeMap<usize, &RelayStatus> =
         status.into_iter().flat_map(|status| status.relays_of(stored)).collect();
-    let unsaid = |relay: Option<&&RelayStatus>| match standing {
+    let unsaid = |relay: Option<&&RelayStatus>| match listed.standing {
         // The relay's present trouble is not why dead mail is here.
         Standing::Dead => Some(FORGOTTEN.to_owned()),
         Standing::Held => relay?.holds_mail_of(&stored.envelope.reverse_path, rights == Rights::Everything),
+        _ if listed.losses > 0 => Some(lost(listed.losses)),
         _ => relay?.keeps_mail(rights == Rights::Everything),
     };
     let shown = stored.ledger.unsettled().filter_map(|index| {
@@ -280,6 +282,15 @@ fn recipients(
         })
     });
     shown.collect()
+}
+
+/// Returns why a message is here during which the connection was lost so often in a row.
+fn lost(losses: u8) -> String {
+    let times = if losses == 1 { "once".to_owned() } else { format!("{losses} times in a row") };
+    format!(
+        "the connection to the relay was lost during this message {times}, without a reply about it; it is tried again, alone \
+         on its connection"
+    )
 }
 
 fn message(listed: MessageStanding, stored: &Stored, recipients: Vec<QueuedRecipient>) -> QueuedMessage {

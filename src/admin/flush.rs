@@ -7,6 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 
 use super::protocol::{Contact, Flushed, RelayFlushed};
@@ -61,7 +62,7 @@ pub(super) async fn flush(
     let mut deadline = Instant::now() + RELAY_PATIENCE;
     let mut is_answered = false;
     loop {
-        let progress = FlushProgress::between(&before, status().await?, route);
+        let progress = FlushProgress::between(&before, status().await?, route, Timestamp::now());
         if !is_answered && progress.contact() != Contact::Awaited {
             is_answered = true;
             deadline = deadline.min(Instant::now() + DRAIN_PATIENCE);
@@ -85,26 +86,26 @@ struct FlushProgress {
     contacts: Vec<(usize, Contact)>,
     /// True if messages are to be tried whose relays are not known yet, or not any more.
     has_others: bool,
+    at: Timestamp,
 }
 
 impl FlushProgress {
-    fn between(before: &QueueStatus, now: QueueStatus, route: Option<&str>) -> Self {
+    fn between(before: &QueueStatus, now: QueueStatus, route: Option<&str>, at: Timestamp) -> Self {
         let is_asked = |relay: &RelayStatus| route.is_none() || relay.route.as_deref() == route;
         let asked = now.relays.iter().enumerate().filter(|(_, relay)| is_asked(relay));
         let contact = |(place, relay): (usize, &RelayStatus)| {
             let earlier = before.relays.iter().find(|earlier| earlier.route == relay.route);
-            (place, contact(earlier, relay))
+            (place, contact(earlier, relay, at))
         };
         let contacts = asked.map(contact).collect();
-        let known: usize = now.relays.iter().map(|relay| relay.ready + relay.under_way).sum();
-        let has_others = route.is_none() && now.ready + now.under_way > known;
-        FlushProgress { now, contacts, has_others }
+        let has_others = route.is_none() && now.astray > 0;
+        FlushProgress { now, contacts, has_others, at }
     }
 
     /// Returns the outcome for all relays together: the worst one.
     fn contact(&self) -> Contact {
         let has = |outcome| self.contacts.iter().any(|(_, contact)| *contact == outcome);
-        let order = [Contact::Awaited, Contact::NotReached, Contact::Reached];
+        let order = [Contact::Awaited, Contact::NotReached, Contact::Paused, Contact::Reached];
         let first = order.into_iter().find(|outcome| has(*outcome));
         if self.has_others { Contact::Awaited } else { first.unwrap_or(Contact::NotNeeded) }
     }
@@ -113,7 +114,14 @@ impl FlushProgress {
     fn is_settled(&self) -> bool {
         let is_settled = |(place, contact): &(usize, Contact)| match contact {
             Contact::NotNeeded | Contact::NotReached => true,
-            Contact::Reached => self.now.relays[*place].ready + self.now.relays[*place].under_way == 0,
+            Contact::Reached => to_try(&self.now.relays[*place]) == 0,
+            // A short pause may be about a few messages, and others go on beside them.
+            Contact::Paused => {
+                let soon = self.at + SignedDuration::try_from(DRAIN_PATIENCE).unwrap_or(SignedDuration::MAX);
+                let relay = &self.now.relays[*place];
+                relay.under_way == 0
+                    && (relay.ready == 0 || relay.paused_until.is_some_and(|until| until > soon))
+            }
             Contact::Awaited => false,
         };
         !self.has_others && self.contacts.iter().all(is_settled)
@@ -126,7 +134,7 @@ impl FlushProgress {
             RelayFlushed {
                 route: relay.route.clone(),
                 relay: *contact,
-                trouble: relay.trouble.clone().filter(|_| *contact != Contact::Reached),
+                trouble: relay.keeps_mail(true).filter(|_| *contact != Contact::Reached),
                 messages: relay.live,
                 next_probe: relay.paused_until.map(|time| time.to_string()),
             }
@@ -152,16 +160,31 @@ impl FlushProgress {
     }
 }
 
-/// Returns what happened at a relay since it was in the state `before`.
-fn contact(before: Option<&RelayStatus>, now: &RelayStatus) -> Contact {
+/// Returns the number of messages of a relay that are being tried, or still will be.
+fn to_try(relay: &RelayStatus) -> usize {
+    relay.ready + relay.under_way
+}
+
+/// Returns what happened at a relay since it was in the state `before`, as it is in the state `now` at the time `at`. It is
+/// tried if it had any mail that is not dead: also what is deferred or held is.
+fn contact(before: Option<&RelayStatus>, now: &RelayStatus, at: Timestamp) -> Contact {
     let (reached, troubles) = before.map_or((0, 0), |before| (before.reached, before.troubles));
-    if now.reached > reached {
-        Contact::Reached
-    } else if now.troubles > troubles {
-        Contact::NotReached
-    } else if now.ready + now.under_way == 0 {
-        Contact::NotNeeded
-    } else {
-        Contact::Awaited
+    let is_needed = before.is_some_and(|before| to_try(before) + before.deferred + before.held > 0);
+    let is_reached = now.reached > reached;
+    let is_troubled = now.troubles > troubles;
+    match now.paused_until {
+        Some(_) if is_troubled && is_reached => Contact::Paused,
+        _ if is_troubled && !is_reached => Contact::NotReached,
+        // It opened the connection, which does not end the pause; or the same messages have met the same trouble.
+        Some(until) if is_reached && (until > at || to_try(now) == 0) => Contact::Paused,
+        Some(_) if is_reached => Contact::Awaited,
+        None if is_reached => Contact::Reached,
+        _ if to_try(now) > 0 => Contact::Awaited,
+        // What was tried went over a connection that was open already.
+        _ if is_needed => Contact::Reached,
+        _ => Contact::NotNeeded,
     }
 }
+
+#[cfg(test)]
+mod tests;

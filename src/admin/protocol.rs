@@ -272,6 +272,8 @@ pub enum Contact {
     NotNeeded,
     /// The relay accepts mail.
     Reached,
+    /// The relay was reached, and is paused for what it said: it takes no mail now.
+    Paused,
     /// The relay does not accept mail, or cannot be reached.
     NotReached,
     /// The relay had not answered when the wait was over.

@@ -8,7 +8,7 @@ use super::output::{printed, say};
 use super::queue::{ask, print_json};
 use super::status;
 use crate::admin::protocol::{Contact, ControlRequest, Flushed, RelayFlushed};
-use crate::log::Foreign;
+use crate::log::{Foreign, counted};
 
 /// Try the relays and every deferred message now.
 #[derive(Args)]
@@ -62,6 +62,7 @@ fn relay_line(at: &RelayFlushed) -> String {
     let said = match at.relay {
         Contact::NotNeeded => "nothing to send".into(),
         Contact::Reached => "reached".into(),
+        Contact::Paused => format!("takes no mail now{trouble}"),
         Contact::NotReached => format!("not reached{trouble}"),
         Contact::Awaited => format!("not answered yet{trouble}"),
     };
@@ -72,7 +73,7 @@ fn relay_line(at: &RelayFlushed) -> String {
 
 /// Returns the result in words, by what came of it at all relays together.
 fn outcome_of_worst(flushed: &Flushed) -> Result<String, Failure> {
-    let Flushed { relay, before, messages, under_way, deferred, held, dead, .. } = flushed;
+    let Flushed { relay, messages, held, dead, .. } = flushed;
     let trouble = flushed.trouble.as_deref().map(Foreign).map(|trouble| format!(": {trouble}"));
     let trouble = trouble.unwrap_or_default();
     let next_probe =
@@ -85,10 +86,10 @@ fn outcome_of_worst(flushed: &Flushed) -> Result<String, Failure> {
     match relay {
         Contact::NotNeeded if *messages == 0 => Ok("the queue is empty".into()),
         Contact::NotNeeded => Ok(format!("nothing to send: {held} held, {dead} dead{}", kept(flushed))),
-        Contact::Reached => Ok(format!(
-            "{subject} was reached; of {before} messages {messages} are in the queue: {under_way} ready or active, \
-             {deferred} deferred, {held} held, {dead} dead{}",
-            kept(flushed)
+        Contact::Reached => Ok(format!("{subject} was reached; {}{}", left(flushed), kept(flushed))),
+        Contact::Paused => Err(Failure::new(
+            Exit::Unavailable,
+            format!("{subject} was reached, but takes no mail now{trouble}; {}{next_probe}", left(flushed)),
         )),
         Contact::NotReached => Err(Failure::new(
             Exit::Unavailable,
@@ -99,6 +100,15 @@ fn outcome_of_worst(flushed: &Flushed) -> Result<String, Failure> {
             format!("{subject} has not answered yet{trouble}; {messages} in the queue; see nullmta status"),
         )),
     }
+}
+
+/// Returns what is left of the queue, in its states.
+fn left(flushed: &Flushed) -> String {
+    let Flushed { before, messages, under_way, deferred, held, dead, .. } = flushed;
+    format!(
+        "of {} {messages} in the queue: {under_way} ready or active, {deferred} deferred, {held} held, {dead} dead",
+        counted(*before, "message")
+    )
 }
 
 /// Returns the reasons why messages are held or dead, a line for each, as in `nullmta status`.
@@ -159,16 +169,20 @@ mod tests {
     #[test]
     fn what_came_of_it_is_said_and_is_the_exit_code() {
         let reached = outcome(&Flushed { trouble: None, ..flushed(Contact::Reached) }).unwrap();
-        assert!(
-            reached.starts_with("the relay was reached; of 3 messages 2 are in the queue: "),
-            "{reached}"
-        );
+        assert!(reached.starts_with("the relay was reached; of 3 messages 2 in the queue: "), "{reached}");
         let unreached = outcome(&flushed(Contact::NotReached)).unwrap_err();
         assert_eq!(unreached.exit(), Exit::Unavailable);
         assert_eq!(
             unreached.to_string(),
             "the relay was not reached: mx[192.0.2.1]:587: connect: refused\\u{1b}; 2 in the queue, \
              next probe 2026-11-21T02:10:00Z"
+        );
+        let paused = outcome(&flushed(Contact::Paused)).unwrap_err();
+        assert_eq!(paused.exit(), Exit::Unavailable);
+        assert_eq!(
+            paused.to_string(),
+            "the relay was reached, but takes no mail now: mx[192.0.2.1]:587: connect: refused\\u{1b}; of 3 messages 2 in \
+             the queue: 0 ready or active, 1 deferred, 1 held, 0 dead, next probe 2026-11-21T02:10:00Z"
         );
         assert_eq!(outcome(&flushed(Contact::Awaited)).unwrap_err().exit(), Exit::TempFail);
         assert_eq!(

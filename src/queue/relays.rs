@@ -139,6 +139,13 @@ impl Relays {
         counts
     }
 
+    /// Returns the number of messages that are ready or under way at no relay of the configuration.
+    pub(super) fn astray(&self) -> usize {
+        let mut counts = self.unrouted.counts();
+        self.retired.iter().for_each(|relay| counts += relay.roster.counts());
+        counts.ready + counts.under_way
+    }
+
     /// Returns what is remembered of this message; of the relays that get it, the one that has it counts first.
     pub(super) fn member(&self, id: QueueId) -> Option<&Member> {
         let members = self.all().filter_map(|relay| relay.roster.member(id));

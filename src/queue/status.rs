@@ -21,6 +21,8 @@ pub struct MessageStanding {
     pub id: QueueId,
     /// The message's state.
     pub standing: Standing,
+    /// Number of attempts in a row in which the connection was lost during this message and no other was at fault.
+    pub losses: u8,
 }
 
 /// The figures of the queue, of all relays together.
@@ -40,6 +42,9 @@ pub struct QueueStatus {
     pub dead: usize,
     /// The newest dead message.
     pub newest_dead: Option<QueueId>,
+    /// The number of messages that are ready or under way and count at no relay of `relays`: their relays are being looked
+    /// up, or the configuration does not name theirs any more.
+    pub astray: usize,
     /// The figures of each relay, in the order of the configuration; at least one.
     pub relays: Vec<RelayStatus>,
     /// The rules by which a message finds its relay.

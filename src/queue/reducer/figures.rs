@@ -60,7 +60,13 @@ impl Reducer {
             Standing::Waiting(due) => Standing::Waiting(self.second_of_day(due)),
             other => other,
         };
-        let known = |id| Some(MessageStanding { id, standing: shown(self.relays.member(id)?.standing) });
+        let known = |id| {
+            let member = self.relays.member(id)?;
+            // One that waits for a login counts its refusals as losses.
+            let asks_login = self.relays.all().any(|relay| relay.want_of_login.waits(id));
+            let losses = if asks_login { 0 } else { member.losses };
+            Some(MessageStanding { id, standing: shown(member.standing), losses })
+        };
         ids.into_iter().filter_map(known).collect()
     }
 
@@ -80,6 +86,7 @@ impl Reducer {
             held: counts.held,
             dead: counts.dead,
             newest_dead: self.relays.newest_dead(),
+            astray: self.relays.astray(),
             relays: self.relays.in_force().iter().map(|relay| self.relay_status(relay)).collect(),
             routes: self.relays.routes().clone(),
             retired_connections: self.relays.retired_connections(),
