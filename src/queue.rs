@@ -35,6 +35,7 @@ mod hearing;
 mod lanes;
 mod learned_rate;
 mod link;
+mod noted_pause;
 mod null_sender;
 mod owner;
 mod part_limits;

@@ -281,6 +281,25 @@ impl Breaker {
         )
     }
 
+    /// Returns the end of a pause that a restart does not end: for a quota, or for a time that the relay has named.
+    pub fn lasting_pause(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Open {
+                retry_at,
+                fault: RelayFault::Quota { is_guess: false, .. } | RelayFault::Throttled { pause: Some(_) },
+                ..
+            } => Some(retry_at),
+            _ => None,
+        }
+    }
+
+    /// Goes on with such a pause of an earlier run, until `until`.
+    pub fn goes_on_pausing(&mut self, until: Timestamp) {
+        let fault = RelayFault::Quota { pause: WaitPause::Stated(Duration::ZERO), is_guess: false };
+        self.last_retry_at = until;
+        self.state = State::Open { retry_at: until, others_at: until, fault };
+    }
+
     /// Returns whether the relay is paused for a refused login.
     pub fn is_locked_out(&self) -> bool {
         matches!(self.state, State::Open { fault, .. } if fault.is_of_login())

@@ -30,6 +30,7 @@ use jiff::Timestamp;
 
 use super::clock::{Moment, later};
 use super::part_limits::{LearnedParts, PartLimits};
+use super::rate::record_name;
 use super::recording::Recording;
 use super::relay_clock::RelayClock;
 use super::relay_state::{Passage, RelayState};
@@ -85,7 +86,12 @@ impl Reducer {
         now: Moment,
     ) -> Self {
         let clock = || RelayClock::starting_at(relay_clock, now.steady);
-        let relay_of = |(place, policy)| RelayState::new(RelayPlace(place), policy, clock(), now);
+        let relay_of = |(place, policy): (usize, RelayPolicy)| {
+            let note = policy.rates_record.clone();
+            let mut relay = RelayState::new(RelayPlace(place), policy, clock(), now);
+            relay.goes_on_pausing(&note, now);
+            relay
+        };
         let states = policy.relays.into_iter().enumerate().map(relay_of).collect();
         let mut relays = Relays::new(states, policy.routes);
         entries.iter().for_each(|entry| relays.admit(entry, now.steady));
@@ -222,7 +228,10 @@ impl Reducer {
 
     /// Does what is due.
     fn tend(&mut self) {
-        self.for_each_relay(|at| at.tell_flickers());
+        self.for_each_relay(|at| {
+            at.tell_earlier_pause();
+            at.tell_flickers();
+        });
         self.relays.forget_retired();
         if self.shared.stop_by.is_none()
             && let Some((lookup, messages)) = self.relays.next_lookup()
@@ -373,11 +382,25 @@ impl AtRelay<'_> {
             }
             self.shared.effects.push(Effect::ForgetSecret(self.relay.place));
         }
+        self.note_pause();
+    }
+
+    /// Has the spool remember a pause that has begun and that a restart does not end, or forget one that has ended.
+    fn note_pause(&mut self) {
+        if let Some(record) = self.relay.changed_note(self.shared.now) {
+            self.note(record);
+        }
+    }
+
+    fn note(&mut self, record: String) {
+        let name = record_name(&self.relay.name, self.relay.route.as_deref());
+        self.shared.effects.push(Effect::NoteRates { name, record });
     }
 
     fn reconfigure(&mut self, policy: RelayPolicy) {
         let waited = self.relay.reconfigure(policy, self.shared.now);
         self.shared.effects.push(Effect::ForgetSecret(self.relay.place));
+        self.note_pause();
         self.run_relay_clock();
         self.let_connections_go();
         self.try_held();

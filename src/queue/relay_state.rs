@@ -22,6 +22,7 @@ use super::breaker::Breaker;
 use super::clock::Moment;
 use super::connections::Connections;
 use super::flickers::Flickers;
+use super::noted_pause::{noted, pause_in};
 use super::part_limits::RelayParts;
 use super::rate::Rates;
 use super::reducer::RelayPolicy;
@@ -35,7 +36,11 @@ use super::suspects::Suspects;
 use super::throttle::Throttle;
 use super::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
-use crate::relay::Trouble;
+use crate::relay::{Cause, Phase, Trouble};
+
+/// The trouble of a relay that an earlier run has paused.
+const PAUSED_BEFORE: &str = "before the restart the relay had said that it takes no mail until the next probe, for a quota or \
+                             for a time that it named; the log of that time has its words, and nullmta flush tries at once";
 
 /// The queue's knowledge of one relay.
 pub(super) struct RelayState {
@@ -68,6 +73,10 @@ pub(super) struct RelayState {
     /// The time at which the breaker began to let nothing through; `None` if it lets something through. The log has
     /// said so.
     pub(super) paused_since: Option<Timestamp>,
+    /// The end of the pause that the note on the spool has.
+    pub(super) noted_pause: Option<Timestamp>,
+    /// The end of a pause that an earlier run began and the log has not told of yet.
+    pub(super) earlier_pause: Option<Timestamp>,
     /// The last trouble, until the relay answers a transaction.
     pub(super) trouble: Option<Trouble>,
     /// Number of connections since the start that were found to work.
@@ -108,10 +117,33 @@ impl RelayState {
             flickers: Flickers::default(),
             clock,
             paused_since: None,
+            noted_pause: None,
+            earlier_pause: None,
             trouble: None,
             reached: 0,
             troubles: 0,
         }
+    }
+
+    /// Goes on with the pause that `note` has of an earlier run, if it has one.
+    pub(super) fn goes_on_pausing(&mut self, note: &str, now: Moment) {
+        let Some(until) = pause_in(note, now) else { return };
+        (self.noted_pause, self.earlier_pause) = (Some(until), Some(until));
+        self.breaker.goes_on_pausing(until);
+        self.paused_since = Some(now.steady);
+        self.trouble =
+            Some(Trouble { phase: Phase::Mail, peer: None, cause: Cause::Other(PAUSED_BEFORE.into()) });
+    }
+
+    /// Returns what is to be remembered over a restart, where that has changed by a pause that begins or ends.
+    pub(super) fn changed_note(&mut self, now: Moment) -> Option<String> {
+        let pause = self.breaker.lasting_pause();
+        (std::mem::replace(&mut self.noted_pause, pause) != pause).then(|| self.note(now))
+    }
+
+    /// Returns what is to be remembered over a restart.
+    pub(super) fn note(&self, now: Moment) -> String {
+        noted(self.rates.record(now), self.breaker.lasting_pause(), now)
     }
 
     /// Follows a changed configuration, by which this may be another relay: nothing is known of it yet. Returns the
@@ -130,6 +162,7 @@ impl RelayState {
         self.parts = RelayParts::new(parts);
         (self.suspects, self.soundings) = (Suspects::default(), Soundings::default());
         (self.paused_since, self.trouble, self.flickers) = (None, None, Flickers::default());
+        self.earlier_pause = None;
         self.connections.outdate();
         self.guesses = Guesses::default();
         self.refusals.reconfigure(refusals, has_taken);

@@ -1,11 +1,11 @@
-//! The notes of how much of each relay's rates is used: `<spool>/rates`, UTF-8, one relay a line, its note before its name.
+//! The notes of how much of each relay's rates is used, and until when a relay is paused: `<spool>/rates`, UTF-8, one relay a line, its note before its name.
 //!
 //! Promises: a note is known to this run at once ([`RateNotes::set`]), and on stable storage when [`RateNotes::write`]
 //! has returned Ok; a crash leaves the file as it was or as it is to be. Of two calls at a time, neither writes older
 //! notes over newer ones. A file that is missing or cannot be read has no notes: mail goes on, and what was used before
-//! counts once more.
+//! counts once more; a pause costs one try.
 //!
-//! Not here: what a note says (`queue/rate.rs`).
+//! Not here: what a note says (`queue/rate.rs`, `queue/noted_pause.rs`).
 
 use std::collections::BTreeMap;
 use std::io;

@@ -273,6 +273,81 @@ def test_a_quota_that_is_used_up_bounces_nothing(relay_and_nullmta):
     assert set(subjects) <= set(relay.subjects()) and not ends(nullmta, "bounced"), nullmta.log()
 
 
+def test_a_restart_does_not_end_the_pause_for_a_quota(relay_and_nullmta):
+    """Each restart tried at once, where each try prolongs the block."""
+    tries, refuses = [], threading.Event()
+    refuses.set()
+
+    def script(session, at):
+        if at == "DOT" and refuses.is_set():
+            tries.append(at)
+            return "450 4.7.0 you have sent too much mail, try again in 3 hours"
+        return None
+
+    relay, nullmta = relay_and_nullmta(script)
+    subjects = send(nullmta, 3)
+    nullmta.wait_for_log("WARN.*relay paused: ")
+    tried = len(tries)
+    for restart in range(3):
+        nullmta.stop()
+        nullmta.start()
+        wait_until(
+            lambda: len(re.findall("relay paused: .*before the restart the relay had said", nullmta.log())) > restart,
+            10,
+            "the new run says that the pause goes on",
+        )
+        assert nullmta.status()["relay"] == "paused" and nullmta.status()["ready"] == 3
+    assert len(tries) == tried, nullmta.log()
+    refuses.clear()
+    done = nullmta.command("flush")
+    assert done.returncode == 0 and done.stdout.startswith("the relay was reached; of 3 messages 0 in the queue"), done
+    nullmta.wait_until_empty()
+    assert sorted(relay.subjects()) == subjects
+
+
+def test_a_flush_says_what_came_of_a_quota_and_of_poison(relay_and_nullmta):
+    """It said "the relay was reached" and nothing of a quota that was said again, and "nothing to send" of mail at which the
+    relay breaks off; the listing gave no reason for that mail, and it was in none of the counts."""
+    is_quota = threading.Event()
+
+    def script(session, at):
+        if at == "DATA" and session.reverse_path == "poison@example.org":
+            return CLOSE
+        return "550 5.4.5 daily sending quota exceeded" if at == "DOT" and is_quota.is_set() else None
+
+    relay, nullmta = relay_and_nullmta(script)
+    send(nullmta, 1, name="first")
+    for number in range(3):
+        nullmta.send(b"Subject: poison\r\n\r\nx\r\n", reverse_path="poison@example.org")
+    wait_until(lambda: len(lost_reasons(nullmta)) == 3, 20, lambda: str(nullmta.queue()))
+    assert_counts(nullmta, 3)
+    done = nullmta.command("flush")
+    assert "nothing to send" not in done.stdout + done.stderr and " 3 in the queue: " in done.stdout + done.stderr, done
+    assert_counts(nullmta, 3)
+
+    is_quota.set()
+    subjects = send(nullmta, 20)
+    nullmta.wait_for_log("WARN.*relay paused: quota: ")
+    for _ in range(3):
+        done = nullmta.command("flush")
+        assert done.returncode == 69 and ": the relay was reached, but takes no mail now: quota: " in done.stderr, done
+        assert_counts(nullmta, 23)
+    is_quota.clear()
+    nullmta.command("flush")
+    wait_until(lambda: set(subjects) <= set(relay.subjects()), 30, nullmta.log)
+    assert_counts(nullmta, 3)
+
+
+def lost_reasons(nullmta):
+    return [one for one in nullmta.queue() if "the connection to the relay was lost" in (one["reason"] or "")]
+
+
+def assert_counts(nullmta, messages):
+    status = nullmta.status()
+    states = [status[state] for state in ("ready", "active", "deferred", "held", "dead")]
+    assert (status["messages"], sum(states)) == (messages, messages), status
+
+
 def test_on_the_first_day_such_a_refusal_holds(relay_and_nullmta):
     """The first day's mail was lost at every provider: the sender was refused, and then its bounce."""
     refuses = threading.Event()

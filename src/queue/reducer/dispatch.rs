@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use super::super::connections::ConnectionStage;
-use super::super::rate::record_name;
 use super::super::relay_state::RelayState;
 use super::super::roster::Member;
 use super::super::soundings::NextPlace;
@@ -155,9 +154,8 @@ impl AtRelay<'_> {
     fn begins(&mut self) {
         let now = self.shared.now;
         if self.relay.begins(now.steady) {
-            let name = record_name(&self.relay.name, self.relay.route.as_deref());
-            let record = self.relay.rates.record(now);
-            self.shared.effects.push(Effect::NoteRates { name, record });
+            let record = self.relay.note(now);
+            self.note(record);
         }
     }
 

@@ -43,7 +43,7 @@ pub(in crate::queue) struct RelayPolicy {
     pub parts: PartLimits,
     /// The rates that all connections to the relay together keep.
     pub rates: Vec<Rate>,
-    /// What is remembered of the rates: the last [`Effect::NoteRates`] about this relay; empty if there was none.
+    /// What is remembered of the rates and of a pause: the last [`Effect::NoteRates`] about this relay; empty if there was none.
     pub rates_record: String,
     /// The rule for refusals that are not about one message.
     pub refusals: RefusalRule,
@@ -182,7 +182,8 @@ pub(in crate::queue) enum Effect {
     Route { lookup: u64, messages: Vec<QueueId> },
     /// Note on the spool that the relay of this name takes mail.
     RememberRelay(String),
-    /// Remember on the spool, under this name (`rate.rs`), how much of a relay's rates is used.
+    /// Remember on the spool, under this name (`rate.rs`), how much of a relay's rates is used, and its pause
+    /// (`noted_pause.rs`).
     NoteRates { name: String, record: String },
     /// Tell the spool the relay clock, in seconds.
     SetRelayClock(u32),

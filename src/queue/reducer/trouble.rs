@@ -80,6 +80,7 @@ impl AtRelay<'_> {
     pub(super) fn trouble_again(&mut self) {
         let spread = self.shared.draw();
         self.relay.breaker.trouble_again(self.shared.now.steady, spread);
+        self.note_pause();
     }
 
     pub(super) fn troubled(&mut self, fault: RelayFault, trouble: Trouble) {
@@ -101,6 +102,16 @@ impl AtRelay<'_> {
             Effect::ForgetSecret(place)
         });
         self.relay.trouble = Some(trouble);
+    }
+
+    /// Logs, once, a pause of an earlier run that goes on.
+    pub(super) fn tell_earlier_pause(&mut self) {
+        let earlier = self.relay.earlier_pause.take();
+        let Some((trouble, retry_at)) = earlier.and_then(|until| Some((self.relay.trouble.clone()?, until)))
+        else {
+            return;
+        };
+        self.tell_pause(&trouble, retry_at, false);
     }
 
     /// Logs that the relay is paused, or still is.

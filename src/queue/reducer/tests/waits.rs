@@ -439,3 +439,66 @@ fn a_quota_that_lets_a_message_go_now_and_then_goes_on_pausing_the_relay() {
     assert!(tries <= 24 * 8, "{tries}: a few each hour");
     assert_eq!(world.logged("status=bounced") + world.logged("status=expired"), 0, "{:?}", world.log);
 }
+
+/// A block that each try prolongs was prolonged by each restart.
+#[test]
+fn a_restart_does_not_end_the_pause_for_a_quota() {
+    let mut world = World::new(5);
+    world.relay_always(refuses(GMAIL, USED_UP));
+    world.arrive(10);
+    let seen = world.seen.len();
+    for _ in 0..5 {
+        world.restart();
+        world.pass(MINUTE * 10);
+        assert!(world.is_paused() && world.seen.len() == seen, "no restart tries");
+    }
+    assert!(trouble(&mut world).contains("before the restart the relay had said"), "{}", trouble(&mut world));
+    assert_eq!((world.pauses_logged(), world.relay_clock), (6, 0), "each run says so, and no patience runs");
+    world.pass(MINUTE * 10 + SECOND);
+    assert_eq!(world.seen.len(), seen + 1, "its probe comes when it was due");
+    world.restart();
+    world.relay_always(Does::Takes);
+    world.tell(Event::ProbeNow);
+    world.pass(SECOND * 10);
+    assert_eq!((world.status().live, world.is_paused()), (0, false), "a flush tries at once");
+    world.restart();
+    world.arrive(1);
+    assert_eq!(world.status().live, 0, "a pause that is over is not noted any more");
+}
+
+#[test]
+fn a_reload_ends_a_noted_pause_for_good_and_a_note_of_nonsense_costs_a_try() {
+    let mut world = World::new(5);
+    world.relay_always(refuses(SES, "454 Throttling failure: Daily message quota exceeded."));
+    world.arrive(3);
+    world.restart();
+    assert!(world.is_paused());
+    world.relay_always(Does::IsAway);
+    world.reload();
+    world.relay_always(Does::Takes);
+    world.restart();
+    assert_eq!(world.status().live, 0, "the pause is not noted any more");
+
+    world.relay_always(refuses(GMAIL, USED_UP));
+    world.arrive(3);
+    let seen = world.seen.len();
+    world.set_up.relay().rates_record = "paused=never".into();
+    world.restart();
+    assert_eq!((world.seen.len(), world.is_paused()), (seen + 1, true));
+}
+
+/// Who has corrected a setting may restart to have it tried.
+#[test]
+fn a_restart_tries_what_an_operator_has_to_correct() {
+    let mut world = World::new(5);
+    world.relay_always(Does::RefusesLoginByRule {
+        host: "smtp.office365.com",
+        said: "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",
+    });
+    world.arrive(3);
+    assert!(world.is_paused());
+    world.relay_always(Does::Takes);
+    world.restart();
+    world.pass(SECOND);
+    assert_eq!(world.status().live, 0);
+}
