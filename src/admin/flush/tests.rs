@@ -28,6 +28,7 @@ fn relay() -> RelayStatus {
         trouble_outline: None,
         expiring: Vec::new(),
         passed_over: Vec::new(),
+        held_senders: Vec::new(),
         held_because: None,
         pace: PaceStatus {
             max_connections: 1,
@@ -79,7 +80,8 @@ fn what_happened_at_a_relay_follows_from_its_figures() {
     for (case, before, now, expected) in cases {
         assert_eq!(contact(Some(&before), &now, at(10)), expected, "{case}");
     }
-    assert_eq!(contact(None, &empty, at(10)), Contact::NotNeeded);
+    let new = RelayStatus { reached: 0, troubles: 0, ..empty };
+    assert_eq!(contact(None, &new, at(10)), Contact::NotNeeded, "a route of a reload");
 }
 
 fn queue(relay: RelayStatus) -> QueueStatus {
