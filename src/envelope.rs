@@ -7,8 +7,10 @@
 
 pub(crate) mod address;
 mod dsn;
+mod international;
 pub(crate) mod quoted;
 mod reverse_path_key;
+pub(crate) mod spelling;
 pub(crate) mod xtext;
 
 use std::fmt;

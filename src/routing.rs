@@ -5,13 +5,15 @@
 //! the recipient wins. What no route takes goes to the relay of the top-level `relayhost`.
 //!
 //! A route takes a recipient if each of its conditions holds. A condition is a list, of which one entry must fit.
-//! Addresses are those that the relay would get: after rewriting. A DSN is from `<>`, and goes by the same rules: a route
+//! Addresses are those that the relay would get: after rewriting. They are compared as rewriting compares them
+//! (`envelope/spelling.rs`). A DSN is from `<>`, and goes by the same rules: a route
 //! with `senders` takes it only if `"<>"` is among them.
 //!
 //! Pure. Not here: which messages wait for which relay (`queue/`), reading the From field (`queue/routes.rs`).
 
 use std::fmt;
 
+use crate::envelope::spelling::{folded, folded_domain};
 use crate::envelope::{Address, ReversePath, Submitter};
 
 /// All routes of the configuration, in their order.
@@ -52,14 +54,14 @@ pub enum SenderPattern {
     Address(AddressPattern),
 }
 
-/// An address, a domain, or everything below a domain. Letters count without case.
+/// An address, a domain, or everything below a domain, each in its folded form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressPattern {
-    /// This address, in lower case.
+    /// This address.
     Whole(String),
-    /// All addresses of this domain, in lower case.
+    /// All addresses of this domain.
     Domain(String),
-    /// All addresses of the domains below this one, in lower case with the dot in front.
+    /// All addresses of the domains below this one, which has the dot in front.
     Below(String),
 }
 
@@ -152,32 +154,41 @@ impl SenderPattern {
 }
 
 impl AddressPattern {
-    /// Parses an address with its domain, `@domain`, or `@.domain` for everything below that domain.
+    /// Parses an address with its domain, `@domain`, or `@.domain` for everything below that domain. An asterisk outside of
+    /// quotes would look like a wildcard, and is refused.
     pub fn parse(text: &str) -> Option<Self> {
-        let lower = text.to_lowercase();
-        // A domain is what can stand behind a local part.
-        let is_domain = |domain: &str| {
-            Address::parse(&format!("x@{domain}")).is_ok_and(|address| address.domain().is_some())
+        let Some(domain) = text.strip_prefix('@') else {
+            let address = Address::parse(text).ok()?;
+            let is_plain = address.local_part().starts_with('"') || !text.contains('*');
+            return (is_plain && is_domain(address.domain()?))
+                .then(|| AddressPattern::Whole(folded(&address)));
         };
-        match lower.strip_prefix('@') {
-            Some(domain) => match domain.strip_prefix('.') {
-                Some(above) => is_domain(above).then(|| AddressPattern::Below(domain.into())),
-                None => is_domain(domain).then(|| AddressPattern::Domain(domain.into())),
-            },
-            None => {
-                let address = Address::parse(&lower).ok().filter(|address| address.domain().is_some())?;
-                Some(AddressPattern::Whole(address.as_str().into()))
+        match domain.strip_prefix('.') {
+            Some(above) => {
+                is_domain(above).then(|| AddressPattern::Below(format!(".{}", folded_domain(above))))
             }
+            None => is_domain(domain).then(|| AddressPattern::Domain(folded_domain(domain))),
         }
     }
 
-    fn fits(&self, address: &Address) -> bool {
-        let domain = || address.domain().map(str::to_lowercase);
+    /// Returns whether `address` is one of these.
+    pub fn fits(&self, address: &Address) -> bool {
+        let domain = || address.domain().map(folded_domain);
         match self {
-            AddressPattern::Whole(whole) => address.as_str().to_lowercase() == *whole,
+            AddressPattern::Whole(whole) => folded(address) == *whole,
             AddressPattern::Domain(of) => domain().is_some_and(|domain| domain == *of),
             AddressPattern::Below(end) => domain().is_some_and(|domain| domain.ends_with(end.as_str())),
         }
+    }
+
+    /// Returns one of the addresses that fit; with the local part `local` where any may be.
+    pub fn sample(&self, local: &str) -> Option<Address> {
+        let text = match self {
+            AddressPattern::Whole(whole) => whole.clone(),
+            AddressPattern::Domain(domain) => format!("{local}@{domain}"),
+            AddressPattern::Below(end) => format!("{local}@below{end}"),
+        };
+        Address::parse(&text).ok()
     }
 
     fn covers(&self, other: &AddressPattern) -> bool {
@@ -202,6 +213,12 @@ impl fmt::Display for AddressPattern {
             AddressPattern::Domain(rest) | AddressPattern::Below(rest) => write!(f, "@{rest}"),
         }
     }
+}
+
+/// Returns whether `text` is what can stand behind a local part, without an asterisk.
+fn is_domain(text: &str) -> bool {
+    let is_valid = Address::parse(&format!("x@{text}")).is_ok_and(|address| address.domain().is_some());
+    is_valid && !text.contains('*')
 }
 
 #[cfg(test)]
@@ -256,6 +273,30 @@ mod tests {
         }
     }
 
+    /// A route for `@bücher.example` took no mail of programs that write the `xn--` form, and the other way round.
+    #[test]
+    fn one_address_takes_one_route_however_it_is_spelled() {
+        let xn = ["a@xn--bcher-kva.example", "@xn--bcher-kva.example", "@.xn--bcher-kva.example"];
+        let letters = ["A@Bücher.example", "@BÜCHER.example.", "@.bücher.example"];
+        let mail = |domain: &str| [format!("a@{domain}"), format!("\"a\"@{domain}"), format!("a@x.{domain}")];
+        for patterns in [xn, letters] {
+            for domain in ["bücher.example", "XN--BCHER-KVA.Example", "bÜcher.example."] {
+                let fits = |pattern: &&str, mail: &String| {
+                    AddressPattern::parse(pattern).unwrap().fits(&address(mail))
+                };
+                let [whole, quoted, below] = mail(domain);
+                for (pattern, mail) in patterns.iter().zip([&quoted, &whole, &below]) {
+                    assert!(fits(pattern, mail), "{pattern} {mail}");
+                    assert!(!fits(pattern, &"a@bucher.example".into()), "{pattern}");
+                }
+            }
+        }
+        for pattern in xn.iter().zip(letters) {
+            let [one, other] = [pattern.0, pattern.1].map(|text| AddressPattern::parse(text).unwrap());
+            assert!(one == other && one.covers(&other));
+        }
+    }
+
     #[test]
     fn the_author_in_the_header_counts_where_a_route_asks_for_it() {
         let mut routes = Routes(vec![route("header", &["@shop.example"], &[], &[])]);
@@ -278,9 +319,14 @@ mod tests {
         for text in ["", "@", "@.", "root", "a b@x", "@x y", "x@", "<>", "@@x", "*@x y"] {
             assert_eq!(AddressPattern::parse(text), None, "{text:?}");
         }
+        // They were taken, and no mail ever went by them.
+        for text in ["*@x.example", "a*@x.example", "*", "@*", "@*.x.example", "@.*.example", "a@*.example"] {
+            assert_eq!(AddressPattern::parse(text), None, "{text:?}");
+        }
         for text in ["a@x.example", "@x.example", "@.x.example", "@[192.0.2.1]"] {
             assert_eq!(AddressPattern::parse(text).unwrap().to_string(), text);
         }
+        assert!(AddressPattern::parse("\"a*\"@x.example").unwrap().fits(&address("a*@X.example")));
     }
 
     #[test]

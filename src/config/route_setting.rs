@@ -57,7 +57,9 @@ impl Setting for SenderPattern {
 
 impl Setting for AddressPattern {
     fn expected() -> Cow<'static, str> {
-        "an address with its domain, \"@domain\", or \"@.domain\" for all domains below it".into()
+        "an address with its domain, \"@domain\" for all addresses there (not \"*@domain\"), or \"@.domain\" for all domains \
+         below it"
+            .into()
     }
 
     fn read(value: &DeValue<'_>) -> Option<Self> {

@@ -53,7 +53,6 @@ mod missing;
 mod original;
 mod pattern;
 mod rules;
-mod spelling;
 mod table;
 mod template;
 

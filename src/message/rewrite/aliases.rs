@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::mapping::{Host, MAX_STEPS};
-use super::spelling::folded_local;
 use crate::envelope::Address;
+use crate::envelope::spelling::folded_local;
 
 /// The alias that leads back to itself through others, or through more than [`MAX_STEPS`] of them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 //!
 //! Not here: looking users up (`users/`).
 
-use super::spelling::folded_local;
 use crate::envelope::quoted::unquote;
+use crate::envelope::spelling::folded_local;
 use crate::message::display_name::{display_name, text_of};
 
 /// A user of this host.

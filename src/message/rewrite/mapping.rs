@@ -12,10 +12,10 @@ use super::change::Rule;
 use super::masquerade::Masquerade;
 use super::pattern::Pattern;
 use super::rules::Class;
-use super::spelling::{at_domain, folded, folded_domain};
 use super::table::{Replacement, Selector, Table};
 use super::template::Template;
 use crate::envelope::Address;
+use crate::envelope::spelling::{at_domain, folded, folded_domain};
 
 /// The most steps that an address may need.
 pub(super) const MAX_STEPS: usize = 50;
@@ -35,7 +35,7 @@ impl Host {
         let short_name = self.name.split('.').next().unwrap_or_default();
         [&*self.origin, &*self.name, short_name, "localhost", "localhost.localdomain"]
             .into_iter()
-            .any(|own| own.eq_ignore_ascii_case(&domain))
+            .any(|own| folded_domain(own) == domain)
     }
 }
 
@@ -85,6 +85,11 @@ impl Finished {
     pub(super) fn add_template(&mut self, template: &Template, host: &Host, masquerade: &Masquerade) {
         let masqueraded = |domain: &str| masquerade.parent_of(domain).unwrap_or(domain).to_owned();
         self.form = template.form(&host.name, &host.origin, masqueraded);
+    }
+
+    /// Returns the domains all of whose addresses are finished.
+    pub(super) fn domains(&self) -> impl Iterator<Item = &str> {
+        self.domains.iter().map(String::as_str)
     }
 
     fn contains(&self, address: &Address) -> bool {

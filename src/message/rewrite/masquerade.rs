@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::rules::{Class, MasqueradeDomain};
-use super::spelling::{at_domain, folded_domain, folded_local};
 use crate::envelope::Address;
+use crate::envelope::spelling::{at_domain, folded_domain, folded_local};
 
 /// The settings `masquerade`, `masquerade-except` and `masquerade-classes`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,11 +36,11 @@ impl Masquerade {
     pub(super) fn parent_of(&self, domain: &str) -> Option<&str> {
         let domain = folded_domain(domain);
         let is_or_is_in = |parent: &MasqueradeDomain| {
-            let rest = domain.strip_suffix(&parent.name.to_lowercase());
+            let rest = domain.strip_suffix(&folded_domain(&parent.name));
             rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         let first = self.domains.iter().find(|parent| is_or_is_in(parent))?;
-        let stays = first.is_exception || first.name.len() == domain.len();
+        let stays = first.is_exception || folded_domain(&first.name) == domain;
         (!stays).then_some(&*first.name)
     }
 }

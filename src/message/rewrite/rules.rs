@@ -11,9 +11,9 @@ use super::change::Rule;
 use super::header_rule::HeaderRule;
 use super::mapping::{AddressStep, Course, Finished, Host, Mapping};
 use super::masquerade::Masquerade;
-use super::spelling::folded_local;
 use super::table::{Replacement, Selector, Table};
 use super::template::Template;
+use crate::envelope::spelling::folded_local;
 use crate::envelope::{Address, BadAddress};
 use crate::message::long_lines::LongLines;
 

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::spelling::{at_domain, folded_domain, folded_local};
 use crate::envelope::address::quoted_local_part;
+use crate::envelope::spelling::{at_domain, folded_domain, folded_local};
 use crate::envelope::{Address, BadAddress};
 
 /// The left side of an entry: `ann@example.org`, `@example.org` or `ann`, in lower case.

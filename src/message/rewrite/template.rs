@@ -6,6 +6,7 @@
 use super::pattern::Pattern;
 use crate::envelope::address::quoted_local_part;
 use crate::envelope::quoted::unquote;
+use crate::envelope::spelling::{folded_domain, folded_labels};
 use crate::envelope::{Address, BadAddress};
 
 /// An address with `%u` (the local part), `%h` (the name of this host), `%d` (the domain) and `%%`.
@@ -71,7 +72,7 @@ impl Template {
         Address::parse(&format!("{}@{at}", quoted_local_part(&write(&self.local))))
     }
 
-    /// Returns a pattern for all results in lower case. A domain without variables also matches in the form that
+    /// Returns a pattern for all results in their folded form. A domain without variables also matches in the form that
     /// `masqueraded` gives.
     pub(super) fn form(
         &self,
@@ -81,12 +82,12 @@ impl Template {
     ) -> Option<Pattern> {
         let origin = [Piece::Text(origin.into())];
         let domain = self.domain.as_deref().unwrap_or(&origin);
-        let as_it_is = form_of(domain, host);
+        let as_it_is = form_of(domain, host, folded_labels);
         let domain = match fixed(domain, host) {
-            Some(text) => format!("(?:{as_it_is}|{})", regex::escape(&masqueraded(&text).to_lowercase())),
+            Some(text) => format!("(?:{as_it_is}|{})", regex::escape(&folded_domain(&masqueraded(&text)))),
             None => as_it_is,
         };
-        Pattern::of_addresses(&format!("^{}@{domain}$", form_of(&self.local, host))).ok()
+        Pattern::of_addresses(&format!("^{}@{domain}$", form_of(&self.local, host, str::to_lowercase))).ok()
     }
 }
 
@@ -100,11 +101,11 @@ fn fixed(pieces: &[Piece], host: &str) -> Option<String> {
     pieces.iter().map(word).collect()
 }
 
-/// Returns `pieces` as a regular expression.
-fn form_of(pieces: &[Piece], host: &str) -> String {
+/// Returns `pieces` as a regular expression for their results after `fold`.
+fn form_of(pieces: &[Piece], host: &str, fold: impl Fn(&str) -> String) -> String {
     let word = |piece: &Piece| match piece {
-        Piece::Text(text) => regex::escape(&text.to_lowercase()),
-        Piece::Host => regex::escape(&host.to_lowercase()),
+        Piece::Text(text) => regex::escape(&fold(text)),
+        Piece::Host => regex::escape(&fold(host)),
         Piece::User | Piece::Domain => ".+".to_owned(),
     };
     pieces.iter().map(word).collect()
@@ -133,7 +134,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>, BadAddress> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::rewrite::spelling::folded;
+    use crate::envelope::spelling::folded;
 
     fn made(template: &str, from: &str) -> Option<String> {
         let address = Address::parse(from).unwrap();
@@ -184,6 +185,9 @@ mod tests {
             ("pi", "pi@example.org", true),
             ("x.y@example.com", "xzy@example.com", false),
             ("%u@%d", "ann@anywhere", true),
+            ("x-%u@xn--bcher-kva.example", "x-ann@bücher.example", true),
+            ("x-%u@bücher.example", "x-ann@xn--bcher-kva.example", true),
+            ("x-%u@%h.xn--bcher-kva.example", "x-ann@web1.example.org.xn--bcher-kva.example", true),
         ] {
             let form =
                 Template::parse(template).unwrap().form("web1.example.org", "example.org", masqueraded);
