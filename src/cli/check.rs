@@ -40,8 +40,8 @@ pub(super) struct CheckCommand {
     /// With --relay-rules: one JSON object a line
     #[arg(long, requires = "relay_rules")]
     json: bool,
-    /// Say which route mail of this sender ("" is <>) takes to this recipient; with --relay-rules, the NAME of the route
-    /// whose relay is meant
+    /// Say which route mail of this sender ("" is <>) takes to this recipient, after rewriting; with --relay-rules, the
+    /// NAME of the route whose relay is meant
     #[arg(long, num_args = 1..=2, value_names = ["SENDER|NAME", "RECIPIENT"])]
     route: Option<Vec<String>>,
     /// With --route: the number of the user who submits the mail
@@ -198,22 +198,36 @@ fn summary(config: &Config) -> String {
     format!("mail goes to {}{routes}, spool in {}", goal(&config.relay), config.spool.display())
 }
 
-/// Returns which relay gets mail from `from` to `to`, addresses as the relay gets them, if this user submits it.
+/// Returns which relays get mail from `from` to `to`, addresses as they are submitted, if this user submits it: a line for
+/// each recipient that rewriting makes of `to`.
 fn way_of(config: &Config, uid: Option<u32>, from: &str, to: &str) -> Result<String, Failure> {
     let parse = |text: &str| {
         Address::parse(text).map_err(|bad| Failure::new(Exit::Usage, format!("{text:?}: {bad}")))
     };
-    let author = if matches!(from, "" | "<>") { None } else { Some(parse(from)?) };
-    let reverse_path = author.clone().map_or(ReversePath::Null, ReversePath::Mailbox);
-    let submitter = uid.map_or(Submitter::Loopback, Submitter::Uid);
-    let authors: Vec<Address> = author.into_iter().collect();
-    let mail = RoutedMail { reverse_path: &reverse_path, authors: &authors, submitter };
-    let place = config.routing().place_of(&mail, &parse(to)?);
-    let by = match place.checked_sub(1).and_then(|route| config.routes.get(route)) {
-        Some(route) => format!("by route {} to {}", route.rule.name, goal(&route.relay)),
-        None => format!("by no route, so to {}", goal(&config.relay)),
+    let (author, recipient) = (if matches!(from, "" | "<>") { None } else { Some(parse(from)?) }, parse(to)?);
+    let given = author.clone().map_or(ReversePath::Null, ReversePath::Mailbox);
+    let reverse_path = match &given {
+        ReversePath::Mailbox(sender) => ReversePath::Mailbox(config.rewrite.sender_for(sender)),
+        ReversePath::Null => ReversePath::Null,
     };
-    Ok(format!("mail from <{reverse_path}> to <{to}> goes {by}"))
+    let authors: Vec<Address> = author.iter().map(|author| config.rewrite.author_for(author)).collect();
+    let submitter = uid.map_or(Submitter::Loopback, Submitter::Uid);
+    let mail = RoutedMail { reverse_path: &reverse_path, authors: &authors, submitter };
+    let routes = config.routing();
+    let recipients = config.rewrite.recipients_for(&recipient);
+    let lines = recipients.iter().map(|sent| {
+        let by = match routes.place_of(&mail, sent).checked_sub(1).and_then(|route| config.routes.get(route))
+        {
+            Some(route) => format!("by route {} to {}", route.rule.name, goal(&route.relay)),
+            None => format!("by no route, so to {}", goal(&config.relay)),
+        };
+        let rewritten = match (&reverse_path, sent) == (&given, &recipient) {
+            true => String::new(),
+            false => format!("is rewritten as mail from <{reverse_path}> to <{sent}>, and "),
+        };
+        format!("mail from <{given}> to <{recipient}> {rewritten}goes {by}")
+    });
+    Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// Returns the hosts of a relay, and our name there.
@@ -279,6 +293,40 @@ mod tests {
         }
         for (from, to) in [("a b@x", "b@x.example"), ("a@x.example", "")] {
             assert_eq!(way_of(&config, None, from, to).unwrap_err().exit(), Exit::Usage);
+        }
+    }
+
+    /// The route was told by the addresses before rewriting, and the mail went elsewhere.
+    #[test]
+    fn the_way_is_that_of_the_rewritten_addresses() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nullmta.toml");
+        let text = "relayhost = \"mx.example\"\n\
+             rewrite = { origin = \"x.example\", sender = \"noreply@x.example\", verified-domains = \"news.example\", \
+             aliases = { root = [\"ann@a.example\", \"bob@b.example\"] } }\n\
+             route = [\n\
+             { name = \"news\", senders = \"@news.example\", relayhost = \"n.example\" },\n\
+             { name = \"app\", senders = \"app@shop.example\", senders-in = \"header-from\", relayhost = \"s.example\" },\n\
+             { name = \"b\", recipients = \"@b.example\", relayhost = \"b.example\" },\n\
+             ]\n";
+        std::fs::write(&path, text).unwrap();
+        let config = Config::read(&path).unwrap();
+        for (from, to, expected) in [
+            ("a@news.example", "c@c.example", "goes by route news to n.example:587"),
+            (
+                "app@shop.example",
+                "c@c.example",
+                "is rewritten as mail from <noreply@x.example> to <c@c.example>, and goes by no route, so to mx.example:587",
+            ),
+            (
+                "",
+                "root",
+                "is rewritten as mail from <> to <ann@a.example>, and goes by no route, so to mx.example:587\n\
+                 mail from <> to <root> is rewritten as mail from <> to <bob@b.example>, and goes by route b to b.example:587",
+            ),
+        ] {
+            let expected = format!("mail from <{from}> to <{to}> {expected}");
+            assert_eq!(way_of(&config, None, from, to).unwrap(), expected);
         }
     }
 

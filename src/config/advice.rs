@@ -4,6 +4,8 @@
 //! mail and which key to set. Pure.
 //! Not here: asking the name server about relayhosts (`relay/lookup.rs`).
 
+mod routes;
+
 use std::net::{IpAddr, SocketAddr};
 
 use super::environment::is_full_name;
@@ -71,7 +73,7 @@ pub(super) fn advice(file: &ConfigFile, config: &Config) -> Vec<String> {
         .chain(config.routes.iter().flat_map(of_login_of_route))
         .chain(refused_bounces(file, config))
         .chain(bare_targets(file, config))
-        .chain(shadowed_routes(config))
+        .chain(routes::idle(file, config))
         .collect()
 }
 
@@ -166,19 +168,6 @@ fn bare_targets(file: &ConfigFile, config: &Config) -> Vec<String> {
         format!(
             "rewrite.aliases sends mail for {user} to {target}, which has no domain, and gets that of rewrite.origin, \
              {origin}; if nobody reads {target}@{origin}, write the target as {target}@example.com"
-        )
-    });
-    said.collect()
-}
-
-/// Returns a warning for each route that can never take a message.
-fn shadowed_routes(config: &Config) -> Vec<String> {
-    let routes = config.routing();
-    let said = routes.shadowed().into_iter().map(|(route, earlier)| {
-        format!(
-            "no mail ever takes the route {}: the route {}, which stands before it, takes all of its mail; put the more \
-             special one first",
-            route.name, earlier.name
         )
     });
     said.collect()

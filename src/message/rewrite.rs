@@ -51,6 +51,7 @@ mod mapping;
 mod masquerade;
 mod missing;
 mod original;
+mod outgoing;
 mod pattern;
 mod rules;
 mod table;

@@ -229,3 +229,94 @@ fn an_answer_about_a_relayhost_is_explained() {
         );
     }
 }
+
+/// A route by `senders` took nothing beside `rewrite.sender`, and nobody was told.
+#[test]
+fn a_route_for_addresses_that_rewriting_changes_is_warned_of() {
+    let warned = |rewrite: &str, route: &str| -> Vec<String> {
+        let text = format!(
+            "relayhost = \"relay.internal\"\n[rewrite]\naliases.root = \"ops@example.com\"\n{rewrite}\n\
+             [[route]]\nname = \"r\"\nrelayhost = \"other.internal\"\n{route}\n"
+        );
+        let said = advised(&text, "web1.example.com").into_iter();
+        said.filter(|said| !said.starts_with("mail for root")).collect()
+    };
+    let one = "sender = \"noreply@example.com\"";
+    let header_rule = "sender = \"noreply@example.com\"\n[[rewrite.header]]\nmatch = \"^From:\"\nreplace = \"From: a@x.example\"";
+    let never = "no mail ever takes the route r: routes are chosen after rewriting, by which mail";
+    for (rewrite, route, expected) in [
+        ("", "senders = \"@shop.example\"", String::new()),
+        (
+            one,
+            "senders = \"@shop.example\"",
+            format!("{never} from app@shop.example goes out as noreply@example.com; "),
+        ),
+        (
+            one,
+            "senders = \"@.shop.example\"",
+            format!("{never} from app@below.shop.example goes out as noreply@"),
+        ),
+        (
+            one,
+            "senders = \"@shop.example\"\nsenders-in = \"header-from\"",
+            format!("{never} from app@shop.example"),
+        ),
+        (header_rule, "senders = \"@shop.example\"\nsenders-in = \"header-from\"", String::new()),
+        (
+            one,
+            "senders = [\"@shop.example\", \"noreply@Example.com\"]",
+            "no mail takes the route r by @shop.example in its \
+         senders: "
+                .into(),
+        ),
+        (
+            one,
+            "senders = [\"@shop.example\", \"<>\"]",
+            "no mail takes the route r by @shop.example in its senders: ".into(),
+        ),
+        (one, "senders = \"@example.com\"", String::new()),
+        (one, "recipients = \"@shop.example\"", String::new()),
+        ("sender = \"%u@example.com\"", "senders = \"ann@example.com\"", String::new()),
+        (
+            "masquerade = \"example.com\"",
+            "senders = \"@web1.example.com\"",
+            format!(
+                "{never} from app@web1.example.com goes \
+         out as app@example.com"
+            ),
+        ),
+        (
+            "masquerade = \"example.com\"\nmasquerade-except = \"root\"",
+            "senders = \"@web1.example.com\"",
+            String::new(),
+        ),
+        (
+            "verified-domains = \"xn--bcher-kva.example\"\nsender = \"a@x.example\"",
+            "senders = \"@bücher.example\"",
+            String::new(),
+        ),
+        ("recipient = \"ops@example.com\"", "recipients = \"@shop.example\"", String::new()),
+        (
+            "recipient = \"ops@example.com\"\nsender = \"a@x.example\"",
+            "recipients = \"@shop.example\"",
+            format!("{never} to app@shop.example goes to ops@example.com; "),
+        ),
+        (
+            "recipient = \"ops@example.com\"\nsender = \"a@x.example\"",
+            "recipients = \"@x.example\"",
+            String::new(),
+        ),
+        (
+            "sender = \"a@x.example\"",
+            "recipients = [\"root@web1.example.com\"]",
+            format!(
+                "{never} to root@web1.example.com goes to \
+         ops@example.com; "
+            ),
+        ),
+    ] {
+        let said = warned(rewrite, route);
+        assert_eq!(said.len(), usize::from(!expected.is_empty()), "{rewrite}, {route}: {said:?}");
+        assert!(said.iter().all(|said| said.starts_with(&expected)), "{rewrite}, {route}: {said:?}");
+    }
+}

@@ -137,11 +137,11 @@ pub enum Circle {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     pub(super) host: Host,
-    masquerade: Masquerade,
-    senders: Mapping,
+    pub(super) masquerade: Masquerade,
+    pub(super) senders: Mapping,
     null_sender: Option<Address>,
-    recipients: Mapping,
-    aliases: Aliases,
+    pub(super) recipients: Mapping,
+    pub(super) aliases: Aliases,
     pub(super) keep_original: bool,
     pub(super) reply_to_original: bool,
     pub(super) hide_received: bool,
@@ -196,6 +196,11 @@ impl Rules {
     /// Returns the reverse-path with which mail from `address` is sent.
     pub fn sender_for(&self, address: &Address) -> Address {
         self.sent_as(address, Class::EnvelopeSender)
+    }
+
+    /// Returns the author with which mail from the author `address` is sent.
+    pub fn author_for(&self, address: &Address) -> Address {
+        self.sent_as(address, Class::HeaderSender)
     }
 
     /// Returns the author of mail from `<>`.
