@@ -52,6 +52,7 @@ mod opening;
 mod pace;
 mod password;
 mod password_command;
+mod port_look;
 mod recoded;
 mod remembered;
 mod reply_meaning;
@@ -95,6 +96,7 @@ use first_flight::Offer;
 use host_memory::HostMemory;
 use login::{Login, SecretPrint};
 use pace::RelayPace;
+use port_look::PortLooks;
 use tls::Protection;
 use token::TokenDesk;
 
@@ -214,6 +216,7 @@ pub struct Relay {
     warnings: Vec<String>,
     login: Option<Login>,
     memory: Arc<HostMemory>,
+    port_looks: PortLooks,
 }
 
 impl Relay {
@@ -242,6 +245,7 @@ impl Relay {
             warnings,
             login,
             memory,
+            port_looks: PortLooks::default(),
         })
     }
 

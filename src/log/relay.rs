@@ -115,6 +115,16 @@ pub fn classical_key_exchange(route: Option<&str>, trouble: &dyn fmt::Display) {
     );
 }
 
+/// Logs that a relay has sent no greeting for so long, and is waited for.
+pub fn no_greeting_yet(route: Option<&str>, peer: &dyn fmt::Display, waited: Duration) {
+    let (by, waited) = (ByRoute(route), Seconds(waited));
+    info!(
+        route,
+        "{by}no greeting yet from the relay {peer} after {waited}s, it is waited for; if its port speaks TLS from the first \
+         octet, set tls.mode = \"implicit\""
+    );
+}
+
 /// Logs that a relayhost, or one of its addresses, is passed over since it failed, while another one is there: at level
 /// WARN when that begins, at INFO when it has failed again.
 pub fn relayhost_passed_over(

@@ -107,6 +107,7 @@ fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_a
             lock_step(route, minute, &"x");
             dsn_refused(route, &"mx", "x");
             classical_key_exchange(route, &"x");
+            no_greeting_yet(route, &"x", minute);
             relayhost_passed_over(route, &"mx1:587", "x", minute, true);
             relayhost_passed_over(route, &"mx1:587", "x", minute, false);
             relayhost_works_again(route, &"mx1:587");

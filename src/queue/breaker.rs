@@ -113,7 +113,7 @@ pub enum RelayFault {
     Configuration {
         /// The time until the next try; `None` if it is that after a refused login.
         pause: Option<WaitPause>,
-        /// True if the login was refused so.
+        /// True if there is no session because of it, as a rule for the login.
         is_login: bool,
         /// True if only words say so that any relay might use otherwise.
         is_guess: bool,
@@ -138,6 +138,12 @@ impl RelayFault {
             Cause::LoginRefused { for_good, .. } => RelayFault::Login { for_good: *for_good },
             Cause::Waits { reason, .. } => RelayFault::of_wait(reason, trouble.phase),
             Cause::NoSecret(_) => RelayFault::Configuration { pause: None, is_login: true, is_guess: false },
+            // A probe refuses nobody and locks no account, and the relay may be mended at the other end.
+            Cause::Misfit(_) => RelayFault::Configuration {
+                pause: Some(WaitPause::Stated(LONGEST_PAUSE)),
+                is_login: true,
+                is_guess: false,
+            },
             _ if trouble.phase > Phase::Auth => RelayFault::Transaction,
             _ if trouble.phase <= Phase::Connect => RelayFault::Unreachable,
             Cause::Other(_) => RelayFault::Opening,

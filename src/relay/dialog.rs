@@ -312,6 +312,7 @@ impl Connection {
             | Cause::LoginRefused { .. }
             | Cause::Waits { .. }
             | Cause::NoSecret(_)
+            | Cause::Misfit(_)
             | Cause::Garbage(_)
             | Cause::OutOfStep(_) => false,
         };

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::dial::{self, Network, Race, Transport};
+use super::dial::{self, Network, Race};
 use super::dialog::Connection;
 use super::first_flight::{FirstFlight, KeyExchange};
 use super::host_memory::{FailureKind, HostFailure};
@@ -400,12 +400,12 @@ impl Relay {
     ) -> Result<Secured, Trouble> {
         let (address, limit) = (peer.address, self.settings.timeouts.connect);
         let mut flight = FirstFlight::new(self.offer.now());
-        let mut opened = self.open_with(&flight, stream, peer.clone(), target).await;
+        let mut opened = self.open_with(network, &flight, stream, peer.clone(), target).await;
         let is_tls = matches!(&opened, Err(trouble) if trouble.phase == Phase::Tls);
         if is_tls && target.protection.forget_sessions(flight.key_exchange()) {
             let Ok(stream) = dial::connect(network, address, limit).await else { return opened };
             flight = FirstFlight::new(self.offer.now());
-            opened = self.open_with(&flight, stream, peer.clone(), target).await;
+            opened = self.open_with(network, &flight, stream, peer.clone(), target).await;
         }
         let Err(unanswered) = opened else { return opened };
         if !flight.may_have_been_too_large() {
@@ -413,21 +413,25 @@ impl Relay {
         }
         let Ok(stream) = dial::connect(network, address, limit).await else { return Err(unanswered) };
         let smaller = FirstFlight::new(KeyExchange::Classical);
-        let opened = self.open_with(&smaller, stream, peer, target).await;
+        let opened = self.open_with(network, &smaller, stream, peer, target).await;
         if smaller.is_answered() && self.offer.fall_back() {
             log::classical_key_exchange(unanswered.route(), &unanswered);
         }
         opened
     }
 
-    async fn open_with<S: Transport>(
+    async fn open_with<N: Network>(
         &self,
+        network: &N,
         flight: &Arc<FirstFlight>,
-        stream: S,
+        stream: N::Stream,
         peer: Peer,
         target: &RelayTarget,
     ) -> Result<Secured, Trouble> {
-        opening::secure(stream, peer, &target.identity, &self.settings, &target.protection, flight).await
+        let RelayTarget { identity, protection, .. } = target;
+        let (hello, at) = (protection.client_hello(identity), peer.clone());
+        let tls_at_once = self.port_looks.finds_tls(network, &at, hello);
+        opening::secure(stream, peer, identity, &self.settings, protection, flight, tls_at_once).await
     }
 }
 

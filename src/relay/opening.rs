@@ -9,7 +9,7 @@
 //! 2. Extensions that were offered before TLS are forgotten (RFC 3207 4.2).
 //! 3. With `auth` configured there is no session without AUTH.
 //!
-//! Not here: the handshake (`tls.rs`), the exchange of secrets (`sasl.rs`).
+//! Not here: the look at a port that does not greet (`port_look.rs`), the handshake (`tls.rs`), the exchange of secrets (`sasl.rs`).
 //!
 //! RFC 5321 3.1, 3.2; RFC 3207; RFC 8314 3.3.
 
@@ -31,6 +31,10 @@ use super::{config, sasl};
 use crate::config::HostOrIp;
 use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
+
+/// The trouble with a port that waits for our ClientHello while we wait for its greeting.
+const TLS_AT_ONCE: &str = "the relay sends no greeting, and speaks TLS from the first octet on this port: set tls.mode = \
+                           \"implicit\"";
 
 /// The trouble with a relay that offers AUTH only where nothing secret is sent.
 const AUTH_BEFORE_TLS: &str = "the relay offers AUTH only before TLS, where nothing is sent: if it wants no login from this \
@@ -59,7 +63,8 @@ impl Secured {
 }
 
 /// Opens a session on `stream`, which is connected to `peer`, up to the login. The certificate of the relay must name
-/// `identity`. A handshake begins with `flight`.
+/// `identity`. A handshake begins with `flight`. If `tls_at_once` ends before the greeting with STARTTLS has come, the port
+/// speaks TLS from the first octet.
 pub(crate) async fn secure<T: Transport>(
     stream: T,
     peer: Peer,
@@ -67,6 +72,7 @@ pub(crate) async fn secure<T: Transport>(
     settings: &config::RelayConfig,
     protection: &Protection,
     flight: &Arc<FirstFlight>,
+    tls_at_once: impl Future<Output = ()>,
 ) -> Result<Secured, Trouble> {
     let hello = match name_for(&stream, &settings.hello) {
         Ok(hello) => hello,
@@ -80,7 +86,7 @@ pub(crate) async fn secure<T: Transport>(
     };
     let opening = Opening { peer, identity, settings, flight, hello };
     let (channel, offered) = match protection {
-        Protection::StartTls(client) => opening.start_tls(stream, client).await?,
+        Protection::StartTls(client) => opening.start_tls(stream, client, tls_at_once).await?,
         Protection::Implicit(client) => opening.implicit(stream, client).await?,
         Protection::Loopback => opening.loopback(stream).await?,
     };
@@ -99,9 +105,18 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    async fn start_tls<T: Transport>(&self, stream: T, client: &TlsClient) -> OpeningResult {
+    async fn start_tls<T: Transport>(
+        &self,
+        stream: T,
+        client: &TlsClient,
+        tls_at_once: impl Future<Output = ()>,
+    ) -> OpeningResult {
         let mut plain = Channel::new(stream, self.peer.clone(), self.settings.timeouts.clone());
-        greeting(&mut plain).await.map_err(with_hint)?;
+        tokio::select! {
+            biased;
+            greeted = greeting(&mut plain) => drop(greeted.map_err(with_hint)?),
+            () = tls_at_once => return Err(self.trouble(Phase::Greeting, Cause::Misfit(TLS_AT_ONCE.into()))),
+        }
         let before = self.ehlo(&mut plain).await?;
         if !before.starttls {
             let words = "the relay does not offer STARTTLS: nothing is sent without it".into();
@@ -111,7 +126,7 @@ impl Opening<'_> {
         let mut channel = self.handshake(plain.into_stream()?, client).await?;
         let offered = self.ehlo(&mut channel).await?;
         if self.settings.auth.is_some() && offered.auth.is_empty() && !before.auth.is_empty() {
-            return Err(channel.trouble(Phase::Auth, Cause::Other(AUTH_BEFORE_TLS.into())));
+            return Err(channel.trouble(Phase::Auth, Cause::Misfit(AUTH_BEFORE_TLS.into())));
         }
         Ok((channel, offered))
     }

@@ -20,7 +20,8 @@
 //!    | 235 before the relay has proved itself, or a wrong proof of the relay | refused | refused |
 //!
 //! Fails: with [`Trouble`] of phase AUTH, whatever the reply (535, 534, 454…): it pauses the relay and says nothing
-//! about any message (README promise 4).
+//! about any message (README promise 4). Where no mechanism can be used, it is a matter of configuration
+//! ([`Cause::Misfit`]).
 //!
 //! Here: which mechanisms are tried. The dialogue is in `sasl/exchange.rs`, our side of each mechanism in `prover.rs` and
 //! `scram.rs`, of those that prove an access token in `bearer.rs`. Not here: reading the secret (`password.rs`).
@@ -114,7 +115,7 @@ impl<'a> LoginMeans<'a> {
         offered: &[String],
         login: &'a Login,
     ) -> Result<Self, Cause> {
-        let common = common(offered, &login.auth).map_err(Cause::Other)?;
+        let common = common(offered, &login.auth).map_err(Cause::Misfit)?;
         let is_binding_offered = offered.iter().any(|name| name.ends_with(PLUS));
         let (mechanisms, secret) = if login.auth.secret.is_certificate() {
             (common, None)
@@ -189,7 +190,7 @@ fn usable(common: Vec<Mechanism>, secret: &Secret, can_bind: bool) -> Result<Vec
     let can_hash = |mechanism: &Mechanism| is_text || !mechanism.name().starts_with(SCRAM);
     let can_bind = |mechanism: &Mechanism| can_bind || !mechanism.name().ends_with(PLUS);
     if !common.iter().any(can_bind) {
-        return Err(Cause::Other(
+        return Err(Cause::Misfit(
             "only SCRAM with -PLUS is allowed and offered, which binds the login to a session of TLS 1.3, and this \
              one is older: let the relay speak TLS 1.3, or allow SCRAM without -PLUS (auth.mechanisms)"
                 .into(),

@@ -170,6 +170,14 @@ impl Protection {
         }
     }
 
+    /// Returns a ClientHello for a peer that should be `host`, as small as can be; empty where there is none.
+    pub(crate) fn client_hello(&self, host: &HostOrIp) -> Vec<u8> {
+        match self {
+            Protection::StartTls(client) | Protection::Implicit(client) => client.client_hello(host),
+            Protection::Loopback => Vec::new(),
+        }
+    }
+
     /// Returns a sentence for each certificate that is about to expire.
     pub(crate) fn expiring(&self) -> Vec<String> {
         match self {
@@ -240,10 +248,7 @@ impl TlsClient {
         host: &HostOrIp,
         flight: &Arc<FirstFlight>,
     ) -> Result<Verified, Cause> {
-        let expected = match &self.server_name {
-            Some(name) => name.clone(),
-            None => expected_name(host).map_err(Cause::Other)?,
-        };
+        let expected = self.expected(host).map_err(Cause::Other)?;
         let connecting =
             TlsConnector::from(self.config(flight)).connect(expected.clone(), flight.begin(stream));
         let stream = connecting.await.map_err(|error| self.told(error))?;
@@ -261,6 +266,30 @@ impl TlsClient {
             _ => ("TLSv1.2", None),
         };
         Ok(Verified { stream: Box::new(stream), version: Some(version), binding })
+    }
+
+    /// Returns the ClientHello of a handshake that nobody goes on with; empty if the host has no name that fits.
+    fn client_hello(&self, host: &HostOrIp) -> Vec<u8> {
+        let mut hello = Vec::new();
+        let offered = match self.key_exchange {
+            KeyExchangeChoice::PostQuantum => KeyExchange::PostQuantumAlone,
+            KeyExchangeChoice::Any | KeyExchangeChoice::Classical => KeyExchange::Classical,
+        };
+        let config = self.configs.lock().unwrap_or_else(PoisonError::into_inner).offering(offered);
+        let session = self.expected(host).map(|name| ClientConnection::new(config, name));
+        if let Ok(Ok(mut session)) = session {
+            // Writing to memory does not fail.
+            let _ = session.write_tls(&mut hello);
+        }
+        hello
+    }
+
+    /// Returns the name for which the certificate of `host` must be.
+    fn expected(&self, host: &HostOrIp) -> Result<ServerName<'static>, String> {
+        match &self.server_name {
+            Some(name) => Ok(name.clone()),
+            None => expected_name(host),
+        }
     }
 
     /// Returns the TLS configuration for a handshake that begins with `flight`.

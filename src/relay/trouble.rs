@@ -122,8 +122,10 @@ pub enum Cause {
     /// There is no password or access token for the login, and there will be none before an operator acts: our words for
     /// that. The relay was not asked.
     NoSecret(String),
-    /// Another reason, in our words for the operator: TLS verification, nothing in common, DNS, a secret that cannot be had
-    /// just now.
+    /// The settings of this host and the relay do not fit together, so that there is no session before an operator acts: our
+    /// words for that. The relay has refused nothing.
+    Misfit(String),
+    /// Another reason, in our words for the operator: TLS verification, DNS, a secret that cannot be had just now.
     Other(String),
     /// The relay closed the connection.
     Closed,
@@ -147,9 +149,10 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Reply(reply) => write!(f, "the relay said: {reply}"),
-            Cause::LoginRefused { said: words, .. } | Cause::NoSecret(words) | Cause::Other(words) => {
-                f.write_str(words)
-            }
+            Cause::LoginRefused { said: words, .. }
+            | Cause::NoSecret(words)
+            | Cause::Misfit(words)
+            | Cause::Other(words) => f.write_str(words),
             Cause::Waits { said, reason } => {
                 write!(f, "the relay said: {said}")?;
                 reason.hint.map_or(Ok(()), |hint| write!(f, " ({hint})"))
@@ -189,7 +192,7 @@ impl Trouble {
                 format!("relay trouble, {}: {}{status}", self.phase, reply.code())
             }
             Cause::Waits { reason, .. } => format!("{}, {}", reason.class, self.phase),
-            Cause::NoSecret(_) => format!("{CONFIGURATION}, {}", self.phase),
+            Cause::NoSecret(_) | Cause::Misfit(_) => format!("{CONFIGURATION}, {}", self.phase),
             _ => format!("relay trouble, {}", self.phase),
         }
     }
@@ -210,7 +213,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
             Cause::Waits { reason, .. } => write!(f, "{}: ", reason.class)?,
-            Cause::NoSecret(_) => write!(f, "{CONFIGURATION}: ")?,
+            Cause::NoSecret(_) | Cause::Misfit(_) => write!(f, "{CONFIGURATION}: ")?,
             _ => {}
         }
         if let Some(peer) = &self.peer {
@@ -278,6 +281,13 @@ mod tests {
                 "configuration: mx.example.net[192.0.2.5]:587: AUTH: the token endpoint login.example: invalid_grant",
             ),
             (
+                Some(peer("192.0.2.5:587")),
+                Phase::Auth,
+                Cause::Misfit("no mechanism in common: the relay offers PLAIN; we have EXTERNAL".into()),
+                "configuration: mx.example.net[192.0.2.5]:587: AUTH: no mechanism in common: the relay offers PLAIN; we \
+                 have EXTERNAL",
+            ),
+            (
                 None,
                 Phase::Resolve,
                 Cause::Other("mx.example.net has no address".into()),
@@ -305,6 +315,7 @@ mod tests {
             (Cause::Garbage("ceo@example.org".into()), "relay trouble, MAIL FROM"),
             (Cause::Other("cannot read /root/secret".into()), "relay trouble, MAIL FROM"),
             (Cause::NoSecret("cannot read /root/secret".into()), "configuration, MAIL FROM"),
+            (Cause::Misfit("the relay offers ceo@example.org".into()), "configuration, MAIL FROM"),
             (Cause::Closed, "relay trouble, MAIL FROM"),
         ];
         for (cause, expected) in cases {

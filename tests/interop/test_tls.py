@@ -1,11 +1,15 @@
 """TLS to real servers: sessions that are resumed, an end without close_notify, a ClientHello that is too large for a firewall,
 and few groups at the relay."""
 
+import contextlib
 import re
+import socketserver
+import ssl
 
 import pytest
 
 from firewall import SEGMENT, Firewall
+from listener import Listener
 from openssl_server import OpenSSLServer
 from pki import NAME
 
@@ -188,3 +192,28 @@ def test_a_relay_without_post_quantum_key_exchange_gets_nothing_where_that_is_de
     nullmta.wait_for_log("relay paused: .*tls.key-exchange")
     assert [message["id"] for message in nullmta.queue()] == [queue_id]
     assert server.subjects == []
+
+
+def test_a_port_that_speaks_tls_at_once_is_told_of_within_seconds(shown, make_nullmta):
+    """It was trouble without a reason, five minutes later."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*shown)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            with contextlib.suppress(OSError):
+                context.wrap_socket(self.request, server_side=True).recv(1)
+
+    server = Listener(Handler)
+    nullmta = make_nullmta(server.port).start()
+    queue_id = nullmta.send(b"Subject: number 0\r\n\r\nx\r\n")
+    nullmta.wait_for_log('relay paused: configuration: .*speaks TLS from the first octet.*set tls.mode = "implicit"', 60)
+    assert [message["id"] for message in nullmta.queue()] == [queue_id]
+    nullmta.stop()
+    server.close()
+
+
+def test_one_that_takes_one_client_at_a_time_is_guessed_at(make_openssl, make_nullmta):
+    nullmta = without_login(make_nullmta(make_openssl().port))
+    nullmta.send(b"Subject: number 0\r\n\r\nx\r\n")
+    nullmta.wait_for_log('no greeting yet from the relay .*set tls.mode = "implicit"', 60)

@@ -30,8 +30,7 @@ pub(super) async fn authenticate_by_token(
     let auth = &login.auth;
     let common = |mechanism: &Mechanism| offered.iter().any(|name| name == mechanism.name());
     let Some(mechanism) = allowed(auth).into_iter().find(common) else {
-        let words = nothing_in_common(offered, auth);
-        return Err(channel.trouble(Phase::Auth, Cause::Other(words)));
+        return Err(channel.trouble(Phase::Auth, Cause::Misfit(nothing_in_common(offered, auth))));
     };
     let Some(tokens) = &login.tokens else {
         let token = login.token().await;

@@ -378,7 +378,7 @@ async fn external_sends_no_secret() {
         "{words}"
     );
     let words = played(&login(""), "PLAIN", "").await.unwrap_err();
-    assert_eq!(words, "no mechanism in common: the relay offers PLAIN; we have EXTERNAL");
+    assert_eq!(words, "configuration: no mechanism in common: the relay offers PLAIN; we have EXTERNAL");
     assert!(!login("").has_another_secret().await);
 }
 

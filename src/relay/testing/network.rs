@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
 use super::super::dial::Network;
@@ -18,6 +19,11 @@ use crate::config::ServiceKind;
 pub(crate) enum Far {
     /// Accepts after this time, then plays its script.
     Accepts(Duration, &'static str),
+    /// Plays the first script to its first client after this time, and so to each one behind an end of that; to one that
+    /// comes meanwhile it plays the second script at once.
+    GreetsLate(Duration, &'static str, &'static str),
+    /// Waits for a ClientHello, and answers it by an alert.
+    SpeaksTls,
     /// Refuses after this time.
     Refuses(Duration),
     /// Never answers.
@@ -63,6 +69,14 @@ impl Scripted {
         *self.most_open.lock().unwrap()
     }
 
+    /// Counts a connection as long as it is open.
+    fn counted(&self, near: Wire) -> Wire {
+        let near = near.counted_by(self.open.clone());
+        let mut most = self.most_open.lock().unwrap();
+        *most = most.max(Arc::strong_count(&self.open) - 1);
+        near
+    }
+
     /// `192.0.2.1:25 @250`: address, and milliseconds since the network was made.
     pub(crate) fn dialled(&self) -> Vec<String> {
         let dialled = self.dialled.lock().unwrap();
@@ -92,10 +106,31 @@ impl Network for Scripted {
                 sleep(*after).await;
                 let (near, far) = wire(&address.to_string());
                 tokio::spawn(play(far, script));
-                let near = near.counted_by(self.open.clone());
-                let mut most = self.most_open.lock().unwrap();
-                *most = most.max(Arc::strong_count(&self.open) - 1);
-                Ok(near)
+                Ok(self.counted(near))
+            }
+            Some(Far::GreetsLate(after, first, other)) => {
+                let (near, far) = wire(&address.to_string());
+                let (after, first, other) = (*after, *first, *other);
+                let is_first = Arc::strong_count(&self.open) == 1;
+                tokio::spawn(async move {
+                    if is_first {
+                        sleep(after).await;
+                    }
+                    play(far, if is_first { first } else { other }).await
+                });
+                Ok(self.counted(near))
+            }
+            Some(Far::SpeaksTls) => {
+                let (near, mut far) = wire(&address.to_string());
+                tokio::spawn(async move {
+                    let mut head = [0; 5];
+                    let is_hello = far.read_exact(&mut head).await.is_ok() && head.starts_with(&[22, 3]);
+                    let mut hello = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+                    if is_hello && far.read_exact(&mut hello).await.is_ok() {
+                        let _ = far.write_all(&[21, 3, 3, 0, 2, 2, 40]).await;
+                    }
+                });
+                Ok(self.counted(near))
             }
             Some(Far::Refuses(after)) => {
                 sleep(*after).await;

@@ -77,9 +77,7 @@ async fn held(session: Session, relay: &Identity) -> (Vec<String>, String, Strin
         &address[..address.find(':').unwrap()],
         address.split(':').nth(1).unwrap()
     );
-    let end = result
-        .err()
-        .map_or("ok".into(), |trouble: Trouble| trouble.to_string().strip_prefix(&peer).unwrap().to_owned());
+    let end = result.err().map_or("ok".into(), |trouble: Trouble| trouble.to_string().replacen(&peer, "", 1));
     (given.told(), end, rest)
 }
 

@@ -111,7 +111,8 @@ async fn relays_out_of_order() {
 async fn without_a_token_or_a_mechanism_nothing_is_sent() {
     let not_a_token = "configuration: auth.token-file holds what is no access token: it has characters that no token \
                        has (RFC 6750 2.1); put the token alone there, without \"Bearer\" or quotes";
-    let nothing = "no mechanism in common: the relay offers PLAIN LOGIN; we have OAUTHBEARER XOAUTH2";
+    let nothing =
+        "configuration: no mechanism in common: the relay offers PLAIN LOGIN; we have OAUTHBEARER XOAUTH2";
     for (offered, token, expected) in [
         ("XOAUTH2", "{\"access_token\":\"x\"}", not_a_token),
         ("XOAUTH2", "a b", not_a_token),
