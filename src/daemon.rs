@@ -36,7 +36,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::admin::protocol::Configuration;
-use crate::config::Config;
+use crate::config::{Config, FileContents};
 use crate::journal::LevelHandle;
 use crate::listener::Service;
 use crate::listener::certificate::Certificate;
@@ -125,6 +125,8 @@ struct Daemon {
     started: Config,
     /// The configuration that is in force for the other keys.
     config: Config,
+    /// The contents of the files that it names.
+    contents: FileContents,
     /// The state of the configuration, as the control socket shows it.
     configuration: watch::Sender<Configuration>,
     /// The sockets that systemd passed, whatever `[listen]` says.

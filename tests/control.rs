@@ -95,6 +95,22 @@ fn a_reload_says_what_changed_or_fails_and_status_tells() {
     let (code, out, _) = text(&host.nullmta(&["reload"]));
     assert!(code == 0 && out.ends_with("; changed: queue.retry-min\n"), "{code} {out}");
 
+    // The same file with another content was "changed: nothing".
+    let listed = |file: &std::path::Path| {
+        let route = "[[route]]\nuid = 1\nrelayhost = \"127.0.0.1:9\"\n";
+        format!("{good}{route}tls.ca-file = \"{}\"\n", file.display())
+    };
+    let authority = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates/authority.pem");
+    let ca = host.config().with_file_name("ca.pem");
+    fs::copy(&authority, &ca).unwrap();
+    fs::write(host.config(), listed(&ca)).unwrap();
+    text(&host.nullmta(&["reload"]));
+    assert!(text(&host.nullmta(&["reload"])).1.ends_with("; changed: nothing\n"));
+    let twice = fs::read_to_string(&authority).unwrap().repeat(2);
+    fs::write(&ca, twice).unwrap();
+    let (code, out, _) = text(&host.nullmta(&["reload"]));
+    assert!(code == 0 && out.ends_with("; changed: route[1].tls.ca-file (its content)\n"), "{code} {out}");
+
     fs::write(host.config(), good.replace("hostname", "hostnome")).unwrap();
     let (code, out, err) = text(&host.nullmta(&["reload"]));
     assert_eq!((code, out.as_str()), (78, ""), "{err}");
@@ -112,7 +128,7 @@ fn a_reload_says_what_changed_or_fails_and_status_tells() {
     let (code, out, _) = text(&host.nullmta(&["reload"]));
     assert!(code == 0 && out.contains("before a restart: spool\n"), "{code} {out}");
     assert_eq!(host.status()["configuration"]["refused"], serde_json::Value::Null);
-    assert_eq!(host.log().matches("configuration reloaded from").count(), 2, "{}", host.log());
+    assert_eq!(host.log().matches("configuration reloaded from").count(), 5, "{}", host.log());
 }
 
 /// `sendmail -q` and ETRN within a minute of the last were not followed, and answered "queueing started"; nothing said

@@ -213,7 +213,7 @@ pub struct RefusedConfiguration {
 pub struct Reloaded {
     /// The configuration that is in force now.
     pub configuration: Configuration,
-    /// The keys whose values changed.
+    /// The keys whose values changed, and those of files that have another content, as in `tls.ca-file (its content)`.
     pub changed: Vec<String>,
 }
 

@@ -7,7 +7,7 @@ use super::host::{notify, within};
 use super::start::{refuse_ourselves, relays, session_desk, warn_of};
 use super::{Daemon, read_now};
 use crate::admin::protocol::{Configuration, RefusedConfiguration, Reloaded};
-use crate::config::{Config, ServerCertificate};
+use crate::config::{Config, ConfigError, ServerCertificate};
 use crate::listener::certificate::Certificate;
 use crate::log;
 use crate::queue::Settings;
@@ -17,19 +17,23 @@ impl Daemon {
     /// Reads the configuration again, and puts it into force if it has no error.
     pub(super) async fn reload(&mut self) -> Reloaded {
         notify(systemd::reloading());
-        let path = self.path.clone();
+        let (path, contents) = (self.path.clone(), self.contents.clone());
         let load = move || {
-            let config = Config::load(&path);
-            if let Ok(config) = &config {
-                warn_of(config, &path);
-            }
-            config
+            let config = Config::load(&path)?;
+            warn_of(&config, &path);
+            let contents = contents.again(&config);
+            Ok::<_, ConfigError>((config, contents))
         };
         let loaded = tokio::task::spawn_blocking(load).await;
         let outcome = match loaded {
-            Ok(Ok(config)) => {
-                let changed = self.config.changed_keys(&config);
-                self.follow(config).map(|followed| (changed, followed))
+            Ok(Ok((config, contents))) => {
+                let mut changed = self.config.changed_keys(&config);
+                changed.extend(self.contents.changed(&contents));
+                let followed = self.follow(config);
+                followed.map(|followed| {
+                    self.contents = contents;
+                    (changed, followed)
+                })
             }
             Ok(Err(error)) => Err(error.to_string()),
             Err(panic) => Err(panic.to_string()),
@@ -42,7 +46,7 @@ impl Daemon {
         reloaded
     }
 
-    /// Notes and logs that the file is in force now, with these keys `changed`.
+    /// Notes and logs that the file is in force now, with what has `changed`: keys, and files that they name.
     fn reloaded(&mut self, changed: Vec<String>, configuration: Configuration) -> Reloaded {
         log::reloaded(&self.path.display(), &changed);
         self.configuration.send_replace(configuration.clone());

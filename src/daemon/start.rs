@@ -23,7 +23,7 @@ use super::parts::{DaemonPart, Parts, anew_after_panics};
 use super::{Daemon, DaemonError, Start, join, read_now};
 use crate::admin::control::{self, Control, ReloadRequest};
 use crate::admin::protocol::Configuration;
-use crate::config::Config;
+use crate::config::{Config, FileContents};
 use crate::listener::Service;
 use crate::listener::bind::{BindError, Bound, bind};
 use crate::listener::certificate::Certificate;
@@ -53,6 +53,8 @@ impl Daemon {
         let passed = inherited.places();
         let overruled = passed.overruled(&config.listen.addresses, config.listen.socket.as_deref());
         warn_of(&config, &path);
+        // Before they are read for use: one that is changed in between is noticed by the next reload.
+        let contents = FileContents::of(&config);
         let opened = Opened::open(&config, inherited).await?;
         let (listened, addresses) = (addresses_of(&opened.bound), join(&opened.bound));
         opened.log(&config);
@@ -72,6 +74,7 @@ impl Daemon {
             path,
             started: config.clone(),
             config,
+            contents,
             level,
             certificate,
             users,
