@@ -17,6 +17,8 @@ use crate::tls_faults::flaw;
 pub struct Authorities {
     /// The authorities that can be used; at least one.
     pub roots: RootCertStore,
+    /// The certificates of these authorities.
+    pub certificates: Vec<CertificateDer<'static>>,
     /// A warning for each certificate that was skipped, with the reason.
     pub passed_over: Vec<String>,
 }
@@ -26,15 +28,16 @@ impl Authorities {
     pub fn read(setting: &'static str, path: &Path) -> Result<Authorities, TlsFileError> {
         let file = TlsFile { setting, path };
         let octets = file.public()?;
-        let (mut roots, mut passed_over) = (RootCertStore::empty(), Vec::new());
+        let (mut roots, mut certificates, mut passed_over) = (RootCertStore::empty(), Vec::new(), Vec::new());
         let (mut count, mut damaged) = (0, 0);
         for certificate in sections(&octets).into_iter().flat_map(CertificateDer::pem_slice_iter) {
             count += 1;
             let taken = match certificate {
-                Ok(certificate) => roots.add(certificate).map_err(|error| match error {
-                    Error::InvalidCertificate(error) => flaw(&error),
-                    _ => "cannot be read",
-                }),
+                Ok(certificate) => match roots.add(certificate.clone()) {
+                    Ok(()) => Ok(certificates.push(certificate)),
+                    Err(Error::InvalidCertificate(error)) => Err(flaw(&error)),
+                    Err(_) => Err("cannot be read"),
+                },
                 Err(_) => {
                     damaged += 1;
                     Err("is damaged")
@@ -49,7 +52,7 @@ impl Authorities {
             }
         }
         match count {
-            _ if !roots.is_empty() => Ok(Authorities { roots, passed_over }),
+            _ if !roots.is_empty() => Ok(Authorities { roots, certificates, passed_over }),
             0 => Err(file.fault(TlsFileFault::NoCertificates)),
             _ if damaged == count => Err(file.fault(TlsFileFault::DamagedCertificates)),
             _ => Err(file.fault(TlsFileFault::NoAuthority)),

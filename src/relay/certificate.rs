@@ -54,6 +54,17 @@ pub(crate) fn issuer_of(der: &[u8]) -> Option<String> {
     attribute(issuer, COMMON_NAME).or_else(|| attribute(issuer, ORGANISATION))
 }
 
+/// Returns the common name of the owner of the certificate `der`, or its organisation if it has none.
+pub(crate) fn subject_of(der: &[u8]) -> Option<String> {
+    let mut fields = fields_behind_serial(der)?;
+    // Signature algorithm, issuer, validity.
+    for _ in 0..3 {
+        fields.content(SEQUENCE)?;
+    }
+    let subject = fields.content(SEQUENCE)?;
+    attribute(subject, COMMON_NAME).or_else(|| attribute(subject, ORGANISATION))
+}
+
 /// Returns the value of the attribute `kind` in a distinguished name.
 fn attribute(name: &[u8], kind: &[u8]) -> Option<String> {
     let mut sets = DerReader(name);

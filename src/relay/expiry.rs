@@ -1,7 +1,8 @@
-//! Says ahead which certificates are about to expire: those that a relay shows, and our own for it.
+//! Says ahead which certificates are about to expire: those that a relay shows, its authorities, and our own for it.
 //!
-//! Promises: a certificate is told of from two weeks before its end. Those of a relay are told of where their dates are
-//! checked, as they were shown at the last handshake; our own always. It is logged once a day, while there are
+//! Promises: a certificate is told of from two weeks before its end: our own, each authority in `tls.ca-file`, and those
+//! that the relay showed at the last handshake. Where the relay is known by a pinned key, no dates are checked, and its own
+//! certificate is told of only ahead, since the next one may have another key. It is logged once a day, while there are
 //! connections.
 //!
 //! Not here: a certificate that has expired (`distrust.rs`), the dates in a certificate (`certificate.rs`).
@@ -11,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustls::pki_types::CertificateDer;
 
-use super::certificate::{issuer_of, validity_of};
+use super::certificate::{issuer_of, subject_of, validity_of};
 use super::distrust::day;
 use super::remembered::Remembered;
 use crate::log;
@@ -23,8 +24,9 @@ const NOTICE: i64 = 14 * DAY;
 /// The certificates of one relay, and ours for it.
 #[derive(Default)]
 pub(crate) struct Expiries {
-    /// Our own, with those of its issuers.
-    ours: Vec<Expiry>,
+    /// Those in files: our own, with those of its issuers, and the authorities.
+    kept: Vec<Expiry>,
+    authorities: Vec<CertificateDer<'static>>,
     /// Those that were shown at the last handshake, by the name that was expected.
     shown: Mutex<BTreeMap<String, Vec<Expiry>>>,
     told: Remembered,
@@ -36,25 +38,44 @@ struct Expiry {
     until: i64,
     /// The name of what to set or to ask for.
     remedy: &'static str,
+    /// True if mail goes on after the end, so that nothing is said of it any more.
+    is_harmless: bool,
 }
 
 impl Expiries {
-    /// Returns the expiries with the chain of our own certificate, which is empty if there is none.
-    pub(crate) fn new(ours: &[CertificateDer<'_>]) -> Self {
+    /// Returns the expiries with the chain of our own certificate, which is empty if there is none, and with the
+    /// authorities in `tls.ca-file`.
+    pub(crate) fn new(ours: &[CertificateDer<'_>], authorities: &[CertificateDer<'static>]) -> Self {
         let ours = ours.iter().enumerate().filter_map(|(place, certificate)| {
             let until = validity_of(certificate)?.1;
             let whose = match place {
                 0 => "the certificate of this host for the relay (tls.client-certificate)".into(),
                 _ => "the certificate of an issuer in tls.client-certificate".into(),
             };
-            Some(Expiry { whose, until, remedy: "put a new one there, and reload" })
+            Some(Expiry { whose, until, remedy: "put a new one there, and reload", is_harmless: false })
         });
-        Expiries { ours: ours.collect(), ..Expiries::default() }
+        let of_authorities = authorities.iter().filter_map(|certificate| {
+            let until = validity_of(certificate)?.1;
+            let name = subject_of(certificate).unwrap_or_else(|| "without a name".into());
+            let whose = format!("the certificate of the authority {name} in tls.ca-file");
+            let remedy = "the relay will soon show a certificate of another one: put the new authority beside it, and reload";
+            Some(Expiry { whose, until, remedy, is_harmless: false })
+        });
+        Expiries {
+            kept: ours.chain(of_authorities).collect(),
+            authorities: authorities.into(),
+            ..Expiries::default()
+        }
     }
 
-    /// Notes the certificates that a relay has shown under the name `expected`, its own first.
+    /// Notes the certificates that a relay has shown under the name `expected`, its own first. One of an authority in
+    /// `tls.ca-file` is told of already.
     pub(crate) fn note(&self, expected: &str, shown: &[CertificateDer<'_>]) {
-        let expiries = shown.iter().enumerate().filter_map(|(place, certificate)| {
+        let is_told = |(place, shown): &(usize, &CertificateDer<'_>)| {
+            *place > 0 && self.authorities.iter().any(|authority| authority == *shown)
+        };
+        let shown = shown.iter().enumerate().filter(|shown| !is_told(shown));
+        let expiries = shown.filter_map(|(place, certificate)| {
             let until = validity_of(certificate)?.1;
             let issuer = issuer_of(certificate).unwrap_or_else(|| "an issuer without a name".into());
             let whose = match place {
@@ -63,19 +84,36 @@ impl Expiries {
                     "the certificate of an issuer that the relay {expected} shows, issued by {issuer},"
                 ),
             };
-            Some(Expiry { whose, until, remedy: "from then on no mail goes there: have it renewed" })
+            let remedy = "from then on no mail goes there: have it renewed";
+            Some(Expiry { whose, until, remedy, is_harmless: false })
         });
-        let expiries = expiries.collect();
+        self.set_shown(expected, expiries.collect());
+    }
+
+    /// Notes the certificate of a relay that is known by its pinned key, under the name `expected`.
+    pub(crate) fn note_pinned(&self, expected: &str, certificate: &CertificateDer<'_>) {
+        let expiry = validity_of(certificate).map(|(_, until)| Expiry {
+            whose: format!("the certificate of the relay {expected}, whose key is pinned,"),
+            until,
+            remedy: "the next one may have another key, and then no mail goes there: add its pin to tls.pin-sha256 in time",
+            is_harmless: true,
+        });
+        self.set_shown(expected, Vec::from_iter(expiry));
+    }
+
+    fn set_shown(&self, expected: &str, expiries: Vec<Expiry>) {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).insert(expected.into(), expiries);
     }
 
     /// Returns a sentence for each certificate that expires within two weeks after `now`, in seconds since 1970.
     pub(crate) fn notices(&self, now: i64) -> Vec<String> {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = self.ours.iter().chain(shown.values().flatten());
-        let soon = all.filter(|expiry| expiry.until - now < NOTICE);
+        let all = self.kept.iter().chain(shown.values().flatten());
+        let is_soon =
+            |expiry: &&Expiry| expiry.until - now < NOTICE && !(expiry.is_harmless && expiry.until <= now);
+        let soon = all.filter(is_soon);
         soon.map(|expiry| {
-            let Expiry { whose, until, remedy } = expiry;
+            let Expiry { whose, until, remedy, .. } = expiry;
             match (until - now) / DAY {
                 _ if *until <= now => format!("{whose} expired on {}: {remedy}", day(*until)),
                 0 => format!("{whose} expires within a day, on {}: {remedy}", day(*until)),
@@ -111,7 +149,7 @@ mod tests {
         let authority = Authority::named("Our CA");
         let (short, long) =
             (authority.issue(&["mx.example"], (2020, 2030)), authority.identity("mx.example"));
-        let expiries = Expiries::new(&[]);
+        let expiries = Expiries::new(&[], &[]);
         let chain = [short.chain(), long.chain()].concat();
         expiries.note("mx.example", &chain);
         for (before, expected) in [
@@ -129,7 +167,7 @@ mod tests {
             });
             assert_eq!(notices, Vec::from_iter(expected));
         }
-        let issuers = Expiries::new(&[]);
+        let issuers = Expiries::new(&[], &[]);
         issuers.note("mx.example", &[long.chain(), short.chain()].concat());
         let [notice] = &issuers.notices(END)[..] else { panic!("{:?}", issuers.notices(END)) };
         assert!(
@@ -144,12 +182,41 @@ mod tests {
     fn our_own_is_told_of_as_well() {
         let ours = Authority::new().issue(&["web1.example"], (2020, 2030));
         assert_eq!(
-            Expiries::new(&ours.chain()).notices(END - 3 * DAY),
+            Expiries::new(&ours.chain(), &[]).notices(END - 3 * DAY),
             [
                 "the certificate of this host for the relay (tls.client-certificate) expires in 3 days, on 2030-01-01: \
               put a new one there, and reload"
             ]
         );
+    }
+
+    /// An authority of a company's own ended, and all mail waited from the day on which the relay got its next certificate.
+    #[test]
+    fn an_authority_in_the_ca_file_is_told_of_as_well() {
+        let authority = Authority::new().issue_as(&[], |parameters| {
+            parameters.distinguished_name.push(rcgen::DnType::CommonName, "Our CA");
+            parameters.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        });
+        let expiries = Expiries::new(&[], &authority.chain());
+        let said = |before: i64| expiries.notices(END - before).concat();
+        assert_eq!(said(15 * DAY), "");
+        assert!(said(3 * DAY).starts_with(
+            "the certificate of the authority Our CA in tls.ca-file expires in 3 days, on 2030-01-01: the relay will soon"
+        ));
+        assert!(said(-DAY).contains(" expired on 2030-01-01: "), "{}", said(-DAY));
+    }
+
+    /// Its dates are not checked, but the next certificate has another key as a rule.
+    #[test]
+    fn a_pinned_certificate_is_told_of_ahead() {
+        let pinned = Authority::new().issue(&["mx.example"], (2020, 2030));
+        let expiries = Expiries::new(&[], &[]);
+        expiries.note_pinned("mx.example", &pinned.chain()[0]);
+        let said = |before: i64| expiries.notices(END - before).concat();
+        assert!(said(3 * DAY).starts_with(
+            "the certificate of the relay mx.example, whose key is pinned, expires in 3 days, on 2030-01-01: the next one may"
+        ));
+        assert_eq!((said(15 * DAY), said(0)), (String::new(), String::new()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -158,7 +225,7 @@ mod tests {
         let written = log.clone();
         let journal = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
         let _guard = tracing::subscriber::set_default(journal.with_writer(move || written.clone()).finish());
-        let expiries = Expiries::new(&Authority::new().issue(&["web1.example"], (2020, 2030)).chain());
+        let expiries = Expiries::new(&Authority::new().issue(&["web1.example"], (2020, 2030)).chain(), &[]);
         for (hours, lines) in [(0, 1), (1, 1), (22, 1), (2, 2)] {
             tokio::time::advance(std::time::Duration::from_secs(3600 * hours)).await;
             expiries.log(None, END);

@@ -34,7 +34,7 @@ use super::expiry::Expiries;
 use super::first_flight::{FirstFlight, KeyExchange};
 use super::remembered::Remembered;
 use super::trouble::Cause;
-use super::trust::{self, ClientConfigs, RelayVerifier};
+use super::trust::{self, ClientConfigs, ClientTrust, RelayVerifier};
 use crate::config::{
     ClientCertificate, HostOrIp, KeyExchangeChoice, RelayHost, ServiceKind, SettingError, Tls, TlsSettings,
     TlsVersion, Trust,
@@ -205,8 +205,8 @@ pub(crate) struct TlsClient {
     configs: Mutex<ClientConfigs>,
     verifier: RelayVerifier,
     expiries: Expiries,
-    /// True if the dates of the relay's certificate count.
-    has_dates: bool,
+    /// True if the relay is known by a pinned key, so that the dates of its certificate do not count.
+    is_pinned: bool,
     /// True if there may be a session to resume: of a handshake that offered a post-quantum key exchange, and of one
     /// that did not.
     has_sessions: [AtomicBool; 2],
@@ -220,7 +220,7 @@ pub(crate) struct TlsClient {
 
 impl TlsClient {
     fn new(settings: &TlsSettings, hosts: &[RelayHost]) -> Result<(Self, Vec<String>), SettingError> {
-        let (configs, verifier, warnings) = trust::client_configs(settings)?;
+        let ClientTrust { configs, verifier, authorities, warnings } = trust::client_trust(settings)?;
         let named = settings.server_name.as_deref();
         let server_name = named.map(|name| name_from(name, "tls.server-name")).transpose()?;
         for host in hosts {
@@ -230,8 +230,8 @@ impl TlsClient {
         let client = TlsClient {
             configs: Mutex::new(configs),
             verifier,
-            expiries: Expiries::new(ours.as_ref().map_or(&[], |pair| &pair.cert[..])),
-            has_dates: !matches!(settings.trust, Trust::Pins(_)),
+            expiries: Expiries::new(ours.as_ref().map_or(&[], |pair| &pair.cert[..]), &authorities),
+            is_pinned: matches!(settings.trust, Trust::Pins(_)),
             has_sessions: [AtomicBool::new(false), AtomicBool::new(false)],
             is_resuming_off: Remembered::default(),
             server_name,
@@ -257,8 +257,11 @@ impl TlsClient {
             self.verify_again(session.peer_certificates(), &expected)?;
         }
         self.sessions(flight.key_exchange()).store(true, Ordering::Relaxed);
-        if self.has_dates {
-            self.expiries.note(&expected.to_str(), session.peer_certificates().unwrap_or_default());
+        let shown = session.peer_certificates().unwrap_or_default();
+        match (self.is_pinned, shown.first()) {
+            (true, Some(pinned)) => self.expiries.note_pinned(&expected.to_str(), pinned),
+            (true, None) => {}
+            (false, _) => self.expiries.note(&expected.to_str(), shown),
         }
         let (version, binding) = match session.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => ("TLSv1.3", binding_of(session)?),

@@ -24,6 +24,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WantsClientCert};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion, version};
 
@@ -70,10 +71,21 @@ impl ClientConfigs {
     }
 }
 
-/// Returns the TLS configurations of our side, the verifier that they use, and warnings for the operator.
-pub(crate) fn client_configs(
-    settings: &TlsSettings,
-) -> Result<(ClientConfigs, RelayVerifier, Vec<String>), SettingError> {
+/// What a client needs for its handshakes.
+#[derive(Debug)]
+pub(crate) struct ClientTrust {
+    /// The TLS configurations of our side.
+    pub(crate) configs: ClientConfigs,
+    /// The verifier that they use.
+    pub(crate) verifier: RelayVerifier,
+    /// The authorities in `tls.ca-file`; none without it.
+    pub(crate) authorities: Vec<CertificateDer<'static>>,
+    /// Warnings for the operator.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Returns what a client needs for its handshakes by `settings`.
+pub(crate) fn client_trust(settings: &TlsSettings) -> Result<ClientTrust, SettingError> {
     let provider = Arc::new(match settings.key_exchange {
         KeyExchangeChoice::PostQuantum => CryptoProvider {
             kx_groups: vec![kx_group::X25519MLKEM768, kx_group::SECP256R1MLKEM768],
@@ -88,15 +100,14 @@ pub(crate) fn client_configs(
     };
     let kx_groups = vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
     let classical = Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() });
-    let (verifier, warnings) = verifier(&settings.trust, Arc::clone(&provider))?;
-    let verifier_again = Arc::clone(&verifier);
+    let Trusted { verifier, authorities, warnings } = trusted(&settings.trust, Arc::clone(&provider))?;
     let hybrid = builder(minimum, provider, Arc::clone(&verifier))?;
     let post_quantum = with_identity(hybrid, settings.client.as_ref())?;
     let identity = Arc::clone(&post_quantum.client_auth_cert_resolver);
-    let classical = builder(minimum, classical, verifier)?.with_client_cert_resolver(identity);
+    let classical = builder(minimum, classical, Arc::clone(&verifier))?.with_client_cert_resolver(identity);
     let mut configs = ClientConfigs { post_quantum: Arc::new(post_quantum), classical: Arc::new(classical) };
     configs.resume(true);
-    Ok((configs, verifier_again, warnings))
+    Ok(ClientTrust { configs, verifier, authorities, warnings })
 }
 
 /// Returns the TLS configuration for a server that is no relay, such as a token endpoint, and warnings for the operator. Its
@@ -134,19 +145,30 @@ fn builder(
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
 }
 
-fn verifier(
-    trust: &Trust,
-    provider: Arc<CryptoProvider>,
-) -> Result<(RelayVerifier, Vec<String>), SettingError> {
-    let (roots, warnings) = match trust {
-        Trust::System => system_roots(),
+/// A verifier, the authorities in the file that names them, and warnings for the operator.
+struct Trusted {
+    verifier: RelayVerifier,
+    authorities: Vec<CertificateDer<'static>>,
+    warnings: Vec<String>,
+}
+
+fn trusted(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Trusted, SettingError> {
+    let (roots, authorities, warnings) = match trust {
+        Trust::System => {
+            let (roots, warnings) = system_roots();
+            (roots, Vec::new(), warnings)
+        }
         Trust::CaFile(path) => {
             let read = Authorities::read("tls.ca-file", path)?;
-            (read.roots, read.passed_over)
+            (read.roots, read.certificates, read.passed_over)
         }
-        Trust::Pins(pins) => return Ok((Arc::new(PinVerifier { pins: pins.clone(), provider }), Vec::new())),
+        Trust::Pins(pins) => {
+            let verifier = Arc::new(PinVerifier { pins: pins.clone(), provider });
+            return Ok(Trusted { verifier, authorities: Vec::new(), warnings: Vec::new() });
+        }
     };
-    Ok((Arc::new(AuthorityVerifier::new(roots, provider)?), warnings))
+    let verifier = Arc::new(AuthorityVerifier::new(roots, provider)?);
+    Ok(Trusted { verifier, authorities, warnings })
 }
 
 fn system_roots() -> (RootCertStore, Vec<String>) {

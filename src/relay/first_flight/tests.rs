@@ -237,7 +237,7 @@ fn a_classical_hello_fits_into_a_segment_and_the_other_does_not() {
     let name = format!("{label}.{label}.{label}.{}", "a".repeat(61));
     for minimum in [config::TlsVersion::V1_2, config::TlsVersion::V1_3] {
         let tls = TlsSettings { minimum, ..tls_settings(Trust::Pins(vec![[7; 32]])) };
-        let (configs, ..) = super::super::trust::client_configs(&tls).unwrap();
+        let configs = super::super::trust::client_trust(&tls).unwrap().configs;
         let size = |key_exchange| {
             let name = name.clone().try_into().unwrap();
             let mut hello = Vec::new();

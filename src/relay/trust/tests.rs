@@ -38,13 +38,12 @@ fn files_that_cannot_be_used_are_named_with_their_key() {
     ];
     for (text, expected) in cases {
         let file = file(text);
-        let error =
-            client_configs(&settings(Trust::CaFile(file.path().into()), None)).unwrap_err().to_string();
+        let error = client_trust(&settings(Trust::CaFile(file.path().into()), None)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
         assert!(error.contains(&*file.path().to_string_lossy()), "{error}");
     }
     let error =
-        client_configs(&settings(Trust::CaFile("/nowhere/ca.pem".into()), None)).unwrap_err().to_string();
+        client_trust(&settings(Trust::CaFile("/nowhere/ca.pem".into()), None)).unwrap_err().to_string();
     assert!(error.starts_with("tls.ca-file: cannot read /nowhere/ca.pem: "), "{error}");
 }
 
@@ -58,10 +57,10 @@ fn a_client_key_that_does_not_fit_is_refused() {
         key: key.into(),
     };
     let mixed = Some(identity(certificate.path(), key.path()));
-    let error = client_configs(&settings(Trust::Pins(vec![]), mixed)).unwrap_err().to_string();
+    let error = client_trust(&settings(Trust::Pins(vec![]), mixed)).unwrap_err().to_string();
     assert!(error.starts_with("tls.client-key: "), "{error}");
     let keyless = Some(identity(certificate.path(), certificate.path()));
-    let error = client_configs(&settings(Trust::Pins(vec![]), keyless)).unwrap_err().to_string();
+    let error = client_trust(&settings(Trust::Pins(vec![]), keyless)).unwrap_err().to_string();
     assert!(error.starts_with("tls.client-key: expected a PEM private key "), "{error}");
 }
 
