@@ -25,7 +25,7 @@ use super::unrouted::{Found, Unrouted};
 use super::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
 use crate::routing::Routes;
-use crate::spool::{Entry, EntryState};
+use crate::spool::{Entry, EntryState, Mark};
 
 /// Every relay, and every message.
 pub(super) struct Relays {
@@ -232,6 +232,9 @@ impl Relays {
         now: Timestamp,
     ) {
         let is_stale = self.stale.remove(&id);
+        if let Disposition::Deferred { warned: true } | Disposition::Lost { warned: true } = disposition {
+            self.is_warned_of(id);
+        }
         match disposition {
             Disposition::Removed | Disposition::Dead => self.leaves_others(id, disposition),
             Disposition::Served if self.shared.contains_key(&id) => self.leaves_one(id),
@@ -241,6 +244,14 @@ impl Relays {
             _ => {}
         }
         self.comes_back(id, now);
+    }
+
+    /// Notes at each relay of a message that its sender was told of the delay, which is done once for all of them.
+    fn is_warned_of(&mut self, id: QueueId) {
+        for place in self.shared.get(&id).into_iter().flatten() {
+            let roster = &mut self.in_force[place.0].roster;
+            roster.update(id, |member| member.marks = member.marks.and(Mark::Warned, true));
+        }
     }
 
     /// Removes a message that is settled from the rosters of the other relays.

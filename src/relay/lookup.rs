@@ -3,6 +3,7 @@
 //! Promises: nothing here is fatal, since the network may come up after the daemon; it takes five seconds at most.
 //! Not here: the meaning of an answer (`config/advice.rs`), the lookup before a connection (`dial.rs`).
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
@@ -15,12 +16,18 @@ use crate::config::{Config, HostOrIp, RelayConfig, RelayHost, RelayPort, Service
 /// Time for which the answers about all names together are awaited.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Returns warnings about the relayhosts of `config` that are names. Blocks on the network.
+/// Returns warnings about the relayhosts of `config` that are names, each once. Blocks on the network.
 pub fn lookup_warnings(config: &Config) -> Vec<String> {
     let deadline = Instant::now() + PATIENCE;
     let hosts = config.relays().flat_map(|relay| relay.hosts.iter().map(move |host| (relay, host)));
     let named = hosts.filter(|(_, host)| matches!(host.host, HostOrIp::Name(_)));
-    named.filter_map(|(relay, host)| warning(config, relay, host, deadline)).collect()
+    each_once(named.filter_map(|(relay, host)| warning(config, relay, host, deadline)))
+}
+
+/// Returns each warning once: several routes may lead to one host.
+fn each_once(warnings: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    warnings.filter(|warning| seen.insert(warning.clone())).collect()
 }
 
 fn warning(config: &Config, relay: &RelayConfig, host: &RelayHost, deadline: Instant) -> Option<String> {
@@ -78,4 +85,16 @@ fn outside(relay: &RelayConfig, domain: &HostOrIp, found: Vec<ServiceHost>) -> O
         "{}; mail waits if it is not: if {host} is the right relay, set tls.server-name = \"{host}\"",
         outside_words(domain, &host)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two routes to one host that was not found were two warnings of the same words.
+    #[test]
+    fn a_host_of_two_routes_is_warned_of_once() {
+        let warnings = ["b", "a", "b", "a", "c"].map(String::from);
+        assert_eq!(each_once(warnings.into_iter()), ["b", "a", "c"]);
+    }
 }

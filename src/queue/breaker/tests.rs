@@ -81,6 +81,18 @@ fn refused_logins_pause_longer() {
     assert_eq!(pauses(RelayFault::LoginUnanswered), [1, 60, 120, 240, 300, 300]);
 }
 
+/// Nothing was refused, so that a look every five minutes costs no account anything; and the end of it is noticed.
+#[test]
+fn settings_that_do_not_fit_the_relay_are_looked_at_every_five_minutes() {
+    let cause = Cause::Misfit("no mechanism in common: the relay offers PLAIN; we have EXTERNAL".into());
+    let fault = RelayFault::of(&Trouble { phase: Phase::Auth, peer: None, cause });
+    assert_eq!(pauses(fault), [300; 5]);
+    let mut breaker = closed(20);
+    assert!(matches!(breaker.trouble(at(0), 10, fault, Spread::NONE), Consequence::Paused { .. }), "for all");
+    breaker.reached(at(300));
+    assert_eq!(breaker.retry_at(), None);
+}
+
 #[test]
 fn invariant_1_nobody_before_the_probe_and_one_for_it() {
     let mut breaker = closed(20);

@@ -108,6 +108,27 @@ fn poison_at_one_route_harms_no_other() {
     assert_eq!((world.logged("expired"), world.status().live), (1, 0));
 }
 
+/// The sender was told of the delay by each relay that was late, twice of the same message.
+#[test]
+fn a_sender_is_told_of_a_delay_once_though_two_relays_are_late() {
+    for with_restart in [false, true] {
+        let mut world = World::with(2, |set_up| {
+            set_up.policy.retry.delay_warning = Some(HOUR * 4);
+            set_up.add_route("partner", &[], &["@partner.example"]);
+        });
+        let id = world.spool.next_id();
+        world.relay.always_with(id, Does::Defers);
+        world.submit("app@example.org", &["ann@x.example", "bob@partner.example"]);
+        world.pass(HOUR * 5);
+        if with_restart {
+            world.restart();
+        }
+        world.pass(HOUR * 24);
+        let warnings = world.seen.iter().filter(|seen| seen.from.is_empty()).count();
+        assert_eq!(warnings, 1, "{with_restart}");
+    }
+}
+
 /// Mail from `<>` to any relay went from the address of `queue.bounce-sender` once one relay had refused `<>`.
 #[test]
 fn what_one_relay_says_to_a_bounce_changes_nothing_for_another() {
