@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from daemon import UnixSMTP, binary, submit
+from daemon import Sink, UnixSMTP, binary, submit
 from listener import Listener
 from mounted import with_file
 from namespace import Network
@@ -74,8 +74,10 @@ def two_sinks(scratch, make_sink, make_nullmta):
     """A sink with these flags, a good one behind it in the list of relayhosts, and a daemon that trusts both, or the second
     one alone; all running."""
 
-    def make(*flags, trusts_first=True):
-        first, second = make_sink(*flags).start(), make_sink().start()
+    def make(*flags, trusts_first=True, first_password=Sink.PASSWORD):
+        first, second = make_sink(*flags), make_sink().start()
+        first.PASSWORD = first_password
+        first.start()
         trusted = scratch / "trusted.pem"
         trusted.write_text(second.ca_file.read_text() + (first.ca_file.read_text() if trusts_first else ""))
         nullmta = make_nullmta(
@@ -361,6 +363,23 @@ def test_the_first_host_gets_the_mail_again_when_it_is_well(make_relay, make_nul
     assert len(second.messages) == before and first.sessions == 3
 
 
+def test_a_flush_gives_a_host_that_is_passed_over_its_turn(make_relay, make_nullmta):
+    """An operator who had mended the first host waited for the end of its pause."""
+    is_well = []
+    first = make_relay(lambda session, place: None if is_well else f"421 4.3.2 not now {CLOSE}")
+    second = make_relay()
+    hosts = [f"127.0.0.1:{relay.port}" for relay in (first, second)]
+    nullmta = in_clear(make_nullmta, *hosts, relay=EACH_ALONE).start()
+    deliver(nullmta, 1)
+    is_well.append(True)
+    deliver(nullmta, 2)
+    assert (len(first.messages), len(second.messages)) == (0, 2), "its minute lasts"
+    nullmta.command("flush")
+    deliver(nullmta, 3)
+    assert (len(first.messages), len(second.messages)) == (1, 2)
+    assert f"relayhost {hosts[0]} works again" in nullmta.log() and passed_over(nullmta) == []
+
+
 def test_a_reload_forgets_what_is_passed_over(make_relay, make_nullmta):
     is_well = []
     first = make_relay(lambda session, place: None if is_well else f"421 4.3.2 not now {CLOSE}")
@@ -398,3 +417,18 @@ def test_a_login_that_one_host_refuses_is_tried_at_no_other_in_the_same_attempt(
     nullmta.command("flush")
     second.wait_for(1)
     assert nullmta.log().count("535 5.7.8") == 1
+    [line] = passed_over(nullmta)
+    assert line.startswith(f"127.0.0.1:{first.port} refused the login, and is tried behind the others for ")
+
+
+def test_a_host_that_refused_the_login_gets_the_mail_when_the_secret_is_mended(two_sinks):
+    first, second, nullmta = two_sinks(first_password="new")
+    send(nullmta, 1)
+    nullmta.wait_for_log(rf"relay paused: 127\.0\.0\.1\S*:{first.port}: AUTH")
+    nullmta.command("flush")
+    second.wait_for(1)
+    assert len(passed_over(nullmta)) == 1
+    nullmta.set_password("new")
+    send(nullmta, 2)
+    first.wait_for(1)
+    assert passed_over(nullmta) == [] and len(second.received()) == 1
