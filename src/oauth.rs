@@ -21,4 +21,4 @@ pub use assertion::{AssertionKey, BadAssertionKey, Claims};
 pub use challenge::reason_in;
 pub use form::form;
 pub use grant_reply::{Denial, DeviceCode, Granted, device_code, granted, rotated};
-pub use remedies::remedy_at_relay;
+pub use remedies::{TokenGrant, remedy_at_relay};

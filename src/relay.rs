@@ -85,7 +85,7 @@ pub use reply_meaning::{Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
 pub use reply_rules::{ExplainedReply, ReplyConsequence, ReplyRules, ShownRule};
 pub use subject::Subject;
 pub use token::{DevicePrompt, device_login, refresh_tokens_settled};
-pub use trouble::{Cause, Peer, Phase, Trouble};
+pub use trouble::{Cause, Peer, Phase, TokenRefusal, Trouble};
 pub use verdict::Verdict;
 
 use dial::{Internet, Network};

@@ -91,7 +91,7 @@ impl RelayReplyCommand {
             (named, Ok(config)) => {
                 let relay = relay_of(&config, self.route.as_deref())?;
                 let host = named.clone().unwrap_or_else(|| relay.hosts[0].telling_name().to_string());
-                Ok(ReplyRules::new(&relay.replies, &host))
+                Ok(ReplyRules::of(relay, &host))
             }
             (Some(host), Err(_)) if self.route.is_none() && !self.config.config.exists() => {
                 Ok(ReplyRules::new(&[], host))
@@ -250,7 +250,7 @@ pub(super) fn print_rules(config: &Config, route: Option<&str>, as_json: bool) -
     let relay = relay_of(config, route)?;
     for host in &relay.hosts {
         let name = host.telling_name().to_string();
-        let rules = ReplyRules::new(&relay.replies, &name);
+        let rules = ReplyRules::of(relay, &name);
         if !as_json {
             let provider = rules.provider().map_or(String::new(), |provider| format!(" ({provider})"));
             say!("Replies of {host}{provider} have the meaning of the first rule that fits:")?;

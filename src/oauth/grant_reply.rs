@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::access_token::AccessToken;
-use super::remedies::{DenialEnd, known};
+use super::remedies::{DenialEnd, TokenGrant, known};
 use super::words::quoted;
 use crate::secret::Secret;
 
@@ -62,9 +62,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Reads the reply with the HTTP status `status` to a request for a token.
-pub fn granted(status: u16, body: &[u8]) -> Result<Granted, Denial> {
-    let reply = fields(status, body)?;
+/// Reads the reply with the HTTP status `status` to a request for a token with `grant`.
+pub fn granted(grant: TokenGrant, status: u16, body: &[u8]) -> Result<Granted, Denial> {
+    let reply = fields(grant, status, body)?;
     let Some(token) = text(&reply, "access_token") else {
         return Err(Denial::Trouble("it gave no access token".into()));
     };
@@ -80,12 +80,13 @@ pub fn granted(status: u16, body: &[u8]) -> Result<Granted, Denial> {
 /// Returns the refresh token to use from now on, if the reply with the HTTP status `status` holds one, whatever else is wrong
 /// with it: the one before may be dead.
 pub fn rotated(status: u16, body: &[u8]) -> Option<Secret> {
-    refresh_token(&fields(status, body).ok()?)
+    // The grant matters only where there is none.
+    refresh_token(&fields(TokenGrant::RefreshToken, status, body).ok()?)
 }
 
 /// Reads the reply with the HTTP status `status` to a request for a device code.
 pub fn device_code(status: u16, body: &[u8]) -> Result<DeviceCode, Denial> {
-    let reply = fields(status, body)?;
+    let reply = fields(TokenGrant::DeviceCode, status, body)?;
     // Google writes `verification_url`.
     let page = text(&reply, "verification_uri").or(text(&reply, "verification_url"));
     let (Some(device), Some(user), Some(page)) =
@@ -111,7 +112,7 @@ fn refresh_token(reply: &Map<String, Value>) -> Option<Secret> {
     text(reply, "refresh_token").filter(is_token).map(|text| Secret::new(text.into()))
 }
 
-fn fields(status: u16, body: &[u8]) -> Result<Map<String, Value>, Denial> {
+fn fields(grant: TokenGrant, status: u16, body: &[u8]) -> Result<Map<String, Value>, Denial> {
     let reply: Option<Map<String, Value>> = serde_json::from_slice(body).ok();
     match (status, reply) {
         (200..=299, Some(reply)) if text(&reply, "error").is_none() => Ok(reply),
@@ -120,7 +121,7 @@ fn fields(status: u16, body: &[u8]) -> Result<Map<String, Value>, Denial> {
             "it redirects (HTTP {status}), which is not followed, since the secret would go along; set the address that \
              it leads to"
         ))),
-        (_, Some(reply)) if text(&reply, "error").is_some() => Err(refused(status, &reply)),
+        (_, Some(reply)) if text(&reply, "error").is_some() => Err(refused(grant, status, &reply)),
         (400..=499, _) if ![408, 425, 429].contains(&status) => Err(Denial::Configuration(format!(
             "HTTP {status}, and no word of OAuth: is auth.oauth.token-url right?"
         ))),
@@ -128,7 +129,7 @@ fn fields(status: u16, body: &[u8]) -> Result<Map<String, Value>, Denial> {
     }
 }
 
-fn refused(status: u16, reply: &Map<String, Value>) -> Denial {
+fn refused(grant: TokenGrant, status: u16, reply: &Map<String, Value>) -> Denial {
     let error = text(reply, "error").unwrap_or_default();
     let description = text(reply, "error_description");
     match error {
@@ -136,14 +137,16 @@ fn refused(status: u16, reply: &Map<String, Value>) -> Denial {
         "slow_down" => return Denial::SlowDown,
         _ => {}
     }
-    let (end, remedy) = known(error, description.unwrap_or_default());
+    let (end, remedy) = known(grant, error, description.unwrap_or_default());
     let remedy = remedy.map(|remedy| format!(": {remedy}")).unwrap_or_default();
     let said = description.map(|text| format!("; it said: {}", quoted(text))).unwrap_or_default();
     let words = format!("{}{remedy}{said}", quoted(error));
     // 429 and 5xx say that it is not about the request.
     match end {
-        DenialEnd::ByOperator if status < 500 && status != 429 => Denial::Configuration(words),
-        DenialEnd::ByOperator | DenialEnd::ByItself => Denial::Trouble(words),
+        DenialEnd::ByOperator | DenialEnd::AnotherLogin if status < 500 && status != 429 => {
+            Denial::Configuration(words)
+        }
+        DenialEnd::ByOperator | DenialEnd::AnotherLogin | DenialEnd::ByItself => Denial::Trouble(words),
     }
 }
 

@@ -5,16 +5,31 @@
 //!
 //! Sources: Microsoft's list of AADSTS codes and its guide to SMTP by OAuth; Google's guide to OAuth.
 
+/// The grant that a token was asked for with, as far as what to do about a refusal depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenGrant {
+    /// The client's own credentials (RFC 6749 4.4).
+    ClientCredentials,
+    /// A refresh token that an operator has put into its file (RFC 6749 6).
+    RefreshToken,
+    /// A login on a terminal, or the refresh token that it left (RFC 8628).
+    DeviceCode,
+    /// An assertion that we sign (RFC 7523 2.1).
+    JwtBearer,
+}
+
 /// The way in which a denial ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DenialEnd {
     /// An operator must act.
     ByOperator,
+    /// The user must log in again, which an operator sees to.
+    AnotherLogin,
     /// It passes.
     ByItself,
 }
 
-use DenialEnd::{ByItself, ByOperator};
+use DenialEnd::{AnotherLogin, ByItself, ByOperator};
 
 /// A word of an endpoint, how that ends, and what to do about it.
 type KnownDenial = (&'static str, DenialEnd, &'static str);
@@ -57,21 +72,13 @@ const AADSTS: &[KnownDenial] = &[
         ByOperator,
         "the certificate is not one of the app registration; upload client-certificate there",
     ),
-    (
-        "AADSTS700082",
-        ByOperator,
-        "the refresh token has expired, since it was not used for too long; log in again",
-    ),
+    ("AADSTS700082", AnotherLogin, "the refresh token has expired, since it was not used for too long"),
     (
         "AADSTS700084",
-        ByOperator,
-        "the refresh token is that of a page in a browser, and is dead after 24 hours; log in again",
+        AnotherLogin,
+        "the refresh token is that of a page in a browser, and is dead after 24 hours",
     ),
-    (
-        "AADSTS70008",
-        ByOperator,
-        "the refresh token has expired, since it was not used for too long; log in again",
-    ),
+    ("AADSTS70008", AnotherLogin, "the refresh token has expired, since it was not used for too long"),
     (
         "AADSTS70011",
         ByOperator,
@@ -79,8 +86,8 @@ const AADSTS: &[KnownDenial] = &[
     ),
     (
         "AADSTS70043",
-        ByOperator,
-        "the refresh token has expired by a rule of the tenant about how often users log in; log in again",
+        AnotherLogin,
+        "the refresh token has expired by a rule of the tenant about how often users log in",
     ),
     (
         "AADSTS900144",
@@ -98,6 +105,28 @@ const AADSTS: &[KnownDenial] = &[
         "scope names a service that the tenant does not know: \"https://outlook.office365.com/.default\"",
     ),
     ("AADSTS90002", ByOperator, "there is no such tenant; is the tenant in token-url right?"),
+    (
+        "AADSTS900023",
+        ByOperator,
+        "token-url names no tenant; put the tenant's ID or one of its domains there, and into device-url",
+    ),
+    (
+        "AADSTS50194",
+        ByOperator,
+        "the app is for one tenant, and token-url says \"common\"; put that tenant's ID there, and into device-url",
+    ),
+    ("AADSTS50059", ByOperator, "token-url names no tenant; put the tenant's ID in the place of \"common\""),
+    ("AADSTS90019", ByOperator, "token-url names no tenant; put the tenant's ID in the place of \"common\""),
+    (
+        "AADSTS9001023",
+        ByOperator,
+        "this grant needs a tenant; put the tenant's ID in the place of \"common\" in token-url and device-url",
+    ),
+    (
+        "AADSTS700025",
+        ByOperator,
+        "the app is public, and proves nothing; leave client-secret-file, or client-certificate and key-file, out",
+    ),
     ("AADSTS50034", ByOperator, "the tenant has no such account; log in again as auth.username"),
     ("AADSTS50057", ByOperator, "the account is disabled"),
     (
@@ -120,7 +149,7 @@ const AADSTS: &[KnownDenial] = &[
         ByOperator,
         "the account is not assigned to the app; an admin assigns it in the Enterprise application",
     ),
-    ("AADSTS50173", ByOperator, "the refresh token was revoked, mostly by a new password; log in again"),
+    ("AADSTS50173", AnotherLogin, "the refresh token was revoked, mostly by a new password"),
     (
         "AADSTS65001",
         ByOperator,
@@ -135,17 +164,53 @@ const AADSTS: &[KnownDenial] = &[
     ("AADSTS90055", ByItself, "the tenant asks too often"),
 ];
 
-/// The errors of RFC 6749 4.1.2.1 and 5.2, RFC 8628 3.5, RFC 8707 2, OpenID Connect and Google.
-const ERRORS: &[KnownDenial] = &[
+/// The errors of RFC 6749 5.2 whose cause depends on the grant.
+const BY_GRANT: &[(&str, &[TokenGrant], DenialEnd, &str)] = &[
     (
         "invalid_grant",
-        ByOperator,
-        "the refresh token or the assertion is not accepted any more; log in again (nullmta oauth login). At Google, a \
-         refresh token of an app in testing dies after 7 days, and a service account needs domain-wide delegation for the \
-         scope; the clock of this host must be right",
+        &[TokenGrant::RefreshToken, TokenGrant::DeviceCode],
+        AnotherLogin,
+        "the refresh token is not accepted any more (that of an app in testing at Google dies after 7 days)",
     ),
+    (
+        "invalid_grant",
+        &[TokenGrant::JwtBearer],
+        ByOperator,
+        "the assertion is not accepted; is the clock of this host right, is key-file still a key of the service account, is \
+         client-id (or client_email in key-file) the account's e-mail address, and may it act for auth.username \
+         (domain-wide delegation for the scope)?",
+    ),
+    (
+        "invalid_grant",
+        &[TokenGrant::ClientCredentials],
+        ByOperator,
+        "the client's proof is not accepted; is the clock of this host right, and does the secret, or the certificate and \
+         its key, belong to client-id?",
+    ),
+    (
+        "unauthorized_client",
+        &[TokenGrant::JwtBearer],
+        ByOperator,
+        "the service account may not act for this user with this scope; an admin of the domain gives its client ID \
+         domain-wide delegation for auth.oauth.scope (https://mail.google.com/)",
+    ),
+    (
+        "unauthorized_client",
+        &[TokenGrant::RefreshToken],
+        ByOperator,
+        "the refresh token was given to another client-id, or the client may not use this grant or this scope",
+    ),
+    (
+        "unauthorized_client",
+        &[TokenGrant::ClientCredentials, TokenGrant::DeviceCode],
+        ByOperator,
+        "the client may not use this grant, or not this scope; allow it in the registration of the app",
+    ),
+];
+
+/// The errors of RFC 6749 4.1.2.1 and 5.2, RFC 8628 3.5, RFC 8707 2, OpenID Connect and Google.
+const ERRORS: &[KnownDenial] = &[
     ("invalid_client", ByOperator, "client-id and its secret or certificate do not fit"),
-    ("unauthorized_client", ByOperator, "the client may not use this grant, or not this scope"),
     ("invalid_scope", ByOperator, "auth.oauth.scope is not known, or not allowed"),
     ("unsupported_grant_type", ByOperator, "the endpoint does not know this grant; is token-url right?"),
     ("invalid_request", ByOperator, "something is missing in the request, mostly auth.oauth.scope"),
@@ -156,8 +221,8 @@ const ERRORS: &[KnownDenial] = &[
     ),
     ("access_denied", ByOperator, "the user said no, or a policy did"),
     ("expired_token", ByOperator, "the code has expired; begin again"),
-    ("interaction_required", ByOperator, "the user must log in again (nullmta oauth login)"),
-    ("login_required", ByOperator, "the user must log in again (nullmta oauth login)"),
+    ("interaction_required", AnotherLogin, "the provider asks for the user"),
+    ("login_required", AnotherLogin, "the provider asks for the user"),
     (
         "consent_required",
         ByOperator,
@@ -179,11 +244,32 @@ const ERRORS: &[KnownDenial] = &[
 
 /// Returns how `error` with this `description` ends, and what to do about it, if that is known. What is not known is for an
 /// operator: it does not pass by being asked again.
-pub(super) fn known(error: &str, description: &str) -> (DenialEnd, Option<&'static str>) {
+pub(super) fn known(grant: TokenGrant, error: &str, description: &str) -> (DenialEnd, Option<String>) {
     let code = description.trim_start().split([':', ' ']).next().unwrap_or_default();
-    let of_microsoft = AADSTS.iter().find(|(known, ..)| *known == code);
-    let found = of_microsoft.or_else(|| ERRORS.iter().find(|(known, ..)| *known == error));
-    found.map_or((ByOperator, None), |(_, end, remedy)| (*end, Some(*remedy)))
+    let in_table = |table: &'static [KnownDenial], word: &str| {
+        table.iter().find(|(known, ..)| *known == word).map(|(_, end, words)| (*end, *words))
+    };
+    let by_grant = || {
+        let fits = |known: &str, grants: &[TokenGrant]| known == error && grants.contains(&grant);
+        let found = BY_GRANT.iter().find(|(known, grants, ..)| fits(known, grants));
+        found.map(|(.., end, words)| (*end, *words))
+    };
+    match in_table(AADSTS, code).or_else(by_grant).or_else(|| in_table(ERRORS, error)) {
+        Some((AnotherLogin, words)) => (AnotherLogin, Some(format!("{words}; {}", login_again(grant)))),
+        Some((end, words)) => (end, Some(words.into())),
+        None => (ByOperator, None),
+    }
+}
+
+/// Returns the way to log in again, where tokens are asked for with `grant`.
+fn login_again(grant: TokenGrant) -> &'static str {
+    match grant {
+        TokenGrant::DeviceCode => "log in again (nullmta oauth login)",
+        TokenGrant::RefreshToken => {
+            "log in again, and put the new refresh token into auth.oauth.refresh-token-file"
+        }
+        TokenGrant::ClientCredentials | TokenGrant::JwtBearer => "log in again",
+    }
 }
 
 /// What a relay says when it refuses a token that the endpoint has just handed out, each with what to do.
@@ -227,27 +313,96 @@ mod tests {
             ("invalid_client", "AADSTS7000222: expired", "expired"),
             ("invalid_request", "AADSTS900144: The request body must contain …", "scope"),
             ("invalid_client", "AADSTS1: new", "do not fit"),
-            ("invalid_grant", "", "nullmta oauth login"),
+            (
+                "invalid_request",
+                "AADSTS900023: Specified tenant identifier 'TENANT' is neither …",
+                "names no tenant",
+            ),
+            (
+                "unauthorized_client",
+                "AADSTS50194: Application 'x'(app) is not configured as a multi-tenant application. Usage of …",
+                "token-url says \"common\"",
+            ),
         ];
         for (error, description, expected) in cases {
-            let (end, remedy) = known(error, description);
+            let (end, remedy) = known(TokenGrant::ClientCredentials, error, description);
             assert_eq!(end, ByOperator, "{error} {description}");
             assert!(remedy.unwrap().contains(expected), "{error} {description}");
         }
+        let known = |error, description| known(TokenGrant::RefreshToken, error, description);
         assert_eq!(known("other", ""), (ByOperator, None));
         assert_eq!(known("invalid_grant", "AADSTS90033: A transient error has occurred.").0, ByItself);
         assert_eq!(known("temporarily_unavailable", "").0, ByItself);
     }
 
+    /// A service account was told to log in on a terminal, and one whose refresh token comes from elsewhere to use a
+    /// command that knows no login for it.
+    #[test]
+    fn what_to_do_depends_on_the_grant() {
+        use TokenGrant::{ClientCredentials, DeviceCode, JwtBearer, RefreshToken};
+        let expired = "AADSTS700082: The refresh token has expired due to inactivity.";
+        let by_hand = "put the new refresh token into auth.oauth.refresh-token-file";
+        let cases = [
+            (
+                DeviceCode,
+                "invalid_grant",
+                "",
+                AnotherLogin,
+                "dies after 7 days); log in again (nullmta oauth login)",
+            ),
+            (
+                DeviceCode,
+                "invalid_grant",
+                expired,
+                AnotherLogin,
+                "too long; log in again (nullmta oauth login)",
+            ),
+            (RefreshToken, "invalid_grant", "", AnotherLogin, by_hand),
+            (RefreshToken, "invalid_grant", expired, AnotherLogin, by_hand),
+            (RefreshToken, "login_required", "", AnotherLogin, by_hand),
+            (RefreshToken, "unauthorized_client", "", ByOperator, "given to another client-id"),
+            (
+                JwtBearer,
+                "invalid_grant",
+                "Invalid JWT Signature.",
+                ByOperator,
+                "is the clock of this host right",
+            ),
+            (JwtBearer, "invalid_grant", "", ByOperator, "domain-wide delegation for the scope"),
+            (JwtBearer, "unauthorized_client", "", ByOperator, "an admin of the domain gives its client ID"),
+            (ClientCredentials, "invalid_grant", "", ByOperator, "the client's proof is not accepted"),
+            (ClientCredentials, "unauthorized_client", "", ByOperator, "allow it in the registration"),
+        ];
+        for (grant, error, description, end, expected) in cases {
+            let (found, remedy) = known(grant, error, description);
+            let remedy = remedy.unwrap();
+            assert!(found == end && remedy.contains(expected), "{grant:?} {error}: {remedy}");
+            let can_log_in = grant == DeviceCode;
+            assert_eq!(
+                remedy.contains("nullmta oauth login"),
+                can_log_in && end == AnotherLogin,
+                "{grant:?} {error}"
+            );
+        }
+    }
+
     /// A code that is the beginning of another one must not hide it.
     #[test]
     fn each_word_is_known_once() {
+        let known = |error: &str, description: &str| known(TokenGrant::DeviceCode, error, description);
         for table in [AADSTS, ERRORS] {
             for (place, (word, end, remedy)) in table.iter().enumerate() {
                 assert!(table[..place].iter().all(|(earlier, ..)| earlier != word), "{word}");
-                let found = if table == AADSTS { known("", &format!("{word}: x")) } else { known(word, "") };
-                assert_eq!(found, (*end, Some(*remedy)), "{word}");
+                let (found, words) =
+                    if table == AADSTS { known("", &format!("{word}: x")) } else { known(word, "") };
+                assert!(found == *end && words.unwrap().starts_with(remedy), "{word}");
             }
+        }
+        for (place, (word, grants, ..)) in BY_GRANT.iter().enumerate() {
+            let is_other = |(earlier, of, ..): &(&str, &[TokenGrant], DenialEnd, &str)| {
+                earlier != word || of.iter().all(|grant| !grants.contains(grant))
+            };
+            assert!(BY_GRANT[..place].iter().all(is_other), "{word}");
         }
     }
 

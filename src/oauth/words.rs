@@ -3,12 +3,20 @@
 /// The number of characters of a foreign text that are repeated.
 const SHOWN: usize = 200;
 
-/// Returns the beginning of `text` on one line, escaped.
+/// Returns the beginning of `text` on one line, without control characters. Apostrophes and quotes stay as they are.
 pub(super) fn quoted(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let cut = if line.chars().nth(SHOWN).is_some() { "…" } else { "" };
-    let shown: String = line.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let shown: String = line.chars().take(SHOWN).flat_map(escaped).collect();
     format!("{shown}{cut}")
+}
+
+/// Returns the character, escaped where a line may not hold it.
+fn escaped(character: char) -> impl Iterator<Item = char> {
+    let is_quote = matches!(character, '\'' | '"');
+    let (quote, other) =
+        if is_quote { (Some(character), None) } else { (None, Some(character.escape_debug())) };
+    quote.into_iter().chain(other.into_iter().flatten())
 }
 
 #[cfg(test)]
@@ -18,6 +26,9 @@ mod tests {
     #[test]
     fn one_short_line() {
         assert_eq!(quoted("two\r\n lines \u{1b}[2J"), "two lines \\u{1b}[2J");
+        let said = "AADSTS700016: Application with identifier 'app' was not found in \"Contoso\"\t\\";
+        let shown = "AADSTS700016: Application with identifier 'app' was not found in \"Contoso\" \\\\";
+        assert_eq!(quoted(said), shown);
         assert_eq!(quoted(&"ä".repeat(201)), format!("{}…", "ä".repeat(200)));
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn refused_login() -> Trouble {
     Trouble {
         phase: Phase::Auth,
         peer: None,
-        cause: Cause::LoginRefused { said, for_good: true, reply: None },
+        cause: Cause::LoginRefused { said, for_good: true, reply: None, token: None },
     }
 }
 

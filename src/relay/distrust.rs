@@ -1,8 +1,8 @@
-//! Says in sentences for the operator why a relay's certificate is refused.
+//! Says in sentences for the operator why the certificate of a relay or of a token endpoint is refused.
 //!
 //! Promises: each sentence says what is wrong with the certificate and what to do. If a pin would help, it names
-//! `tls.pin-sha256` with the value for the key that the relay has shown, ready to be pasted. Text from the certificate
-//! is not escaped here (`tls.rs` does that).
+//! `tls.pin-sha256` with the value for the key that the relay has shown, ready to be pasted; a token endpoint has no pins.
+//! Text from the certificate is not escaped here (`escaped` of `tls.rs` does that).
 //!
 //! Not here: which certificates are refused (`trust.rs`).
 
@@ -33,6 +33,31 @@ const OUTDATED: [(&[u8], &str); 3] = [
 /// The number of names of a certificate that are told.
 const MOST_NAMES: usize = 8;
 
+/// Whose certificate is refused, as sentences name it.
+struct Suspect {
+    who: &'static str,
+    /// The setting that names a private authority.
+    ca_file: &'static str,
+    /// What that setting is for.
+    private: &'static str,
+    /// What to do about a certificate for another name; `NAME` stands for the first one that it has.
+    other_name: &'static str,
+}
+
+const RELAY: Suspect = Suspect {
+    who: "the relay",
+    ca_file: "tls.ca-file",
+    private: "names a private CA",
+    other_name: "if that is your relay's own name, set tls.server-name = \"NAME\"",
+};
+
+const TOKEN_ENDPOINT: Suspect = Suspect {
+    who: "the token endpoint",
+    ca_file: "auth.oauth.ca-file",
+    private: "names a private CA, such as that of a proxy that reads what goes through it",
+    other_name: "is the host in auth.oauth.token-url right?",
+};
+
 /// A refused certificate.
 #[derive(Debug)]
 pub(crate) struct Distrust {
@@ -62,6 +87,30 @@ impl Distrust {
     pub(crate) fn error(why: DistrustCause, certificate: &CertificateDer<'_>) -> Error {
         let distrust = Distrust { why, pin: pin_of(certificate), stated: stated(certificate) };
         Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(distrust))))
+    }
+
+    /// Returns the refusal inside an error of TLS, if there is one.
+    pub(crate) fn within(error: &Error) -> Option<&Distrust> {
+        match error {
+            Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// Describes the refusal of a token endpoint's certificate.
+    pub(crate) fn of_endpoint(&self) -> String {
+        let why = match &self.why {
+            DistrustCause::Found(error) => sentence(error, &TOKEN_ENDPOINT),
+            DistrustCause::ShortRsa { bits, .. } | DistrustCause::ShortRsaProof { bits } => {
+                format!(
+                    "the token endpoint's key, or an authority's, is RSA with {bits} bits, which can be forged"
+                )
+            }
+            // No pin is asked of an endpoint.
+            DistrustCause::NotPinned => "the token endpoint's key is not the one that was asked for".into(),
+        };
+        let stated = self.stated.as_ref().map(|stated| format!("; the certificate is {stated}"));
+        why + &stated.unwrap_or_default()
     }
 
     /// Returns the same for an error of the verifier about `certificate`; other errors are returned unchanged.
@@ -122,7 +171,7 @@ impl fmt::Display for Distrust {
                 false
             }
             DistrustCause::Found(error) => {
-                f.write_str(&sentence(error))?;
+                f.write_str(&sentence(error, &RELAY))?;
                 a_pin_helps(error)
             }
         };
@@ -171,52 +220,49 @@ fn a_pin_helps(error: &CertificateError) -> bool {
     ) && !matches!(error, CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty())
 }
 
-fn sentence(error: &CertificateError) -> String {
+fn sentence(error: &CertificateError, suspect: &Suspect) -> String {
+    let Suspect { who, ca_file, private, other_name } = suspect;
     match error {
         CertificateError::ExpiredContext { not_after, .. } => {
             format!(
-                "the relay's certificate, or an issuer's, expired on {}: it must be renewed there",
+                "{who}'s certificate, or an issuer's, expired on {}: it must be renewed there",
                 day(seconds(*not_after))
             )
         }
         CertificateError::NotValidYetContext { not_before, .. } => {
             let from = day(seconds(*not_before));
-            format!("the relay's certificate is not valid before {from}; is this host's clock right?")
+            format!("{who}'s certificate is not valid before {from}; is this host's clock right?")
         }
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
-            "the relay's certificate names no host: only its common name may, which is no longer looked at \
-             (it needs a subjectAltName)"
-                .into()
+            format!(
+                "{who}'s certificate names no host: only its common name may, which is no longer looked at (it needs a \
+                 subjectAltName)"
+            )
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names: Vec<&str> = presented.iter().map(|name| bare_name(name)).collect();
             let expected = expected.to_str();
-            format!(
-                "the relay's certificate is for {}, not for {expected} (if that is your relay's own name, set \
-                 tls.server-name = \"{}\")",
-                names.join(", "),
-                names.first().unwrap_or(&"")
-            )
+            let remedy = other_name.replace("NAME", names.first().unwrap_or(&""));
+            format!("{who}'s certificate is for {}, not for {expected} ({remedy})", names.join(", "))
         }
         CertificateError::UnknownIssuer => {
-            "the issuer of the relay's certificate is not trusted (tls.ca-file names a private CA)".into()
+            format!("the issuer of {who}'s certificate is not trusted ({ca_file} {private})")
         }
         CertificateError::BadSignature => {
-            "a signature of the relay, or of the issuer it names, is wrong (is tls.ca-file out of date?)"
-                .into()
+            format!("a signature of {who}, or of the issuer it names, is wrong (is {ca_file} out of date?)")
         }
-        CertificateError::BadEncoding => "what the relay shows as its certificate cannot be read".into(),
+        CertificateError::BadEncoding => format!("what {who} shows as its certificate cannot be read"),
         CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. } => {
-            signed_with(signature_algorithm_id)
+            signed_with(signature_algorithm_id, who)
         }
         CertificateError::InvalidPurposeContext { presented, .. } => {
             let purposes: Vec<String> = presented.iter().map(purpose).collect();
             format!(
-                "the relay's certificate, or an issuer's, is not for servers: its extended key usage is {}",
+                "{who}'s certificate, or an issuer's, is not for servers: its extended key usage is {}",
                 purposes.join(", ")
             )
         }
-        other => format!("the relay's certificate {}", flaw(other)),
+        other => format!("{who}'s certificate {}", flaw(other)),
     }
 }
 
@@ -224,14 +270,15 @@ fn seconds(time: UnixTime) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn signed_with(algorithm: &[u8]) -> String {
+fn signed_with(algorithm: &[u8], who: &str) -> String {
     let is_within = |oid: &[u8]| memmem::find(algorithm, oid).is_some();
     match OUTDATED.iter().find(|(oid, _)| is_within(oid)) {
         Some((_, name)) => {
-            format!("the relay's certificate, or an issuer's, is signed with {name}, which can be forged")
+            format!("{who}'s certificate, or an issuer's, is signed with {name}, which can be forged")
         }
-        None => "the relay's certificate, or an issuer's, is signed with an algorithm that is not known here"
-            .into(),
+        None => {
+            format!("{who}'s certificate, or an issuer's, is signed with an algorithm that is not known here")
+        }
     }
 }
 
@@ -281,11 +328,28 @@ mod tests {
         assert_eq!(bare_name("DirectoryName"), "a name that is no host's");
     }
 
+    /// A token endpoint was told of in words about the relay, with settings that do not concern it.
+    #[test]
+    fn a_token_endpoint_has_settings_of_its_own() {
+        let unknown = sentence(&CertificateError::UnknownIssuer, &TOKEN_ENDPOINT);
+        let expected = "the issuer of the token endpoint's certificate is not trusted (auth.oauth.ca-file names a private CA, \
+                        such as that of a proxy that reads what goes through it)";
+        assert_eq!(unknown, expected);
+        for error in refusals() {
+            let words = sentence(&error, &TOKEN_ENDPOINT);
+            assert!(
+                !words.contains("relay") && !words.contains(" tls.") && !words.contains("NAME"),
+                "{words}"
+            );
+        }
+    }
+
     /// Raw words of the verifier (CaUsedAsEndEntity, UnsupportedCertVersion) reached the operator.
     #[test]
     fn each_refusal_is_a_sentence() {
         for error in refusals() {
-            assert_plain(&sentence(&error), &error);
+            assert_plain(&sentence(&error, &RELAY), &error);
+            assert_plain(&sentence(&error, &TOKEN_ENDPOINT), &error);
         }
     }
 }

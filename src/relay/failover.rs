@@ -63,7 +63,7 @@ pub(crate) struct RelayTarget {
 
 impl RelayTarget {
     fn new(relay: &Relay, host: config::RelayHost, identity: HostOrIp, protection: Protection) -> Self {
-        let rules = ReplyRules::new(&relay.settings.replies, &host.telling_name().to_string());
+        let rules = ReplyRules::of(&relay.settings, &host.telling_name().to_string());
         RelayTarget { host, identity, protection, rules: Arc::new(rules) }
     }
 

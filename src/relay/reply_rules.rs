@@ -19,9 +19,9 @@ mod stated_pause;
 use std::time::Duration;
 
 use super::reply_meaning::{Advice, Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
-use super::trouble::{Cause, Phase, Trouble};
+use super::trouble::{Cause, Phase, TokenRefusal, Trouble};
 use super::verdict::{Judgement, Scope, Verdict, judge_by};
-use crate::config::{Means, ReplyPhase, ReplyRule, RuleScope};
+use crate::config::{Means, RelayConfig, ReplyPhase, ReplyRule, RuleScope};
 use crate::smtp::reply::{Reply, Severity};
 
 use built_in::CompiledRule;
@@ -33,6 +33,30 @@ use stated_pause::stated_pause;
 pub struct ReplyRules {
     own: Vec<ReplyRule>,
     provider: Option<&'static Provider>,
+    login: LoginShown,
+}
+
+/// What we log in with at a relay. The advice of a rule depends on it: a refused access token is mended elsewhere than a
+/// refused password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum LoginShown {
+    /// There is no login, or nothing is known of it.
+    #[default]
+    Unknown,
+    /// A password, or the certificate of this host.
+    Password,
+    /// An access token.
+    Token,
+}
+
+impl LoginShown {
+    fn of(relay: &RelayConfig) -> Self {
+        match &relay.auth {
+            None => LoginShown::Unknown,
+            Some(auth) if auth.secret.is_token() => LoginShown::Token,
+            Some(_) => LoginShown::Password,
+        }
+    }
 }
 
 /// A rule as it is shown to an operator.
@@ -55,7 +79,12 @@ pub struct ShownRule<'r> {
 impl ReplyRules {
     /// Returns the rules for the relayhost `host`, with those of the configuration, `own`, in front.
     pub fn new(own: &[ReplyRule], host: &str) -> Self {
-        ReplyRules { own: own.to_vec(), provider: Provider::of(host) }
+        ReplyRules { own: own.to_vec(), provider: Provider::of(host), login: LoginShown::Unknown }
+    }
+
+    /// Returns the rules for the relayhost `host` of `relay`, with advice for its login.
+    pub fn of(relay: &RelayConfig, host: &str) -> Self {
+        ReplyRules { login: LoginShown::of(relay), ..ReplyRules::new(&relay.replies, host) }
     }
 
     /// Returns the name of the provider, if the relay's host name tells it.
@@ -92,17 +121,24 @@ impl ReplyRules {
     /// Returns `trouble` with what a rule says of the reply in it, if one fits. A refused login that an operator must
     /// correct stays one, with the advice of the rule.
     pub(crate) fn read(&self, trouble: Trouble) -> Trouble {
-        let (reply, for_good) = match &trouble.cause {
-            Cause::Reply(reply) => (reply, false),
-            Cause::LoginRefused { reply: Some(reply), for_good, .. } => (&**reply, *for_good),
+        let (reply, for_good, token) = match &trouble.cause {
+            Cause::Reply(reply) => (reply, false, None),
+            Cause::LoginRefused { reply: Some(reply), for_good, token, .. } => {
+                (&**reply, *for_good, token.as_deref())
+            }
             _ => return trouble,
         };
-        let Some(ReplyMeaning::Waits(reason)) = self.meaning(trouble.phase, reply) else { return trouble };
+        let Some(ReplyMeaning::Waits(mut reason)) = self.meaning(trouble.phase, reply) else {
+            return trouble;
+        };
         let is_plain = reason.hint.is_none() && reason.pause.is_none();
         if for_good && is_plain && matches!(reason.class, WaitClass::Configuration(_)) {
             return trouble;
         }
-        let said = reply.to_string();
+        if matches!(reason.class, WaitClass::Configuration(_)) {
+            reason.hint = reason.hint.or(token.and_then(|token| token.remedy));
+        }
+        let said = TokenRefusal::behind(token, reply.to_string());
         Trouble { cause: Cause::Waits { said, reason: Box::new(reason) }, ..trouble }
     }
 
@@ -123,7 +159,7 @@ impl ReplyRules {
             ));
         }
         let rule = self.built_in().find(|rule| rule.fits(phase, said))?;
-        Some(rule.meaning(stated_pause(said)))
+        Some(rule.meaning(stated_pause(said), self.login))
     }
 
     fn built_in(&self) -> impl Iterator<Item = &'static CompiledRule> + use<> {

@@ -22,9 +22,7 @@ use std::task::{Context, Poll};
 
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, HandshakeKind, ProtocolVersion,
-};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 
@@ -347,10 +345,10 @@ impl TlsClient {
     }
 
     fn words(&self, error: &Error) -> String {
+        if let Some(distrust) = Distrust::within(error) {
+            return distrust.to_string();
+        }
         match error {
-            Error::InvalidCertificate(CertificateError::Other(other)) if other.0.is::<Distrust>() => {
-                other.0.to_string()
-            }
             Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_) => {
                 self.too_old().into()
             }
@@ -389,7 +387,7 @@ fn binding_of(session: &ClientConnection) -> Result<Option<ChannelBinding>, Caus
     exported.map(Some).map_err(|error| Cause::Other(tls_faults::session(TlsPeer::RELAY, &error)))
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

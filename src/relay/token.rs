@@ -211,7 +211,8 @@ fn still_wanted(asker: &Asker) -> Result<(), Denial> {
 
 fn read_grant(request: &TokenRequest, reply: &EndpointReply) -> Result<Granted, NotGranted> {
     let retry_after = reply.retry_after;
-    read(request, reply, granted).map_err(|denial| NotGranted { denial, retry_after })
+    let reader = |status, body: &[u8]| granted(request.grant, status, body);
+    read(request, reply, reader).map_err(|denial| NotGranted { denial, retry_after })
 }
 
 /// Reads the reply to `request`. The secrets of the request are not in a denial, even if the endpoint repeats them.

@@ -111,6 +111,8 @@ pub enum Cause {
         for_good: bool,
         /// The reply that refused it, if it was a reply.
         reply: Option<Box<Reply>>,
+        /// What is known beyond that, if an access token was refused.
+        token: Option<Box<TokenRefusal>>,
     },
     /// A reply that is about the relay, and whose words say for what the mail waits.
     Waits {
@@ -139,6 +141,25 @@ pub enum Cause {
     OutOfStep(Reply),
 }
 
+/// What is known of the refusal of an access token beyond the reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenRefusal {
+    /// The reason that the relay gave in a challenge.
+    pub reason: Option<String>,
+    /// What to do about it, by the status of the reply; for a relay whose rules say nothing of that.
+    pub remedy: Option<&'static str>,
+}
+
+impl TokenRefusal {
+    /// Returns `said` with the reason behind it, if the relay gave one.
+    pub(super) fn behind(refusal: Option<&TokenRefusal>, said: String) -> String {
+        match refusal.and_then(|refusal| refusal.reason.as_ref()) {
+            Some(reason) => format!("{said} (its reason: {reason})"),
+            None => said,
+        }
+    }
+}
+
 impl From<io::Error> for Cause {
     fn from(error: io::Error) -> Self {
         Cause::Io(error.kind(), tls_faults::connection(tls_faults::TlsPeer::RELAY, &error))
@@ -149,10 +170,12 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Reply(reply) => write!(f, "the relay said: {reply}"),
-            Cause::LoginRefused { said: words, .. }
-            | Cause::NoSecret(words)
-            | Cause::Misfit(words)
-            | Cause::Other(words) => f.write_str(words),
+            Cause::LoginRefused { said, token, .. } => {
+                f.write_str(&TokenRefusal::behind(token.as_deref(), said.clone()))?;
+                let remedy = token.as_ref().and_then(|refusal| refusal.remedy);
+                remedy.map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+            }
+            Cause::NoSecret(words) | Cause::Misfit(words) | Cause::Other(words) => f.write_str(words),
             Cause::Waits { said, reason } => {
                 write!(f, "the relay said: {said}")?;
                 reason.hint.map_or(Ok(()), |hint| write!(f, " ({hint})"))

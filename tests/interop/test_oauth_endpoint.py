@@ -33,13 +33,18 @@ ANSWERS = {
     "a long token": (token("x" * 9_000), "it gave a token of more than 8 KiB", False),
     "another kind of token": (reply(200, json.dumps({"access_token": GOOD, "token_type": "mac"})),
                               "it gives tokens of the type mac; only Bearer can be used", True),
-    "invalid_grant": (error(400, "invalid_grant"), "invalid_grant: the refresh token or the assertion is not accepted", True),
+    "invalid_grant": (error(400, "invalid_grant"), "invalid_grant: the client's proof is not accepted; is the clock of this host right", True),
     "wrong secret": (error(401, "invalid_client", "AADSTS7000215: Invalid client secret provided.\r\nTrace ID: 1"),
                      "invalid_client: the client secret is wrong; .* must hold the secret's Value, not its Secret ID", True),
     "expired secret": (error(401, "invalid_client", "AADSTS7000222: The provided client secret keys are expired."),
                        "invalid_client: the client secret has expired; make a new one", True),
     "unknown app": (error(400, "unauthorized_client", "AADSTS700016: Application with identifier 'app' was not found"),
                     "unauthorized_client: the tenant knows no app with this client-id", True),
+    "no tenant": (error(400, "invalid_request", "AADSTS900023: Specified tenant identifier 'TENANT' is neither a valid DNS name"),
+                  "invalid_request: token-url names no tenant; .*; it said: AADSTS900023: Specified tenant identifier 'TENANT' is",
+                  True),
+    "common": (error(400, "unauthorized_client", "AADSTS50194: Application 'app'(x) is not configured as a multi-tenant application"),
+               'unauthorized_client: the app is for one tenant, and token-url says "common"; .* Application \'app\'', True),
     "a secret that is repeated": (error(401, "invalid_client", f"the secret {SECRET} is wrong"),
                                   r"invalid_client: .*the secret \*\*\* is wrong", True),
     "no page": (reply(404, "<html>not here"), "HTTP 404, and no word of OAuth: is auth.oauth.token-url right", True),
@@ -125,12 +130,20 @@ def test_mail_waits_and_goes_out_behind_it(make, endpoint, authority, name):
     assert len(sink.received()) == 1
 
 
-@pytest.mark.parametrize("fault", ["no TLS", "another name", "unknown authority", "expired"])
+# What is wrong with the certificate of the endpoint, and what is said of it.
+UNTRUSTED = {
+    "no TLS": "",
+    "another name": r"the token endpoint's certificate is for login.example.com, not for 127.0.0.1 \(is the host in auth.oauth.token-url",
+    "unknown authority": r"the issuer of the token endpoint's certificate is not trusted \(auth.oauth.ca-file names a private CA",
+    "expired": r"the token endpoint's certificate, or an issuer's, expired on \S+: it must be renewed there; the certificate is for",
+}
+
+
+@pytest.mark.parametrize("fault", UNTRUSTED)
 def test_no_secret_goes_to_a_server_that_is_not_the_endpoint(make, endpoint, authority, scratch, fault):
-    said = "the certificate of the token endpoint"
     if fault == "no TLS":
         far = endpoint(token(GOOD))
-        url, said = far.url.replace("http:", "https:"), ""
+        url = far.url.replace("http:", "https:")
     else:
         names = "DNS:login.example.com" if fault == "another name" else "IP:127.0.0.1"
         far = endpoint(token(GOOD), identity=authority.issue("endpoint", names, expired=fault == "expired"))
@@ -140,7 +153,7 @@ def test_no_secret_goes_to_a_server_that_is_not_the_endpoint(make, endpoint, aut
         trust = type(authority)(scratch / "other", "another CA").ca_file
     daemon, _ = make(url, trust=trust)
     daemon.send(MESSAGE)
-    waits(daemon, said, False)
+    waits(daemon, UNTRUSTED[fault], False)
     assert not far.forms
 
 

@@ -1,5 +1,9 @@
 use super::*;
 
+fn granted(status: u16, body: &[u8]) -> Result<Granted, Denial> {
+    super::granted(TokenGrant::DeviceCode, status, body)
+}
+
 #[test]
 fn a_token_comes_with_its_lifetime_and_perhaps_a_refresh_token() {
     let cases = [
@@ -32,7 +36,7 @@ fn a_refusal_is_for_an_operator_and_a_failure_is_not() {
             400,
             r#"{"error":"invalid_grant"}"#,
             true,
-            "invalid_grant: the refresh token or the assertion is not accepted",
+            "invalid_grant: the refresh token is not accepted any more",
         ),
         (
             401,

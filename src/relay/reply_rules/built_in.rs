@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::reply_meaning::{Advice, Excess, ReplyMeaning, RuleName};
-use super::ShownRule;
+use super::{LoginShown, ShownRule};
 use crate::config::{Means, ReplyPattern, ReplyPhase, RuleScope};
 
 /// A rule in a table.
@@ -24,6 +24,10 @@ pub(super) struct BuiltIn {
     pub(super) doubles: bool,
     /// A sentence that tells the operator what to do.
     pub(super) hint: Option<&'static str>,
+    /// The sentence in its place where there is a login of any kind.
+    pub(super) login_hint: Option<&'static str>,
+    /// The sentence in place of both where the login shows an access token.
+    pub(super) token_hint: Option<&'static str>,
     /// What the relay gets too much of where it is [`Means::Throttle`].
     pub(super) excess: Excess,
 }
@@ -44,6 +48,8 @@ impl BuiltIn {
             pause: None,
             doubles: false,
             hint: None,
+            login_hint: None,
+            token_hint: None,
             excess: Excess::Messages,
         }
     }
@@ -123,6 +129,24 @@ impl BuiltIn {
         BuiltIn { hint: Some(hint), ..self }
     }
 
+    /// Returns the same rule with this advice where there is a login.
+    pub(super) const fn behind_a_login(self, hint: &'static str) -> Self {
+        BuiltIn { login_hint: Some(hint), ..self }
+    }
+
+    /// Returns the same rule with this advice where the login shows an access token.
+    pub(super) const fn for_tokens(self, hint: &'static str) -> Self {
+        BuiltIn { token_hint: Some(hint), ..self }
+    }
+
+    fn hint_for(&self, login: LoginShown) -> Option<&'static str> {
+        match login {
+            LoginShown::Unknown => self.hint,
+            LoginShown::Password => self.login_hint.or(self.hint),
+            LoginShown::Token => self.token_hint.or(self.login_hint).or(self.hint),
+        }
+    }
+
     /// Returns the rule with its pattern compiled.
     pub(super) fn compiled(&'static self, name: RuleName) -> CompiledRule {
         CompiledRule { name, pattern: ReplyPattern::of_table(self.pattern), rule: self }
@@ -143,9 +167,10 @@ impl CompiledRule {
         is_at && self.pattern.matches(said)
     }
 
-    /// Returns its meaning for a reply that states this pause, if it states one.
-    pub(super) fn meaning(&self, stated: Option<Duration>) -> ReplyMeaning {
-        let BuiltIn { means, scope, pause, doubles, hint, excess, .. } = *self.rule;
+    /// Returns its meaning for a reply that states this pause, if it states one, where we log in so.
+    pub(super) fn meaning(&self, stated: Option<Duration>, login: LoginShown) -> ReplyMeaning {
+        let BuiltIn { means, scope, pause, doubles, excess, .. } = *self.rule;
+        let hint = self.rule.hint_for(login);
         let doubles = doubles && stated.is_none();
         let pause = stated.or(pause.map(Duration::from_secs));
         ReplyMeaning::of(self.name, means, scope, Advice { pause, doubles, hint, excess })

@@ -104,36 +104,60 @@ const AMAZON_SES: &[BuiltIn] = &[
     ),
 ];
 
+/// The advice where the relay speaks of passwords and was shown a token.
+const TAKEN_FOR_A_PASSWORD: &str = "it takes this for a login with a password: the token must be one for Exchange Online \
+                                    (scope https://outlook.office365.com/.default, or SMTP.Send for a user)";
+
+const GMAIL_TOKEN: &str = "it does not take the token for this account: its scope must be https://mail.google.com/, and \
+                           auth.username the address of the user who has consented, or for whom the service account acts";
+
 const MICROSOFT_365: &[BuiltIn] = &[
     BuiltIn::route(
         "SMTP AUTH is turned off",
         &[Auth],
         r"SmtpClientAuthentication is disabled",
         "turn SMTP AUTH on for the tenant or the mailbox: Set-CASMailbox -SmtpClientAuthenticationDisabled $false",
+    )
+    .for_tokens(
+        "turn SMTP AUTH on for the tenant or the mailbox, which tokens need, too: Set-CASMailbox \
+         -SmtpClientAuthenticationDisabled $false",
     ),
     BuiltIn::route(
         "security defaults",
         &[Auth],
         r"security defaults",
         "the tenant's security defaults forbid logins with a password: log in with OAuth",
-    ),
+    )
+    .for_tokens(TAKEN_FOR_A_PASSWORD),
     BuiltIn::route(
         "no passwords",
         &[Auth],
         r"basic authentication|^550 5\.7\.30",
         "Microsoft takes no password here any more: log in with OAuth",
-    ),
+    )
+    .for_tokens(TAKEN_FOR_A_PASSWORD),
     BuiltIn::route(
         "login",
         &[Auth],
         r"^535 5\.7\.(3|139)\b",
         "the user name is the mailbox's own (UPN); with OAuth, the application needs SMTP.SendAsApp and the mailbox",
+    )
+    .for_tokens(
+        "it does not take the token for this mailbox: give the app SMTP.SendAsApp with admin consent, make its service \
+         principal in Exchange Online (New-ServicePrincipal, with the Object ID of the Enterprise application, not of the \
+         app registration), give that the mailbox (Add-MailboxPermission, FullAccess), and turn SMTP AUTH on for it \
+         (Set-CASMailbox -SmtpClientAuthenticationDisabled $false); auth.username is the mailbox's own (UPN), and a \
+         user's token needs the scope SMTP.Send",
     ),
     BuiltIn::route(
         "not authenticated",
         &[Mail],
         r"^530 5\.7\.57",
         "set [auth]: this relay takes no mail without a login",
+    )
+    .behind_a_login(
+        "it took the login and lets it send nothing: does auth.username have a mailbox with a licence, and is SMTP AUTH \
+         turned on for it (Set-CASMailbox -SmtpClientAuthenticationDisabled $false)?",
     ),
     BuiltIn::throttle("connections", TRANSACTION, r"^4\d\d 4\.3\.2 .*(concurrent connections|thread limit)")
         .of_connections(),
@@ -194,7 +218,8 @@ const GMAIL: &[BuiltIn] = &[
         "too many logins",
         &[Auth],
         r"^454 4\.7\.0 .*too many login attempts",
-        "too many logins were tried: correct [auth], and wait",
+        "Google has counted too many logins of this account, good ones, too: it passes by itself; let it log in less often \
+         (fewer hosts and programs with this account, a lower relay.max-connections), and correct [auth] if none was taken",
     )
     .paused(30 * 60),
     BuiltIn::route(
@@ -202,13 +227,15 @@ const GMAIL: &[BuiltIn] = &[
         &[Auth],
         r"^534 5\.7\.9",
         "this account needs an app password in place of its own, or OAuth",
-    ),
+    )
+    .for_tokens(GMAIL_TOKEN),
     BuiltIn::route(
         "login",
         &[Auth],
         r"^535 5\.7\.8",
         "user name and app password do not fit; the account's own password is never taken",
-    ),
+    )
+    .for_tokens(GMAIL_TOKEN),
 ];
 
 const SENDGRID: &[BuiltIn] = &[

@@ -492,3 +492,75 @@ fn every_pattern_compiles_and_no_name_is_given_twice() {
         assert_eq!(ReplyRules::new(&[], host).provider(), None, "{host}");
     }
 }
+
+/// A refused access token was explained as a wrong password, and a login that had been taken as one that was not set.
+#[test]
+fn the_advice_is_for_what_we_log_in_with() {
+    use LoginShown::{Password, Token, Unknown};
+    const GMAIL_SUBMISSION: &str = "smtp.gmail.com";
+    let refused = "535 5.7.3 Authentication unsuccessful [X.outlook.com]";
+    let disabled =
+        "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.";
+    let basic = "550 5.7.30 Basic authentication is not supported for Client Submission.";
+    let anonymous = "530 5.7.57 Client not authenticated to send mail.";
+    let bad = "535 5.7.8 Username and Password not accepted. For more information, go to https://x";
+    let often = "454 4.7.0 Too many login attempts, please try again later.";
+    let cases = [
+        (M365, Auth, refused, Token, "Object ID of the Enterprise application"),
+        (M365, Auth, refused, Token, "SMTP.SendAsApp"),
+        (M365, Auth, refused, Token, "SmtpClientAuthenticationDisabled $false"),
+        (M365, Auth, refused, Password, "the user name is the mailbox's own (UPN)"),
+        (M365, Auth, refused, Unknown, "the user name is the mailbox's own (UPN)"),
+        (M365, Auth, disabled, Token, "which tokens need, too"),
+        (M365, Auth, disabled, Password, "turn SMTP AUTH on"),
+        (M365, Auth, basic, Token, "https://outlook.office365.com/.default"),
+        (M365, Auth, basic, Password, "log in with OAuth"),
+        (M365, Mail, anonymous, Unknown, "set [auth]"),
+        (M365, Mail, anonymous, Password, "it took the login and lets it send nothing"),
+        (M365, Mail, anonymous, Token, "it took the login and lets it send nothing"),
+        (GMAIL_SUBMISSION, Auth, bad, Token, "https://mail.google.com/"),
+        (GMAIL_SUBMISSION, Auth, bad, Token, "auth.username the address of the user"),
+        (GMAIL_SUBMISSION, Auth, bad, Password, "app password"),
+        (GMAIL_SUBMISSION, Auth, often, Password, "it passes by itself"),
+        (GMAIL_SUBMISSION, Auth, often, Token, "log in less often"),
+        (SES, Auth, "535 Authentication Credentials Invalid", Password, "SMTP credential of this region"),
+    ];
+    for (host, phase, said, login, expected) in cases {
+        let rules = ReplyRules { login, ..ReplyRules::new(&[], host) };
+        let ReplyConsequence::Waits(reason) = rules.explain(phase, said).unwrap().becomes else {
+            panic!("{host}: {said}")
+        };
+        let hint = reason.hint.unwrap();
+        assert!(hint.contains(expected), "{host}, {login:?}: {said}: {hint}");
+        assert_eq!(
+            hint.contains("app password"),
+            host == GMAIL_SUBMISSION && login == Password && said == bad
+        );
+    }
+}
+
+/// The reason that a relay had given in its challenge was lost where a rule knew its reply.
+#[test]
+fn a_refused_token_keeps_the_reason_of_the_relay() {
+    let trouble = |said: &str| {
+        let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
+        let token = TokenRefusal { reason: Some("status 400".into()), remedy: Some("mend the token") };
+        let cause = Cause::LoginRefused {
+            said: format!("XOAUTH2: the relay said: {said}"),
+            for_good: reply.severity() == Severity::Permanent,
+            reply: Some(Box::new(reply)),
+            token: Some(Box::new(token)),
+        };
+        Trouble { phase: Phase::Auth, peer: None, cause }
+    };
+    let told = |host: &str, said: &str| {
+        ReplyRules { login: LoginShown::Token, ..ReplyRules::new(&[], host) }.read(trouble(said)).to_string()
+    };
+    let of_provider = told("smtp.gmail.com", "535 5.7.8 no");
+    let begin = "configuration: AUTH: the relay said: 535 5.7.8 no (its reason: status 400) (it does not take the token";
+    assert!(of_provider.starts_with(begin) && !of_provider.contains("mend the token"), "{of_provider}");
+    let of_any = "AUTH: XOAUTH2: the relay said: 535 5.7.8 no (its reason: status 400); mend the token";
+    assert_eq!(told(ANY, "535 5.7.8 no"), of_any);
+    let too_often = told(ANY, "454 4.7.0 too many messages, try again in 30 s");
+    assert!(too_often.starts_with("throttle: ") && !too_often.contains("mend the token"), "{too_often}");
+}

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::super::channel::Channel;
 use super::super::login::Login;
 use super::super::tls::Verified;
-use super::super::trouble::{Cause, Phase, Trouble};
+use super::super::trouble::{Cause, Phase, TokenRefusal, Trouble};
 use super::{MAX_LINE_OCTETS, allowed, cancel, encoded, nothing_in_common};
 use crate::config::Mechanism;
 use crate::oauth::{AccessToken, Denial, reason_in, remedy_at_relay};
@@ -43,19 +43,23 @@ pub(super) async fn authenticate_by_token(
             .await
             .map_err(|denial| channel.trouble(Phase::Auth, cause_of(denial)))?;
         match authenticate(channel, mechanism, &auth.username, &handed.token).await {
-            Err(Trouble { cause: Cause::LoginRefused { said, for_good: true, reply }, .. }) => {
+            Err(trouble) if matches!(trouble.cause, Cause::LoginRefused { for_good: true, .. }) => {
                 tokens.refused(&handed.token).await;
                 if handed.is_fresh {
-                    let remedy =
-                        remedy_at_relay(&said).map(|remedy| format!("; {remedy}")).unwrap_or_default();
-                    let cause =
-                        Cause::LoginRefused { said: format!("{said}{remedy}"), for_good: true, reply };
-                    return Err(channel.trouble(Phase::Auth, cause));
+                    return Err(with_remedy(trouble));
                 }
             }
             result => return result,
         }
     }
+}
+
+/// Returns the refusal of a token that the endpoint has just handed out, with what to do about it.
+fn with_remedy(mut trouble: Trouble) -> Trouble {
+    if let Cause::LoginRefused { said, token: Some(token), .. } = &mut trouble.cause {
+        token.remedy = remedy_at_relay(said);
+    }
+    trouble
 }
 
 /// Returns the cause for a token that is not to be had: trouble that may pass, or an operator must act.
@@ -77,9 +81,10 @@ async fn authenticate(
     token: &AccessToken,
 ) -> Result<(), Trouble> {
     let response = response(mechanism, user, token);
-    let refused = |said: String, for_good, reply: Option<Reply>| {
+    let refused = |said: String, for_good, reply: Option<Reply>, reason| {
         let said = format!("{}: {said}", mechanism.name());
-        Cause::LoginRefused { said, for_good, reply: reply.map(Box::new) }
+        let token = Some(Box::new(TokenRefusal { reason, remedy: None }));
+        Cause::LoginRefused { said, for_good, reply: reply.map(Box::new), token }
     };
     channel.keep_secret(token.expose().as_bytes());
     let mut reply = begin(channel, mechanism, &response).await?;
@@ -95,14 +100,14 @@ async fn authenticate(
         Severity::Intermediate => {
             cancel(channel).await;
             let words = "the relay asks for more than the mechanism has".into();
-            Err(channel.trouble(Phase::Auth, refused(words, true, None)))
+            Err(channel.trouble(Phase::Auth, refused(words, true, None, None)))
         }
         _ if reply.code() == 421 => Err(channel.trouble(Phase::Auth, Cause::Reply(reply))),
         severity => {
-            let because = reason.map(|reason| format!(" (its reason: {})", channel.masked(&reason)));
-            let said = format!("{}{}", Cause::Reply(reply.clone()), because.unwrap_or_default());
+            let reason = reason.map(|reason| channel.masked(&reason).to_string());
+            let said = Cause::Reply(reply.clone()).to_string();
             let for_good = severity == Severity::Permanent;
-            Err(channel.trouble(Phase::Auth, refused(said, for_good, Some(reply))))
+            Err(channel.trouble(Phase::Auth, refused(said, for_good, Some(reply), reason)))
         }
     }
 }

@@ -118,7 +118,7 @@ impl Exchange {
     /// Returns trouble in our words.
     fn refused(&self, said: &str, channel: &Channel<Verified>) -> Trouble {
         let said = format!("{}: {said}{}", self.mechanism.name(), self.remedy());
-        channel.trouble(Phase::Auth, Cause::LoginRefused { said, for_good: true, reply: None })
+        channel.trouble(Phase::Auth, Cause::LoginRefused { said, for_good: true, reply: None, token: None })
     }
 
     fn refused_by(&self, reply: Reply, severity: Severity, channel: &Channel<Verified>) -> Stop {
@@ -131,7 +131,7 @@ impl Exchange {
         let is_unusable = for_good && (is_of_command || !self.has_proved);
         let remedy = if for_good { self.remedy() } else { "" };
         let said = format!("{}: {}{remedy}", self.mechanism.name(), Cause::Reply(reply.clone()));
-        let cause = Cause::LoginRefused { said, for_good, reply: Some(Box::new(reply)) };
+        let cause = Cause::LoginRefused { said, for_good, reply: Some(Box::new(reply)), token: None };
         let trouble = channel.trouble(Phase::Auth, cause);
         if is_unusable { Stop::Unusable(trouble) } else { Stop::Final(trouble) }
     }

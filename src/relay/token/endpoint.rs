@@ -35,6 +35,8 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use super::super::dial::{Internet, Race, addresses};
+use super::super::distrust::Distrust;
+use super::super::tls::escaped;
 use super::super::trust;
 use crate::config::{Families, HostOrIp, SettingError, WebAddress};
 use crate::tls_faults::{self, TlsPeer};
@@ -125,9 +127,16 @@ impl Endpoint {
             HostOrIp::Address(address) => ServerName::from(*address),
         };
         let secured = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await;
-        secured
-            .map(|stream| Box::new(stream) as Box<dyn Stream>)
-            .map_err(|error| tls_faults::connection(TlsPeer::TOKEN_ENDPOINT, &error))
+        secured.map(|stream| Box::new(stream) as Box<dyn Stream>).map_err(|error| tls_words(&error))
+    }
+}
+
+/// Describes a failed handshake; a certificate that is not trusted with what it says of itself.
+fn tls_words(error: &io::Error) -> String {
+    let distrust = tls_faults::within(error).and_then(Distrust::within);
+    match distrust {
+        Some(distrust) => escaped(&distrust.of_endpoint()),
+        None => tls_faults::connection(TlsPeer::TOKEN_ENDPOINT, error),
     }
 }
 

@@ -55,7 +55,8 @@ pub async fn device_login(
             interval *= 2;
             continue;
         };
-        match read(&request, &reply, granted) {
+        let reader = |status, body: &[u8]| granted(request.grant, status, body);
+        match read(&request, &reply, reader) {
             Ok(granted) => break granted.refresh_token,
             Err(Denial::Pending | Denial::Trouble(_)) => {}
             Err(Denial::SlowDown) => interval += std::time::Duration::from_secs(5),

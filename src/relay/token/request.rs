@@ -10,11 +10,13 @@ use zeroize::Zeroizing;
 use crate::config::{
     ClientProof, OAuthConfig, OAuthGrant, SecretError, SecretFile, read_certificate, read_key,
 };
-use crate::oauth::{AssertionKey, Claims, Denial, form};
+use crate::oauth::{AssertionKey, Claims, Denial, TokenGrant, form};
 use crate::secret::Secret;
 
 /// The fields of a request, with the secrets that are in them.
 pub(super) struct TokenRequest {
+    /// The grant that it asks with.
+    pub(super) grant: TokenGrant,
     fields: Vec<(&'static str, Zeroizing<String>)>,
     secrets: Vec<Secret>,
 }
@@ -27,7 +29,7 @@ impl TokenRequest {
         username: &str,
         refresh_token: Option<&Secret>,
     ) -> Result<TokenRequest, Denial> {
-        let mut request = TokenRequest { fields: Vec::new(), secrets: Vec::new() };
+        let mut request = TokenRequest::empty(grant_of(&oauth.grant));
         let scope = oauth.scope.as_deref();
         match &oauth.grant {
             OAuthGrant::ClientCredentials { client_id, proof } => {
@@ -67,7 +69,7 @@ impl TokenRequest {
         client_id: &str,
         proof: Option<&ClientProof>,
     ) -> Result<TokenRequest, Denial> {
-        let mut request = TokenRequest { fields: Vec::new(), secrets: Vec::new() };
+        let mut request = TokenRequest::empty(TokenGrant::DeviceCode);
         request.client(client_id, proof, oauth)?;
         request.scope(oauth.scope.as_deref());
         Ok(request)
@@ -80,11 +82,15 @@ impl TokenRequest {
         proof: Option<&ClientProof>,
         device_code: &Secret,
     ) -> Result<TokenRequest, Denial> {
-        let mut request = TokenRequest { fields: Vec::new(), secrets: Vec::new() };
+        let mut request = TokenRequest::empty(TokenGrant::DeviceCode);
         request.plain("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
         request.secret("device_code", device_code.clone());
         request.client(client_id, proof, oauth)?;
         Ok(request)
+    }
+
+    fn empty(grant: TokenGrant) -> TokenRequest {
+        TokenRequest { grant, fields: Vec::new(), secrets: Vec::new() }
     }
 
     /// Returns the form to send.
@@ -149,6 +155,15 @@ impl TokenRequest {
             }
         }
         Ok(())
+    }
+}
+
+fn grant_of(grant: &OAuthGrant) -> TokenGrant {
+    match grant {
+        OAuthGrant::ClientCredentials { .. } => TokenGrant::ClientCredentials,
+        OAuthGrant::RefreshToken { device_url: None, .. } => TokenGrant::RefreshToken,
+        OAuthGrant::RefreshToken { device_url: Some(_), .. } => TokenGrant::DeviceCode,
+        OAuthGrant::JwtBearer { .. } => TokenGrant::JwtBearer,
     }
 }
 

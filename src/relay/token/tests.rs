@@ -323,23 +323,29 @@ async fn an_endpoint_that_is_not_there_is_trouble() {
     );
 }
 
-/// No secret goes to a server that is not the endpoint.
+/// No secret goes to a server that is not the endpoint; and what is wrong with its certificate is said, with what to set.
 #[tokio::test]
 async fn the_certificate_is_verified_before_anything_is_sent() {
     let (authority, other) = (Authority::new(), Authority::new());
-    for (identity, ca, works) in [
-        (authority.identity("127.0.0.1"), authority.file(), true),
-        (authority.identity("login.example.com"), authority.file(), false),
-        (authority.identity("127.0.0.1"), other.file(), false),
+    let other_name = "the token endpoint's certificate is for login.example.com, not for 127.0.0.1 (is the host in \
+                      auth.oauth.token-url right?); the certificate is for login.example.com, valid from ";
+    // The other authority has the same name.
+    let unknown = "a signature of the token endpoint, or of the issuer it names, is wrong (is auth.oauth.ca-file out of \
+                   date?); the certificate is for no host name, valid from ";
+    for (identity, ca, refused) in [
+        (authority.identity("127.0.0.1"), authority.file(), None),
+        (authority.identity("login.example.com"), authority.file(), Some(other_name)),
+        (authority.identity("127.0.0.1"), other.file(), Some(unknown)),
     ] {
         let files = Files::new();
         let far = Far::answering_over(vec![token("t1")], Some(identity)).await;
         let oauth = OAuthConfig { ca_file: Some(ca.path().into()), ..config(&far.url, client(&files)) };
         let handed = desk(oauth).token().await;
-        assert_eq!(handed.is_ok(), works);
-        if !works {
+        assert_eq!(handed.is_ok(), refused.is_none());
+        if let Some(expected) = refused {
             let Err(Denial::Trouble(words)) = handed else { panic!("no trouble") };
-            assert!(words.contains("the certificate of the token endpoint"), "{words}");
+            assert!(words.starts_with(&format!("the token endpoint 127.0.0.1: {expected}")), "{words}");
+            assert!(!words.contains("the relay") && !words.contains("pin"), "{words}");
             assert_eq!(far.forms().await, ["no handshake"]);
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
-use nullmta::oauth::{AccessToken, Denial, DeviceCode, device_code, granted, reason_in, rotated};
+use nullmta::oauth::{AccessToken, Denial, DeviceCode, TokenGrant, device_code, granted, reason_in, rotated};
 use nullmta::secret::Secret;
 use serde_json::{Map, Value};
 
@@ -73,7 +73,7 @@ fuzz_target!(|octets: &[u8]| {
     let secret = secret_in(body);
     let refresh = rotated(status, body);
     refresh.iter().for_each(assert_kept);
-    match granted(status, body) {
+    match granted(TokenGrant::DeviceCode, status, body) {
         Ok(granted) => {
             assert_token(&granted.token);
             assert!(granted.lifetime.is_none_or(|lifetime| lifetime <= DAY));
