@@ -16,7 +16,7 @@
 //!    | 504; 500, 501 or 502 with a status of x.5.x | the next mechanism | the next mechanism: the reply is about the command |
 //!    | 535, 534, or any other 5xx | the next mechanism: the relay has no such secret of the user | refused: the password is wrong, or Google wants another one for this account |
 //!    | a challenge that cannot be answered | the next mechanism | refused |
-//!    | 4xx, 421, a connection that ends | refused, and tried later | refused, and tried later |
+//!    | 4xx, 421, a connection that ends, no reply of SMTP | refused, and tried later | refused, and tried later |
 //!    | 235 before the relay has proved itself, or a wrong proof of the relay | refused | refused |
 //!
 //! Fails: with [`Trouble`] of phase AUTH, whatever the reply (535, 534, 454…): it pauses the relay and says nothing
@@ -43,6 +43,7 @@ use super::tls::{ChannelBinding, Verified};
 use super::trouble::{Cause, Phase, Trouble};
 use crate::config::{self, Mechanism};
 use crate::secret::Secret;
+use crate::smtp::reply::{Reply, Severity};
 use exchange::{Exchange, Stop};
 use prover::Prover;
 use scram::Binding;
@@ -164,9 +165,16 @@ fn second_to(first: Mechanism, mechanisms: &[Mechanism]) -> Option<Mechanism> {
     others().find(|mechanism| kind(*mechanism) != kind(first)).or_else(|| others().next())
 }
 
-/// Cancels the exchange with `*` (RFC 4954 4). The relay answers 501, which is ignored.
-async fn cancel(channel: &mut Channel<Verified>) {
-    let _ = channel.command(Phase::Auth, b"*").await;
+/// Cancels the exchange with `*` (RFC 4954 4), which the relay refuses, by 501. Returns its answer if that is no refusal, and so
+/// answers something else. An error if it is no reply: a relay that talks nonsense is told no password.
+async fn cancel(channel: &mut Channel<Verified>) -> Result<Option<Reply>, Trouble> {
+    match channel.command(Phase::Auth, b"*").await {
+        Err(trouble) if matches!(trouble.cause, Cause::Garbage(_)) => Err(trouble),
+        Ok(reply) if matches!(reply.severity(), Severity::Positive | Severity::Intermediate) => {
+            Ok(Some(reply))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Returns `message` in base64.

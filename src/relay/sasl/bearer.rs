@@ -98,7 +98,7 @@ async fn authenticate(
     match reply.severity() {
         Severity::Positive => Ok(()),
         Severity::Intermediate => {
-            cancel(channel).await;
+            cancel(channel).await?;
             let words = "the relay asks for more than the mechanism has".into();
             Err(channel.trouble(Phase::Auth, refused(words, true, None, None)))
         }

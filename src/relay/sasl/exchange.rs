@@ -7,6 +7,8 @@
 //!
 //! RFC 4954 4.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::prover::Prover;
@@ -67,7 +69,7 @@ impl Exchange {
                 severity => return Err(self.refused_by(reply, severity, channel)),
             }
         }
-        cancel(channel).await;
+        cancel(channel).await?;
         Err(self.refused("the relay does not come to an end with its challenges", channel).into())
     }
 
@@ -108,7 +110,11 @@ impl Exchange {
                 Ok(channel.secret_command(Phase::Auth, &encoded(&message.octets)).await?)
             }
             Err(words) => {
-                cancel(channel).await;
+                // Behind a proof nothing more is told, and a challenge that could be read says more than what follows it.
+                let is_in_step = self.has_proved && STANDARD.decode(challenge).is_ok();
+                if let Some(reply) = cancel(channel).await?.filter(|_| !is_in_step) {
+                    return Err(channel.trouble(Phase::Auth, Cause::OutOfStep(reply)).into());
+                }
                 let trouble = self.refused(&words, channel);
                 Err(if self.has_proved { Stop::Final(trouble) } else { Stop::Unusable(trouble) })
             }

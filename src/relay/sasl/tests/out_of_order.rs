@@ -59,6 +59,18 @@ async fn relays_out_of_order() {
             "S: 334 !!!!\nC: *\nS: 501 ok\n",
             "SCRAM-SHA-256: the relay's challenge is not base64",
         ),
+        // What is no refusal of "*" answers something else, and the password is told to nobody who is out of step.
+        (
+            "SCRAM-SHA-256",
+            "S: 334 !!!!\nC: *\nS: 235 ok\n",
+            "the relay said what answers no command of ours: 235 ok",
+        ),
+        (
+            "SCRAM-SHA-256",
+            "S: 334 !!!!\nC: *\nS: 334 go on\n",
+            "the relay said what answers no command of ours: 334 go on",
+        ),
+        ("SCRAM-SHA-256", "S: 334 !!!!\nC: *\nS: what\n", "not an SMTP reply: \"what\\r\\n\""),
         // r=x,s
         (
             "SCRAM-SHA-256",
