@@ -17,16 +17,17 @@
 //! Fails: with a [`Trouble`] that names peer and phase. Nothing here is written to disk, so after a crash only the
 //! doubt of promise 5 remains.
 //!
-//! The files, in the order in which a connection uses them: `failover` the choice among several hosts and addresses, with
-//! `host_memory` those that do not work, `running` several tries at a time, and `service` the hosts that a domain names →
-//! `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof of identity (`first_flight` the start of the handshake,
-//! `certificate` the key, `distrust` a refusal, `expiry` a warning ahead) → `sasl` AUTH, with `login` what is remembered of
-//! it, `password` and `password_command` the secret, `token` the access token → `dialog` transactions, with `group` the
-//! commands, `open_transaction` the results of one transaction, `content` its octets, `recoded` those that the relay does
-//! not take as they are → `verdict` the meaning of a reply, with `reply_rules` and `reply_meaning` the rules for its words,
-//! `subject` the subject of a refusal. `channel` reads and writes for all of them; `pace` says how many commands may be sent
-//! at once, `dsn_offer` whether DSN parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error.
-//! `lookup` looks the relayhosts up for a warning, before anything is sent.
+//! The files, in the order in which a connection uses them: `failover` the choice among several hosts and addresses,
+//! with `host_memory` those that do not work, `running` several tries at a time, and `service` the hosts that a domain
+//! names → `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof of identity
+//! (`first_flight` the start of the handshake, `certificate` the key, `distrust` a refusal, `expiry` a warning ahead) →
+//! `sasl` AUTH, with `login` what is remembered of it, `password` and `password_command` the secret, `secret_end` a
+//! warning ahead, `token` the access token → `dialog` transactions, with `group` the commands, `open_transaction` the
+//! results of one transaction, `content` its octets, `recoded` those that the relay does not take as they are →
+//! `verdict` the meaning of a reply, with `reply_rules` and `reply_meaning` the rules for its words, `subject` the
+//! subject of a refusal. `channel` reads and writes for all of them; `pace` says how many commands may be sent at once,
+//! `dsn_offer` whether DSN parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error. `lookup`
+//! looks the relayhosts up for a warning, before anything is sent.
 //!
 //! Not here: when to connect and what to send (`queue/`), changes to a message (`message/`).
 //!
@@ -59,6 +60,7 @@ mod reply_meaning;
 mod reply_rules;
 mod running;
 mod sasl;
+mod secret_end;
 mod service;
 mod subject;
 #[cfg(test)]
@@ -72,6 +74,7 @@ mod verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::io::{AsyncBufRead, AsyncSeek};
 use tokio::time::Instant;
 
@@ -97,6 +100,7 @@ use host_memory::HostMemory;
 use login::{Login, SecretPrint};
 use pace::RelayPace;
 use port_look::PortLooks;
+use secret_end::SecretEnd;
 use tls::Protection;
 use token::TokenDesk;
 
@@ -215,6 +219,7 @@ pub struct Relay {
     farewells: Arc<Farewells>,
     warnings: Vec<String>,
     login: Option<Login>,
+    secret_end: SecretEnd,
     memory: Arc<HostMemory>,
     port_looks: PortLooks,
 }
@@ -227,6 +232,8 @@ impl Relay {
         }
         let (protection, mut warnings) = Protection::new(&settings.tls, &settings.hosts)?;
         warnings.extend(protection.expiring());
+        let secret_end = SecretEnd::of(&settings);
+        warnings.extend(secret_end.notice(Timestamp::now().as_second()));
         let pace = Arc::new(RelayPace::new(settings.pipelining));
         let key_exchange = settings.tls.settings().map(|tls| tls.key_exchange);
         let offer = Offer::new(key_exchange.unwrap_or(config::KeyExchangeChoice::Any));
@@ -244,6 +251,7 @@ impl Relay {
             farewells,
             warnings,
             login,
+            secret_end,
             memory,
             port_looks: PortLooks::default(),
         })
@@ -270,7 +278,7 @@ impl Relay {
     }
 
     /// Returns warnings for the operator: no trust bundle of the system was found, a certificate in `tls.ca-file` was
-    /// skipped, or our own certificate is about to expire.
+    /// skipped, or our own certificate or client secret is about to expire.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -298,9 +306,18 @@ impl Relay {
         self.memory.notices()
     }
 
-    /// Returns a sentence for each certificate that is about to expire: ours, and those that the relay has shown.
+    /// Returns a sentence for each certificate that is about to expire: ours, and those that the relay has shown; and for the
+    /// client secret of OAuth.
     pub fn expiring(&self) -> Vec<String> {
-        self.protection.expiring()
+        let mut notices = self.protection.expiring();
+        notices.extend(self.secret_end.notice(Timestamp::now().as_second()));
+        notices
+    }
+
+    /// Logs, at most once a day, what of this is about to expire.
+    fn log_expiring(&self) {
+        self.protection.log_expiring(self.route.as_deref());
+        self.secret_end.log(self.route.as_deref(), Timestamp::now().as_second());
     }
 
     /// Opens an authenticated session with one of the hosts, at one of its addresses (`failover.rs`). The error is that of

@@ -141,7 +141,7 @@ fn a_host_without_a_usable_name_has_to_be_named() {
 #[test]
 fn good_files_mean_what_they_say() {
     type Meaning = fn(&Config);
-    let checks: [(&str, Meaning); 17] = [
+    let checks: [(&str, Meaning); 18] = [
         ("minimal", minimal),
         ("provider", provider),
         ("failover", failover),
@@ -155,6 +155,7 @@ fn good_files_mean_what_they_say() {
         ("srv", srv),
         ("oauth-certificate", oauth_certificate),
         ("oauth-device", oauth_device),
+        ("oauth-secret", oauth_secret),
         ("oauth-service-account", oauth_service_account),
         ("token-command", token_command),
         ("token-file", token_file),
@@ -338,6 +339,13 @@ fn oauth_certificate(config: &Config) {
     assert_eq!(oauth.grant, OAuthGrant::ClientCredentials { client_id: "app".into(), proof });
 }
 
+fn oauth_secret(config: &Config) {
+    let expires = Some(jiff::civil::date(2027, 1, 31));
+    let proof = ClientProof::Secret { file: "/etc/nullmta.client-secret".into(), expires };
+    assert_eq!(oauth_of(config).grant, OAuthGrant::ClientCredentials { client_id: "app".into(), proof });
+    assert_eq!(oauth_of(config).secret_expires(), expires);
+}
+
 fn oauth_service_account(config: &Config) {
     let key_file = "/etc/service-account.json".into();
     let subject = Some("noreply@example.com".into());
@@ -499,7 +507,7 @@ mod example {
             | "auth.oauth.token-url"
             | "auth.oauth.client-id"
             | "auth.oauth.client-secret-file" => CREDENTIALS,
-            "auth.oauth.scope" | "auth.oauth.ca-file" => CREDENTIALS,
+            "auth.oauth.scope" | "auth.oauth.ca-file" | "auth.oauth.secret-expires" => CREDENTIALS,
             // It exempts from this one.
             "rewrite.verified-domains" => &["rewrite.sender"],
             "listen.certificate" => &["listen.key"],

@@ -12,8 +12,8 @@ use super::reply_rule::ReplyRule;
 use super::rewrite::RewriteTable;
 use super::route_setting::{RouteName, Uid};
 use super::setting::{
-    AbsolutePath, CertificateName, CommandLine, CredentialName, HeloName, HostName, LoopbackAddress, OrOff,
-    PlainText, SecretPath, ShownCertificate, SocketPath, SourceAddress, Username,
+    AbsolutePath, CertificateName, CivilDay, CommandLine, CredentialName, HeloName, HostName,
+    LoopbackAddress, OrOff, PlainText, SecretPath, ShownCertificate, SocketPath, SourceAddress, Username,
 };
 use super::table::{Key, Keys, Located, TablePart, TomlTable, table};
 use super::units::{PositiveCount, PositiveDuration, PositiveSize};
@@ -78,6 +78,7 @@ table! {
         token_url: Key<WebAddress>,
         client_id: Key<PlainText>,
         client_secret_file: Key<SecretPath>,
+        secret_expires: Key<CivilDay>,
         client_certificate: Key<AbsolutePath>,
         key_file: Key<SecretPath>,
         scope: Key<PlainText>,

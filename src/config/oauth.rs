@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::civil::Date;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
@@ -68,8 +69,13 @@ pub enum OAuthGrant {
 /// The proof of a client (RFC 6749 2.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientProof {
-    /// `client-secret-file`: a file that holds the secret.
-    Secret(PathBuf),
+    /// A secret.
+    Secret {
+        /// `client-secret-file`: the file that holds it.
+        file: PathBuf,
+        /// `secret-expires`: the day on which it ends, if the operator has said so.
+        expires: Option<Date>,
+    },
     /// `client-certificate` and `key-file`: an assertion that the key of the certificate signs (private_key_jwt).
     Certificate {
         /// The PEM file with the certificate.
@@ -113,7 +119,7 @@ impl OAuthConfig {
     /// Checks that the files can be used that must be there before the first token is asked for. Blocks on the disk.
     pub(super) fn check(&self) -> Result<(), SecretError> {
         let of_proof = |proof: &ClientProof| match proof {
-            ClientProof::Secret(path) => SecretFile::at(path).read().map(drop),
+            ClientProof::Secret { file, .. } => SecretFile::at(file).read().map(drop),
             ClientProof::Certificate { certificate, key } => {
                 read_certificate(certificate)?;
                 read_key(key).map(drop)
@@ -134,19 +140,17 @@ impl OAuthConfig {
     /// Returns every file that is named here, each with its key, and whether it is a secret.
     pub(super) fn files(&self) -> Vec<(&'static str, &Path, bool)> {
         let mut files = Vec::new();
-        let proof = match &self.grant {
-            OAuthGrant::ClientCredentials { proof, .. } => Some(proof),
-            OAuthGrant::RefreshToken { proof, file, .. } => {
+        match &self.grant {
+            OAuthGrant::ClientCredentials { .. } => {}
+            OAuthGrant::RefreshToken { file, .. } => {
                 files.push(("auth.oauth.refresh-token-file", file.as_path(), true));
-                proof.as_ref()
             }
-            OAuthGrant::JwtBearer { key_file, .. } => {
-                files.push((KEY_FILE, key_file, true));
-                None
+            OAuthGrant::JwtBearer { key_file, .. } => files.push((KEY_FILE, key_file.as_path(), true)),
+        }
+        match self.proof() {
+            Some(ClientProof::Secret { file, .. }) => {
+                files.push(("auth.oauth.client-secret-file", file, true))
             }
-        };
-        match proof {
-            Some(ClientProof::Secret(path)) => files.push(("auth.oauth.client-secret-file", path, true)),
             Some(ClientProof::Certificate { certificate, key }) => {
                 files.push(("auth.oauth.client-certificate", certificate, false));
                 files.push((KEY_FILE, key, true));
@@ -165,6 +169,22 @@ impl OAuthConfig {
             content.extend_from_slice(&read_key(path).unwrap_or_default());
         }
         content
+    }
+
+    /// Returns the day on which the client secret ends, if it is known.
+    pub fn secret_expires(&self) -> Option<Date> {
+        match self.proof()? {
+            ClientProof::Secret { expires, .. } => *expires,
+            ClientProof::Certificate { .. } => None,
+        }
+    }
+
+    fn proof(&self) -> Option<&ClientProof> {
+        match &self.grant {
+            OAuthGrant::ClientCredentials { proof, .. } => Some(proof),
+            OAuthGrant::RefreshToken { proof, .. } => proof.as_ref(),
+            OAuthGrant::JwtBearer { .. } => None,
+        }
     }
 
     /// Returns whether a user logs in on a terminal (`nullmta oauth login`).
@@ -211,6 +231,7 @@ fn keys(table: &OAuthTable) -> Vec<(Option<&KeyLocation>, KeyUsers)> {
         (location_of(&table.token_url), ALL),
         (location_of(&table.client_id), ALL),
         (location_of(&table.client_secret_file), PROVEN),
+        (location_of(&table.secret_expires), PROVEN),
         (location_of(&table.client_certificate), PROVEN),
         (location_of(&table.key_file), ALL),
         (location_of(&table.scope), ALL),
@@ -258,9 +279,16 @@ fn grant_of(table: &OAuthTable, grant: &Located<GrantWord>) -> Result<OAuthGrant
 }
 
 fn proof_of(table: &OAuthTable) -> Result<Option<ClientProof>, ConfigFault> {
+    if let (Some(alone), None) = (&table.secret_expires, &table.client_secret_file) {
+        let secret = alone.location.beside("auth.oauth.client-secret-file");
+        return Err(alone.location.expected(secret + " beside it", "it alone"));
+    }
     match (&table.client_secret_file, &table.client_certificate, &table.key_file) {
         (None, None, None) => Ok(None),
-        (Some(secret), None, None) => Ok(Some(ClientProof::Secret(secret.value.0.clone()))),
+        (Some(secret), None, None) => Ok(Some(ClientProof::Secret {
+            file: secret.value.0.clone(),
+            expires: given(&table.secret_expires).map(|day| day.0),
+        })),
         (None, Some(certificate), Some(key)) => Ok(Some(ClientProof::Certificate {
             certificate: certificate.value.0.clone(),
             key: key.value.0.clone(),

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use jiff::civil::Date;
 use rustls::pki_types::{DnsName, ServerName};
 use toml::de::DeValue;
 
@@ -90,6 +91,30 @@ impl Setting for AbsolutePath {
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
         absolute(value.as_str()?).map(AbsolutePath)
+    }
+}
+
+/// A day of the calendar, as a date of TOML or in quotes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CivilDay(pub(super) Date);
+
+impl Setting for CivilDay {
+    fn expected() -> Cow<'static, str> {
+        "a day such as 2027-01-31".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let text = match value {
+            DeValue::Datetime(date) => date.to_string(),
+            other => other.as_str()?.to_owned(),
+        };
+        // jiff reads other forms as well, and ignores a time behind the day.
+        let has_form = text.len() == "2027-01-31".len()
+            && text.char_indices().all(|(place, letter)| match place {
+                4 | 7 => letter == '-',
+                _ => letter.is_ascii_digit(),
+            });
+        if has_form { text.parse().ok().map(CivilDay) } else { None }
     }
 }
 

@@ -157,6 +157,12 @@ pub fn certificate_expires(route: Option<&str>, notice: &str) {
     warn!(route, "{by}certificate about to expire: {notice}");
 }
 
+/// Logs that the client secret of OAuth is about to expire.
+pub fn client_secret_expires(route: Option<&str>, notice: &str) {
+    let (by, notice) = (ByRoute(route), foreign(&notice));
+    warn!(route, "{by}client secret about to expire: {notice}");
+}
+
 /// Logs that a new refresh token could not be written, while the endpoint may take the old one no more.
 pub fn refresh_token_not_written(path: &dyn fmt::Display, error: &dyn fmt::Display) {
     error!(

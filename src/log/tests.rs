@@ -112,6 +112,7 @@ fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_a
             relayhost_passed_over(route, &"mx1:587", "x", minute, false);
             relayhost_works_again(route, &"mx1:587");
             certificate_expires(route, "x");
+            client_secret_expires(route, "x");
             refusal_held(route, &said);
             sender_held(route, &from, "x", None, minute);
             sender_stopped(route, &from, "x", minute);

@@ -109,20 +109,8 @@ impl Expiries {
     pub(crate) fn notices(&self, now: i64) -> Vec<String> {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.kept.iter().chain(shown.values().flatten());
-        let is_soon =
-            |expiry: &&Expiry| expiry.until - now < NOTICE && !(expiry.is_harmless && expiry.until <= now);
-        let soon = all.filter(is_soon);
-        soon.map(|expiry| {
-            let Expiry { whose, until, remedy, .. } = expiry;
-            match (until - now) / DAY {
-                _ if *until <= now => format!("{whose} expired on {}: {remedy}", day(*until)),
-                0 => format!("{whose} expires within a day, on {}: {remedy}", day(*until)),
-                days => {
-                    format!("{whose} expires in {}, on {}: {remedy}", log::counted(days, "day"), day(*until))
-                }
-            }
-        })
-        .collect()
+        let worth_telling = all.filter(|expiry| !(expiry.is_harmless && expiry.until <= now));
+        worth_telling.filter_map(|expiry| soon(&expiry.whose, expiry.until, now, expiry.remedy)).collect()
     }
 
     /// Logs these sentences, unless that was done within the last day.
@@ -132,6 +120,15 @@ impl Expiries {
             notices.iter().for_each(|notice| log::certificate_expires(route, notice));
         }
     }
+}
+
+/// Returns a sentence if what `whose` names expires at `until`, within two weeks after `now`; both in seconds since 1970.
+pub(super) fn soon(whose: &str, until: i64, now: i64, remedy: &str) -> Option<String> {
+    (until - now < NOTICE).then(|| match (until - now) / DAY {
+        _ if until <= now => format!("{whose} expired on {}: {remedy}", day(until)),
+        0 => format!("{whose} expires within a day, on {}: {remedy}", day(until)),
+        days => format!("{whose} expires in {}, on {}: {remedy}", log::counted(days, "day"), day(until)),
+    })
 }
 
 #[cfg(test)]

@@ -256,7 +256,7 @@ impl<'a, N: Network> Failover<'a, N> {
         self.begin(begun, async move {
             let peer = peer(relay, &target.host, address);
             let opened = relay.open(network, stream, peer, &target).await;
-            relay.protection.log_expiring(relay.route.as_deref());
+            relay.log_expiring();
             Step::Opened(Box::new(opened.map_err(|trouble| target.explained(trouble, &relay.settings.tls))))
         });
     }

@@ -113,7 +113,7 @@ fn each_says_what_to_do_at_the_provider_first() {
 fn microsoft_365_gets_a_token_and_no_more_than_it_allows() {
     let config = parse(&text_of("microsoft-365"), "microsoft-365").unwrap();
     let OAuthGrant::ClientCredentials { proof, .. } = &oauth_of(&config).grant else { panic!() };
-    assert_eq!(*proof, ClientProof::Secret("/etc/nullmta.client-secret".into()));
+    assert_eq!(*proof, ClientProof::Secret { file: "/etc/nullmta.client-secret".into(), expires: None });
     assert_eq!(config.relay.max_connections.get(), 3);
     let rates: Vec<String> = config.relay.rates.iter().map(ToString::to_string).collect();
     assert_eq!(rates, ["30/min", "10000/day"]);

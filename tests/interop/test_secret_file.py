@@ -1,6 +1,8 @@
 """The file of a password or a token that cannot be used while the daemon runs: an operator must act, is told once what to do,
-and needs no other command than the one that mends the file. And `check`, about passwords that a provider takes no longer."""
+and needs no other command than the one that mends the file. And `check`, about passwords that a provider takes no longer, and
+about a client secret that ends."""
 
+import datetime
 import json
 import re
 import subprocess
@@ -144,3 +146,21 @@ def test_check_warns_of_a_password_that_the_provider_takes_no_longer(scratch, ho
         told = warnings_of_check(config)
         assert ("gets the password of" in told) == bool(expected), told
         assert expected is None or f"warning: {host} {expected}" in told
+
+
+@pytest.mark.parametrize("days, said", [
+    (30, None), (3, r"expires in [23] days, on \S+: make a new one at the provider"), (-1, r"expired on \S+: make a new one"),
+])
+def test_check_says_ahead_when_a_client_secret_ends(scratch, days, said):
+    secret = write_secret(scratch / "secret", "hunter2")
+    end = datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=days)
+    config = scratch / "nullmta.toml"
+    config.write_text(
+        f'relayhost = "smtp.office365.com"\nspool = "{scratch}/spool"\nauth.username = "app@example.com"\n[auth.oauth]\n'
+        f'grant = "client-credentials"\nclient-id = "app"\ntoken-url = "https://login.example.com/token"\n'
+        f'client-secret-file = "{secret}"\nsecret-expires = {end}\n'
+    )
+    told = warnings_of_check(config)
+    begin = "warning: the client secret in auth.oauth.client-secret-file "
+    assert (begin in told) == bool(said), told
+    assert said is None or re.search(begin + said, told), told

@@ -19,6 +19,18 @@ fn check<T: Setting>(good: &[&str], bad: &[&str]) {
 #[test]
 fn every_type_keeps_its_rule() {
     check::<PositiveCount>(&["1", "4_294_967_295", "0x10"], &["0", "-1", "4294967296", "1.0", "'1'", "true"]);
+    check::<CivilDay>(
+        &["2027-01-31", "'2027-01-31'", "2028-02-29"],
+        &[
+            "'2027-02-29'",
+            "'31.1.2027'",
+            "20270131",
+            "2027-01-31T00:00:00Z",
+            "00:00:00",
+            "'2027-W04-7'",
+            "''",
+        ],
+    );
     check::<AbsolutePath>(&["'/'", "'/a b'"], &["''", "'a'", "'./a'", "'~/a'", r#""/a\nb""#, r#""/\u0000""#]);
     check::<HostName>(
         &["'host'", "'a.b-c.example'", "'host_1'", "'xn--bcher-kva.example'"],

@@ -134,8 +134,8 @@ impl TokenRequest {
         self.plain("client_id", client_id);
         match proof {
             None => {}
-            Some(ClientProof::Secret(path)) => {
-                let secret = read_secret(path)?;
+            Some(ClientProof::Secret { file, .. }) => {
+                let secret = read_secret(file)?;
                 self.secret("client_secret", secret);
             }
             Some(ClientProof::Certificate { certificate, key }) => {

@@ -118,7 +118,7 @@ fn config(url: &WebAddress, grant: OAuthGrant) -> OAuthConfig {
 }
 
 fn client(files: &Files) -> OAuthGrant {
-    let proof = ClientProof::Secret(files.with("secret", "s&sam"));
+    let proof = ClientProof::Secret { file: files.with("secret", "s&sam"), expires: None };
     OAuthGrant::ClientCredentials { client_id: "app".into(), proof }
 }
 
