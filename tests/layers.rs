@@ -44,7 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("oauth", &["secret"]),
     ("routing", &["envelope"]),
     // The configuration; pure, except for reading files.
-    ("config", &["envelope", "message", "routing", "secret", "tls_faults"]),
+    ("config", &["envelope", "message", "oauth", "routing", "secret", "tls_faults"]),
     ("import", &["config", "envelope", "message", "secret"]),
     // Shells: the users of this host, the disk, connections to the relay, connections from clients.
     ("users", &["log", "message"]),

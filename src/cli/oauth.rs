@@ -5,6 +5,7 @@
 //! seconds. No token is printed.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tokio::runtime::Runtime;
@@ -94,12 +95,32 @@ fn login(relay: &RelayConfig, path: &str) -> Result<(), Failure> {
 
 /// Tells the user what to do. If it cannot be printed, the code runs out.
 fn tell(prompt: &DevicePrompt, username: &str) {
-    let DevicePrompt { page, user_code, minutes } = prompt;
+    let DevicePrompt { page, user_code, lifetime } = prompt;
+    let time = in_words(*lifetime);
     let mut output = io::stdout().lock();
     let _ = writeln!(
         output,
-        "Open {page} in a browser, type the code {user_code}, and log in as {username}. The code is valid for {}.",
-        counted(*minutes, "minute")
+        "Open {page} in a browser, type the code {user_code}, and log in as {username}. The code is valid for {time}."
     );
     let _ = output.flush();
+}
+
+/// Returns a time in minutes, or in seconds where it is short.
+fn in_words(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => counted(seconds, "second"),
+        seconds => counted(seconds / 60, "minute"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A code of 50 seconds was said to be valid for 0 minutes.
+    #[test]
+    fn the_time_of_a_code_is_said_as_it_is() {
+        let told = [1, 50, 119, 120, 900].map(|seconds| in_words(Duration::from_secs(seconds)));
+        assert_eq!(told, ["1 second", "50 seconds", "119 seconds", "2 minutes", "15 minutes"]);
+    }
 }

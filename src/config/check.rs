@@ -16,6 +16,7 @@ use super::content::read_all;
 use super::error::{ConfigFault, KeyLocation, line_at};
 use super::file::{self, ConfigFile};
 use super::named_file::NamedFile;
+use super::oauth::location_of_file;
 use super::table::location_of;
 use super::tls_file::TlsFileError;
 use super::{Config, ConfigError, Environment, RelayConfig, SettingError};
@@ -121,6 +122,12 @@ fn at_its_setting<'a>(locations: impl Iterator<Item = &'a KeyLocation>, error: &
 
 fn check_secret(auth: &file::AuthTable, relay: &RelayConfig) -> Result<(), ConfigFault> {
     let Some(configured) = &relay.auth else { return Ok(()) };
+    if let Some(oauth) = configured.secret.oauth() {
+        return oauth.check().map_err(|(setting, error)| match location_of_file(&auth.oauth, setting) {
+            Some(location) => location.fault(error.to_string()),
+            None => ConfigFault::of_file(format!("{setting}: {error}")),
+        });
+    }
     let sources = sources_of(auth)?;
     let location = sources.first().map(|(location, _)| *location);
     match (configured.secret.check(), location) {

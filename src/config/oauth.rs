@@ -13,13 +13,16 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
+use super::access::OpenFault;
 use super::error::{ConfigFault, KeyLocation};
 use super::file::OAuthTable;
-use super::secret_file::{SecretError, SecretFile};
+use super::secret_file::{SecretError, SecretFile, stays_until_mended};
 use super::table::{Key, Located, given, location_of};
 use super::tls_file::{TlsFile, TlsFileError, TlsFileFault};
 use super::web_address::WebAddress;
 use super::words::GrantWord;
+use crate::oauth::AssertionKey;
+use crate::secret::Secret;
 
 /// `[auth.oauth]`: how an access token is got.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +88,10 @@ pub enum ClientProof {
     },
 }
 
-/// The key `key-file`.
 const KEY_FILE: &str = "auth.oauth.key-file";
+const SECRET_FILE: &str = "auth.oauth.client-secret-file";
+const CERTIFICATE: &str = "auth.oauth.client-certificate";
+const REFRESH_TOKEN_FILE: &str = "auth.oauth.refresh-token-file";
 
 impl OAuthConfig {
     /// Returns what `table` describes, with the position of its grant; `None` if the file leaves it out.
@@ -116,23 +121,35 @@ impl OAuthConfig {
         Ok(Some((&grant.location, config)))
     }
 
-    /// Checks that the files can be used that must be there before the first token is asked for. Blocks on the disk.
-    pub(super) fn check(&self) -> Result<(), SecretError> {
-        let of_proof = |proof: &ClientProof| match proof {
-            ClientProof::Secret { file, .. } => SecretFile::at(file).read().map(drop),
-            ClientProof::Certificate { certificate, key } => {
-                read_certificate(certificate)?;
-                read_key(key).map(drop)
-            }
-        };
+    /// Checks that the files can be used that must be there before the first token is asked for, and that a key has the form
+    /// that is needed. An error comes with the key that names its file. Blocks on the disk.
+    pub(super) fn check(&self) -> Result<(), (&'static str, SecretError)> {
         match &self.grant {
-            OAuthGrant::ClientCredentials { proof, .. } => of_proof(proof),
-            OAuthGrant::JwtBearer { key_file, .. } => read_key(key_file).map(drop),
-            OAuthGrant::RefreshToken { proof, file, device_url, .. } => {
-                proof.as_ref().map_or(Ok(()), of_proof)?;
+            OAuthGrant::ClientCredentials { .. } => {}
+            OAuthGrant::JwtBearer { issuer, key_file, .. } => {
+                let key = read_assertion_key(key_file).map_err(|error| (KEY_FILE, error))?;
+                if issuer.is_none() && key.issuer.is_none() {
+                    let words = format!(
+                        "{} does not say who signs (client_email): set auth.oauth.client-id",
+                        key_file.display()
+                    );
+                    return Err((KEY_FILE, SecretError::Unusable(words)));
+                }
+            }
+            OAuthGrant::RefreshToken { file, device_url, .. } => {
                 // Before the login on a terminal there is no refresh token.
                 let is_awaited = device_url.is_some() && !file.exists();
-                if is_awaited { Ok(()) } else { SecretFile::at(file).read().map(drop) }
+                let read = if is_awaited { Ok(()) } else { check_text(file) };
+                read.map_err(|error| (REFRESH_TOKEN_FILE, error))?;
+            }
+        }
+        match self.proof() {
+            None => Ok(()),
+            Some(ClientProof::Secret { file, .. }) => check_text(file).map_err(|error| (SECRET_FILE, error)),
+            Some(ClientProof::Certificate { certificate, key }) => {
+                let certificate_error = |error| (CERTIFICATE, error);
+                read_certificate(certificate).map_err(certificate_error)?;
+                read_client_key(certificate, key).map(drop).map_err(|error| (KEY_FILE, error))
             }
         }
     }
@@ -143,16 +160,14 @@ impl OAuthConfig {
         match &self.grant {
             OAuthGrant::ClientCredentials { .. } => {}
             OAuthGrant::RefreshToken { file, .. } => {
-                files.push(("auth.oauth.refresh-token-file", file.as_path(), true));
+                files.push((REFRESH_TOKEN_FILE, file.as_path(), true));
             }
             OAuthGrant::JwtBearer { key_file, .. } => files.push((KEY_FILE, key_file.as_path(), true)),
         }
         match self.proof() {
-            Some(ClientProof::Secret { file, .. }) => {
-                files.push(("auth.oauth.client-secret-file", file, true))
-            }
+            Some(ClientProof::Secret { file, .. }) => files.push((SECRET_FILE, file, true)),
             Some(ClientProof::Certificate { certificate, key }) => {
-                files.push(("auth.oauth.client-certificate", certificate, false));
+                files.push((CERTIFICATE, certificate, false));
                 files.push((KEY_FILE, key, true));
             }
             None => {}
@@ -201,14 +216,44 @@ impl OAuthConfig {
     }
 }
 
+/// Returns the secret in the file at `path`, which goes into a form, and so is UTF-8. Blocks on the disk.
+pub fn read_text(path: &Path) -> Result<Secret, SecretError> {
+    let secret = SecretFile::at(path).read()?;
+    match secret.text() {
+        Some(_) => Ok(secret),
+        None => Err(SecretError::Unusable(format!("{} is not UTF-8", path.display()))),
+    }
+}
+
+fn check_text(path: &Path) -> Result<(), SecretError> {
+    read_text(path).map(drop)
+}
+
+/// Returns the key in a `key-file`. Blocks on the disk.
+pub fn read_assertion_key(path: &Path) -> Result<AssertionKey, SecretError> {
+    let octets = read_key(path)?;
+    AssertionKey::read(&octets)
+        .map_err(|bad| SecretError::Unusable(format!("{} holds {bad}", path.display())))
+}
+
+/// Returns the certificate in a `client-certificate`, as DER, and its key in a `key-file`. Blocks on the disk.
+pub fn read_client_key(certificate: &Path, key: &Path) -> Result<(Vec<u8>, AssertionKey), SecretError> {
+    let (der, read) = (read_certificate(certificate)?, read_assertion_key(key)?);
+    if read.is_of(&der) {
+        return Ok((der, read));
+    }
+    let file = TlsFile { setting: KEY_FILE, path: key };
+    Err(of_tls_file(file.fault(TlsFileFault::OtherKey(certificate.into()))))
+}
+
 /// Returns the octets of a `key-file`. Blocks on the disk.
-pub fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     TlsFile { setting: KEY_FILE, path }.private().map_err(of_tls_file)
 }
 
 /// Returns the first certificate in a `client-certificate`, as DER. Blocks on the disk.
-pub fn read_certificate(path: &Path) -> Result<Vec<u8>, SecretError> {
-    let file = TlsFile { setting: "auth.oauth.client-certificate", path };
+fn read_certificate(path: &Path) -> Result<Vec<u8>, SecretError> {
+    let file = TlsFile { setting: CERTIFICATE, path };
     let octets = file.public().map_err(of_tls_file)?;
     match CertificateDer::from_pem_slice(&octets) {
         Ok(certificate) => Ok(certificate.to_vec()),
@@ -217,7 +262,19 @@ pub fn read_certificate(path: &Path) -> Result<Vec<u8>, SecretError> {
 }
 
 fn of_tls_file(error: TlsFileError) -> SecretError {
-    SecretError::Unusable(error.words())
+    match error.fault {
+        // It passes by itself, unlike what is wrong with a file.
+        TlsFileFault::Closed(OpenFault::Unreadable(fault)) if !stays_until_mended(&fault) => {
+            SecretError::File(error.path, OpenFault::Unreadable(fault))
+        }
+        _ => SecretError::Unusable(error.words()),
+    }
+}
+
+/// Returns the position of `setting`, one of the keys that name a file.
+pub(super) fn location_of_file<'t>(table: &'t OAuthTable, setting: &str) -> Option<&'t KeyLocation> {
+    let locations = keys(table).into_iter().filter_map(|(location, _)| location);
+    locations.into_iter().find(|location| location.key_of_relay() == setting)
 }
 
 type KeyUsers = &'static [GrantWord];

@@ -99,7 +99,7 @@ impl SecretError {
     pub fn is_for_operator(&self) -> bool {
         match self {
             SecretError::File(_, OpenFault::Unreadable(error)) | SecretError::NotRun(_, error) => {
-                stays(error)
+                stays_until_mended(error)
             }
             SecretError::File(..)
             | SecretError::NoCredentials(_)
@@ -110,9 +110,14 @@ impl SecretError {
 }
 
 /// True if the system gives the same error until somebody changes a file, a right or a name.
-fn stays(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, NotFound, PermissionDenied};
-    matches!(error.kind(), NotFound | PermissionDenied | NotADirectory | IsADirectory | InvalidFilename)
+pub fn stays_until_mended(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        InvalidFilename, IsADirectory, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem,
+    };
+    matches!(
+        error.kind(),
+        NotFound | PermissionDenied | NotADirectory | IsADirectory | InvalidFilename | ReadOnlyFilesystem
+    )
 }
 
 /// Returns what to do about `fault`, where its words do not say it.

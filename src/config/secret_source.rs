@@ -65,8 +65,8 @@ impl SecretSource {
             SecretSource::Command(words) | SecretSource::Token(TokenSource::Command(words)) => {
                 check_program(words.first().map_or("", String::as_str))
             }
-            SecretSource::Token(TokenSource::OAuth(oauth)) => oauth.check(),
-            SecretSource::Certificate => Ok(()),
+            // The files of the first are checked with their own keys (`OAuthConfig::check`).
+            SecretSource::Token(TokenSource::OAuth(_)) | SecretSource::Certificate => Ok(()),
         }
     }
 

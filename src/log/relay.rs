@@ -171,6 +171,14 @@ pub fn refresh_token_not_written(path: &dyn fmt::Display, error: &dyn fmt::Displ
     );
 }
 
+/// Logs that there is no other access token for `username`, while the one at hand is valid for the time `left`.
+pub fn token_not_renewed(username: &str, words: &str, left: Duration) {
+    let (username, words, left) = (foreign(&username), foreign(&words), Seconds(left));
+    warn!(
+        "access token of {username} not renewed: {words}; the one at hand is valid for another {left}s, and then mail waits"
+    );
+}
+
 /// Logs that the relay takes mail again.
 pub fn relay_resumed(route: Option<&str>, live: usize) {
     let by = ByRoute(route);

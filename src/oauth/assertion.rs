@@ -7,9 +7,11 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
+use aws_lc_rs::signature::KeyPair as _;
 use aws_lc_rs::{digest, rand, signature};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::memmem;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value, json};
@@ -84,6 +86,11 @@ impl AssertionKey {
         Ok(Secret::new(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))))
     }
 
+    /// True if `certificate`, in DER, is for this key: it holds the public key octet for octet (RFC 5280 4.1, RFC 8017 A.1.1).
+    pub fn is_of(&self, certificate: &[u8]) -> bool {
+        memmem::find(certificate, self.pair.public_key().as_ref()).is_some()
+    }
+
     fn header(&self, certificate: Option<&[u8]>) -> Value {
         let mut header = json!({ "alg": "RS256", "typ": "JWT" });
         if let Some(id) = &self.id {
@@ -149,7 +156,7 @@ impl std::fmt::Display for BadAssertionKey {
 mod tests {
     use aws_lc_rs::encoding::AsDer;
     use aws_lc_rs::rsa::KeySize;
-    use aws_lc_rs::signature::{KeyPair as _, UnparsedPublicKey};
+    use aws_lc_rs::signature::UnparsedPublicKey;
 
     use super::*;
 
@@ -191,6 +198,18 @@ mod tests {
         let public = pair.public_key().as_ref();
         let known = UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, public);
         known.verify(signed.as_bytes(), &signature).unwrap();
+    }
+
+    #[test]
+    fn a_key_is_known_in_its_certificate() {
+        let pair = || KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let (own, other) = (pair(), pair());
+        let signer = rcgen::KeyPair::from_pem(&pem_of(&own)).unwrap();
+        let made = rcgen::CertificateParams::new(vec!["app.example".into()]).unwrap();
+        let certificate = made.self_signed(&signer).unwrap();
+        let read = |pair: &KeyPair| AssertionKey::read(pem_of(pair).as_bytes()).unwrap();
+        assert!(read(&own).is_of(certificate.der()));
+        assert!(!read(&other).is_of(certificate.der()));
     }
 
     /// Microsoft knows a certificate by its prints alone.

@@ -9,6 +9,7 @@
 //! 3. A token that a relay has refused is not used again.
 //! 4. The endpoint is not asked before the time that it names (Retry-After), and while an old token is valid, not within a
 //!    minute of a failure.
+//! 5. If a token is not renewed while the old one is valid, the log says so once, before mail waits.
 //!
 //! Fails: [`Denial`], with the endpoint in front: an operator must act, or the endpoint has trouble.
 //!
@@ -23,6 +24,7 @@ mod login;
 mod refresh_file;
 mod request;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +40,7 @@ use crate::log;
 use crate::oauth::{AccessToken, Denial, Granted, granted, rotated};
 use endpoint::{Endpoint, EndpointReply};
 use keeping::TokenKeeping;
-use refresh_file::RefreshFile;
+use refresh_file::{RefreshFile, Unwritable};
 use request::TokenRequest;
 
 /// The tokens of one `[auth.oauth]`.
@@ -66,7 +68,12 @@ impl TokenDesk {
         username: String,
         families: Families,
     ) -> Result<(Self, Vec<String>), SettingError> {
-        let (endpoint, warnings) = Endpoint::new(oauth.ca_file.as_deref(), families)?;
+        let (endpoint, mut warnings) = Endpoint::new(oauth.ca_file.as_deref(), families)?;
+        warnings.extend(oauth.doubts().into_iter().map(String::from));
+        let refresh_file = oauth.refresh_token_file();
+        warnings.extend(
+            refresh_file.into_iter().flat_map(|file| refresh_file::warnings(file, oauth.has_login())),
+        );
         Ok((TokenDesk { oauth, username, endpoint, keeping: Mutex::default() }, warnings))
     }
 
@@ -79,10 +86,16 @@ impl TokenDesk {
         handed.map_err(|denial| at(&self.oauth.token_url, denial))
     }
 
-    /// Returns what the files hold that `[auth.oauth]` names; `None` if they cannot be read now.
+    /// Returns what the files hold that `[auth.oauth]` names, and whether a refresh token could be written; `None` if they
+    /// cannot be read now. It changes with what an operator does about a refusal.
     pub(super) async fn secrets(&self) -> Option<Zeroizing<Vec<u8>>> {
         let oauth = self.oauth.clone();
-        tokio::task::spawn_blocking(move || oauth.secrets()).await.ok()
+        let read = move || {
+            let mut secrets = oauth.secrets();
+            secrets.extend(oauth.refresh_token_file().map(|file| u8::from(refresh_file::is_writable(file))));
+            secrets
+        };
+        tokio::task::spawn_blocking(read).await.ok()
     }
 
     /// Takes in that a relay has refused `token`.
@@ -113,8 +126,12 @@ impl TokenDesk {
             }
             Err(NotGranted { denial, retry_after }) => {
                 keeping.failed(Instant::now(), &denial, retry_after);
-                let old = keeping.old_token(now);
-                old.map(|token| HandedToken { token, is_fresh: false }).ok_or(denial)
+                let Some(token) = keeping.old_token(now) else { return Err(denial) };
+                if let Some(left) = keeping.tell_once(now) {
+                    let words = words_of(at(&self.oauth.token_url, denial));
+                    log::token_not_renewed(&self.username, &words, left);
+                }
+                Ok(HandedToken { token, is_fresh: false })
             }
         }
     }
@@ -147,8 +164,7 @@ impl TokenDesk {
         let desk = Arc::clone(self);
         let (mut file, token, request) = aside(move || {
             let path = desk.refresh_path();
-            let unwritten = |error| Denial::Trouble(format!("{} cannot be written: {error}", path.display()));
-            file.catch_up().map_err(unwritten)?;
+            file.catch_up().map_err(|fault| unwritten(path, &fault))?;
             if has_login && !path.exists() {
                 let words =
                     format!("{} is missing: nobody has logged in; run nullmta oauth login", path.display());
@@ -180,8 +196,8 @@ impl TokenDesk {
     }
 
     /// Returns the path of the refresh token; empty for a grant without one, which never asks.
-    fn refresh_path(&self) -> &std::path::Path {
-        self.oauth.refresh_token_file().unwrap_or(std::path::Path::new(""))
+    fn refresh_path(&self) -> &Path {
+        self.oauth.refresh_token_file().unwrap_or(Path::new(""))
     }
 }
 
@@ -224,6 +240,19 @@ fn read<T>(
     match reader(reply.status, &reply.body) {
         Ok(read) => Ok(read),
         Err(_) => reader(reply.status, &request.masked(&reply.body)),
+    }
+}
+
+/// Returns the denial for a refresh token that cannot be written to `path`.
+fn unwritten(path: &Path, fault: &Unwritable) -> Denial {
+    let words = format!("{} cannot be written: {fault}", path.display());
+    if fault.is_for_operator() { Denial::Configuration(words) } else { Denial::Trouble(words) }
+}
+
+fn words_of(denial: Denial) -> String {
+    match denial {
+        Denial::Configuration(words) | Denial::Trouble(words) => words,
+        Denial::Pending | Denial::SlowDown => "the endpoint answers another question".into(),
     }
 }
 

@@ -2,11 +2,12 @@
 
 import json
 import re
+import subprocess
 import time
 
 import pytest
 
-from daemon import Sink, UnixSMTP, submit
+from daemon import Sink, UnixSMTP, binary, submit
 from namespace import Network
 from oauth import MAILBOX, SECRET, write_secret
 from scripted_endpoint import ScriptedEndpoint, error, reply, token
@@ -270,3 +271,56 @@ def test_a_dead_endpoint_leaves_a_token_that_is_still_valid(make, endpoint):
     far.answers = [token(GOOD)]
     daemon.probe()
     daemon.wait_until_empty()
+
+
+def rsa_key(path):
+    made = subprocess.run(["openssl", "genrsa", "2048"], capture_output=True, text=True, check=True)
+    return write_secret(path, made.stdout)
+
+
+@pytest.mark.parametrize("said, expected", [
+    (error(400, "invalid_grant", "Invalid JWT Signature."), r"invalid_grant: the assertion is not accepted; is the clock .*domain-wide"),
+    (error(401, "unauthorized_client", "Client is unauthorized to retrieve access tokens using this method"),
+     "unauthorized_client: the service account may not act for this user with this scope; an admin of the domain"),
+], ids=["a bad assertion", "no delegation"])
+def test_a_service_account_is_not_told_to_log_in(make, endpoint, authority, scratch, said, expected):
+    far = endpoint(said, identity=authority.issue("endpoint", "IP:127.0.0.1"))
+    daemon = make.daemon(far.url)
+    key = rsa_key(scratch / "key.pem")
+    text = daemon.config.read_text().replace('"client-credentials"', '"jwt-bearer"')
+    daemon.config.write_text(re.sub(r'client-secret-file = ".*"', f'key-file = "{key}"', text))
+    daemon.start()
+    daemon.send(MESSAGE)
+    waits(daemon, expected, True)
+    assert "oauth login" not in daemon.log()
+
+
+@pytest.mark.parametrize("content, said", [
+    ("", "holds neither a PEM private key without a passphrase nor the JSON key file of a service account"),
+    ('{"installed": {}}', "holds JSON without a private key"),
+], ids=["empty", "of an OAuth client"])
+def test_check_reads_the_key(make, scratch, content, said):
+    daemon = make.daemon("https://login.example.com/token")
+    key = write_secret(scratch / "key", content)
+    text = daemon.config.read_text().replace('"client-credentials"', '"jwt-bearer"')
+    daemon.config.write_text(re.sub(r'client-secret-file = ".*"', f'key-file = "{key}"', text))
+    done = subprocess.run([str(binary()), "check", "-c", str(daemon.config)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 78 and re.search(rf":\d+: key `auth.oauth.key-file`: {key} {said}", done.stderr), done
+
+
+def test_a_renewal_that_fails_is_told_before_mail_waits(make, endpoint, authority):
+    """A token of a minute: from half of its life on another one is refused."""
+    far = endpoint(token(GOOD, lifetime=60), error(401, "invalid_client", "AADSTS7000222: The provided keys are expired."),
+                   identity=authority.issue("endpoint", "IP:127.0.0.1"))
+    daemon, sink = make(far.url, relay="messages-per-connection = 1")
+
+    def is_told():
+        daemon.send(MESSAGE)
+        daemon.wait_until_empty()
+        return "not renewed: " in daemon.log()
+
+    wait_until(is_told, 50, "the line about the renewal")
+    assert re.search(rf"access token of {MAILBOX} not renewed: the token endpoint 127.0.0.1: invalid_client: the client secret "
+                     r"has expired; make a new one .*; the one at hand is valid for another \d+", daemon.log())
+    is_told()
+    assert daemon.log().count("not renewed: ") == 1 and "relay paused" not in daemon.log()

@@ -124,6 +124,63 @@ fn faults_of_the_secret_are_laid_to_the_key_that_names_it() {
     }
 }
 
+/// `check` said "ok" of any `key-file`, and mail waited for the first token.
+#[test]
+fn faults_of_the_files_of_oauth_are_laid_to_the_key_that_names_them() {
+    let host = Host::new();
+    let own = include_str!("../../../tests/certificates/rsa-assertion.pem");
+    let (other, elliptic) = certificate();
+    host.file("own.pem", own, 0o600);
+    host.file("other.pem", other, 0o644);
+    host.file("elliptic.pem", elliptic, 0o600);
+    host.file("open.pem", own, 0o644);
+    host.file("empty", "", 0o600);
+    host.file("garbage", "hunter2\n", 0o600);
+    host.file("client.json", r#"{"installed":{"client_secret":"hunter2"}}"#, 0o600);
+    let account = |more: &str| format!(r#"{{"private_key":"{}"{more}}}"#, own.replace('\n', "\\n"));
+    host.file("account.json", account(r#","client_email":"svc@project.example""#), 0o600);
+    host.file("nobody.json", account(""), 0o600);
+    host.file("secret", "hunter2\n", 0o600);
+    host.file("latin1", b"h\xfcnter2\n", 0o600);
+    let head = |grant: &str| {
+        format!(
+            "{HEAD}auth.username = \"u\"\n[auth.oauth]\ngrant = \"{grant}\"\ntoken-url = \"https://login.example.com/token\"\n"
+        )
+    };
+    let jwt = |file: &str| format!("{}key-file = \"DIR/{file}\"\n", head("jwt-bearer"));
+    let app = format!("{}client-id = \"app\"\n", head("client-credentials"));
+    let certified = |certificate: &str, key: &str| {
+        format!("{app}client-certificate = \"DIR/{certificate}\"\nkey-file = \"DIR/{key}\"\n")
+    };
+    let secret = |file: &str| format!("{app}client-secret-file = \"DIR/{file}\"\n");
+    let refresh = |file: &str| {
+        format!("{}client-id = \"app\"\nrefresh-token-file = \"DIR/{file}\"\n", head("refresh-token"))
+    };
+    for good in [jwt("account.json"), certified("own.pem", "own.pem"), secret("secret"), refresh("secret")] {
+        host.load(&good).unwrap();
+    }
+    let no_key =
+        "holds neither a PEM private key without a passphrase nor the JSON key file of a service account";
+    for (toml, expected) in [
+        (jwt("no"), "7: key `auth.oauth.key-file`: cannot read DIR/no: No such file or directory (os error 2)".into()),
+        (jwt("open.pem"), "7: key `auth.oauth.key-file`: DIR/open.pem is open to others than its owner (mode 0644): chmod 600 DIR/open.pem".into()),
+        (jwt("empty"), format!("7: key `auth.oauth.key-file`: DIR/empty {no_key}")),
+        (jwt("garbage"), format!("7: key `auth.oauth.key-file`: DIR/garbage {no_key}")),
+        (jwt("client.json"), "7: key `auth.oauth.key-file`: DIR/client.json holds JSON without a private key: the key file of a service account is wanted, not that of an OAuth client".into()),
+        (jwt("elliptic.pem"), "7: key `auth.oauth.key-file`: DIR/elliptic.pem holds no RSA key of 2048 to 8192 bits".into()),
+        (jwt("nobody.json"), "7: key `auth.oauth.key-file`: DIR/nobody.json does not say who signs (client_email): set auth.oauth.client-id".into()),
+        (certified("own.pem", "elliptic.pem"), "9: key `auth.oauth.key-file`: DIR/elliptic.pem holds no RSA key of 2048 to 8192 bits".into()),
+        (certified("other.pem", "own.pem"), "9: key `auth.oauth.key-file`: expected the private key of DIR/other.pem in DIR/own.pem, found another".into()),
+        (certified("garbage", "own.pem"), "8: key `auth.oauth.client-certificate`: expected PEM certificates in DIR/garbage, found none".into()),
+        (secret("latin1"), "8: key `auth.oauth.client-secret-file`: DIR/latin1 is not UTF-8".into()),
+        (secret("empty"), "8: key `auth.oauth.client-secret-file`: DIR/empty holds no secret: expected one line".into()),
+        (refresh("empty"), "8: key `auth.oauth.refresh-token-file`: DIR/empty holds no secret: expected one line".into()),
+    ] {
+        let expected: String = expected;
+        host.refuses(&toml, &expected);
+    }
+}
+
 #[test]
 fn a_ca_file_holds_a_certificate_that_can_be_used() {
     let host = Host::new();

@@ -31,6 +31,8 @@ struct HeldToken {
     token: AccessToken,
     renew_at: Instant,
     ends_at: Instant,
+    /// True if it was told that another one is not to be had.
+    is_told: bool,
 }
 
 /// The time in which the endpoint wants no request, with what it said.
@@ -67,7 +69,12 @@ impl TokenKeeping {
     pub(super) fn keep(&mut self, now: Instant, granted: &Granted) {
         let lifetime = granted.lifetime.unwrap_or(UNSAID);
         let renew_at = now + lifetime.saturating_sub(AHEAD).max(lifetime / 2);
-        self.held = Some(HeldToken { token: granted.token.clone(), renew_at, ends_at: now + lifetime });
+        self.held = Some(HeldToken {
+            token: granted.token.clone(),
+            renew_at,
+            ends_at: now + lifetime,
+            is_told: false,
+        });
         self.rest = None;
     }
 
@@ -80,6 +87,14 @@ impl TokenKeeping {
             held.renew_at = now + retry_after.unwrap_or(RENEWAL_PAUSE).clamp(RENEWAL_PAUSE, LONGEST_REST);
             held.renew_at = held.renew_at.min(held.ends_at);
         }
+    }
+
+    /// Returns the time at `now` for which the token that is held is valid, if it is to be told that another one is not to be
+    /// had: once for each token.
+    pub(super) fn tell_once(&mut self, now: Instant) -> Option<Duration> {
+        let held = self.held.as_mut().filter(|held| now < held.ends_at && !held.is_told)?;
+        held.is_told = true;
+        Some(held.ends_at - now)
     }
 
     /// Takes in that a relay has refused `token`.
@@ -130,6 +145,19 @@ mod tests {
         keeping.failed(after(160), &trouble, None);
         assert!(keeping.token(after(199)).is_some() && keeping.token(after(200)).is_none());
         assert!(keeping.old_token(after(200)).is_none());
+    }
+
+    #[test]
+    fn what_fails_beside_a_valid_token_is_told_once() {
+        let (mut keeping, now) = (TokenKeeping::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(keeping.tell_once(now), None);
+        keeping.keep(now, &granted(Some(200)));
+        assert_eq!(keeping.tell_once(after(110)), Some(Duration::from_secs(90)));
+        assert_eq!(keeping.tell_once(after(170)), None);
+        keeping.keep(after(180), &granted(Some(200)));
+        assert_eq!(keeping.tell_once(after(380)), None, "mail waits, which is told in another way");
+        assert_eq!(keeping.tell_once(after(379)), Some(Duration::from_secs(1)));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! The login of a user on a terminal: device code (RFC 8628).
 //!
 //! Promises: the endpoint is asked no more often than it wants, and not beyond the end of its code; the refresh token is
-//! durable before success is told.
+//! durable before success is told; that it can be written is tried before the user is asked for anything.
+
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::endpoint::Endpoint;
 use super::refresh_file;
 use super::request::TokenRequest;
-use super::{aside, at, read};
+use super::{aside, at, read, unwritten, words_of};
 use crate::config::{Families, OAuthConfig, OAuthGrant};
 use crate::oauth::{Denial, device_code, granted};
 
@@ -18,8 +20,8 @@ pub struct DevicePrompt {
     pub page: String,
     /// The code to type there.
     pub user_code: String,
-    /// The number of minutes for which the code is valid.
-    pub minutes: u64,
+    /// The time for which the code is valid.
+    pub lifetime: Duration,
 }
 
 /// Logs a user in by `oauth`, and writes the refresh token. `prompt` tells the user what to do.
@@ -32,6 +34,9 @@ pub async fn device_login(
     else {
         return Err("expected auth.oauth with grant = \"device-code\", found another one".into());
     };
+    let path = file.clone();
+    let tried = aside(move || refresh_file::rehearse(&path).map_err(|fault| unwritten(&path, &fault)));
+    tried.await.map_err(words_of)?;
     let (endpoint, _) =
         Endpoint::new(oauth.ca_file.as_deref(), families).map_err(|error| error.to_string())?;
     let told = |denial| words_of(at(&oauth.token_url, denial));
@@ -40,8 +45,7 @@ pub async fn device_login(
     let reply = endpoint.post(device_url, &request.form()).await;
     let reply = reply.map_err(|words| told_of_device(Denial::Trouble(words)))?;
     let code = read(&request, &reply, device_code).map_err(told_of_device)?;
-    let minutes = code.lifetime.as_secs() / 60;
-    prompt(&DevicePrompt { page: code.page, user_code: code.user_code, minutes });
+    prompt(&DevicePrompt { page: code.page, user_code: code.user_code, lifetime: code.lifetime });
     let (ends_at, mut interval) = (Instant::now() + code.lifetime, code.interval);
     let token = loop {
         sleep(interval).await;
@@ -59,7 +63,7 @@ pub async fn device_login(
         match read(&request, &reply, reader) {
             Ok(granted) => break granted.refresh_token,
             Err(Denial::Pending | Denial::Trouble(_)) => {}
-            Err(Denial::SlowDown) => interval += std::time::Duration::from_secs(5),
+            Err(Denial::SlowDown) => interval += Duration::from_secs(5),
             Err(denial) => return Err(told(denial)),
         }
     };
@@ -67,16 +71,6 @@ pub async fn device_login(
         return Err("the login gave no refresh token; does auth.oauth.scope have offline_access?".into());
     };
     let path = file.clone();
-    let written = aside(move || {
-        let unwritten = |error| Denial::Trouble(format!("{} cannot be written: {error}", path.display()));
-        refresh_file::write(&path, &token).map_err(unwritten)
-    });
+    let written = aside(move || refresh_file::write(&path, &token).map_err(|fault| unwritten(&path, &fault)));
     written.await.map_err(words_of)
-}
-
-fn words_of(denial: Denial) -> String {
-    match denial {
-        Denial::Configuration(words) | Denial::Trouble(words) => words,
-        Denial::Pending | Denial::SlowDown => "the endpoint answers another question".into(),
-    }
 }

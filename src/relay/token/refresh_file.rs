@@ -15,6 +15,7 @@
 //! the request and the write ([`settled`]).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
@@ -23,7 +24,9 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
-use crate::config::SecretFile;
+use rustix::fs::{Access, access};
+
+use crate::config::{SecretFile, stays_until_mended};
 use crate::log;
 use crate::secret::Secret;
 
@@ -51,7 +54,7 @@ impl RefreshFile {
     }
 
     /// Writes a token that could not be written before. Blocks on the disk.
-    pub(super) fn catch_up(&mut self) -> io::Result<()> {
+    pub(super) fn catch_up(&mut self) -> Result<(), Unwritable> {
         match self.unwritten.take() {
             Some((old, new)) => self.replace(old, new),
             None => Ok(()),
@@ -59,7 +62,7 @@ impl RefreshFile {
     }
 
     /// Replaces `old`, which was used, by `new`. Blocks on the disk.
-    pub(super) fn replace(&mut self, old: Secret, new: Secret) -> io::Result<()> {
+    pub(super) fn replace(&mut self, old: Secret, new: Secret) -> Result<(), Unwritable> {
         // A file that is gone, or cannot be read, is written anew.
         let now = SecretFile::at(&self.path).read();
         if now.is_ok_and(|now| now.expose() != old.expose()) {
@@ -86,24 +89,105 @@ pub async fn settled() {
     }
 }
 
+/// The reason why the file of a refresh token cannot be written.
+#[derive(Debug)]
+pub(super) struct Unwritable {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl Unwritable {
+    /// True if an operator must act: the next try fails in the same way.
+    pub(super) fn is_for_operator(&self) -> bool {
+        stays_until_mended(&self.error)
+    }
+}
+
+impl fmt::Display for Unwritable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.error)?;
+        if self.is_for_operator() {
+            let directory = directory_of(&self.path).display();
+            let us = rustix::process::geteuid().as_raw();
+            write!(
+                f,
+                "; uid {us} must be able to make files in {directory}, since a new file takes the place of "
+            )?;
+            write!(
+                f,
+                "the old one: give it the directory (chown), and let the unit write there (ReadWritePaths=)"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
+/// True if a file can be made beside `path`, as far as rights tell. Blocks on the disk.
+pub(super) fn is_writable(path: &Path) -> bool {
+    access(directory_of(path), Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+/// Returns warnings about the file of a refresh token at `path`, which `has_login` tells to be that of a login on a terminal.
+/// Blocks on the disk.
+pub(super) fn warnings(path: &Path, has_login: bool) -> Vec<String> {
+    let (shown, directory) = (path.display(), directory_of(path).display());
+    let mut warnings = Vec::new();
+    if has_login && !path.exists() {
+        warnings.push(format!(
+            "auth.oauth.refresh-token-file: {shown} is missing, since nobody has logged in: mail waits until somebody does \
+             (nullmta oauth login)"
+        ));
+    }
+    if !is_writable(path) {
+        let us = rustix::process::geteuid().as_raw();
+        warnings.push(format!(
+            "auth.oauth.refresh-token-file: uid {us} cannot make files in {directory}: a refresh token that takes the place \
+             of this one would be lost at a stop, and mail would wait; give it the directory (chown)"
+        ));
+    }
+    warnings
+}
+
 /// Writes `token` to the file at `path`, durably. Written by root, the file gets the owner of its directory. Blocks on the
 /// disk.
-pub(in crate::relay) fn write(path: &Path, token: &Secret) -> io::Result<()> {
-    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file");
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(invalid()) };
-    let mut draft_name = name.to_owned();
-    draft_name.push(".new");
-    let draft = directory.join(draft_name);
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let written = fill(&draft, directory, token).and_then(|()| fs::rename(&draft, path));
-    if let Err(error) = written {
-        let _ = fs::remove_file(&draft);
-        return Err(error);
-    }
-    File::open(directory)?.sync_all()
+pub(in crate::relay) fn write(path: &Path, token: &Secret) -> Result<(), Unwritable> {
+    put(path, |draft| {
+        fill(draft, directory_of(path), token)?;
+        fs::rename(draft, path)
+    })
+}
+
+/// Tries what [`write`] does, and leaves the file at `path` as it is. Blocks on the disk.
+pub(super) fn rehearse(path: &Path) -> Result<(), Unwritable> {
+    let nothing = Secret::new(String::new());
+    put(path, |draft| {
+        fill(draft, directory_of(path), &nothing)?;
+        fs::remove_file(draft)
+    })
+}
+
+/// Makes a draft beside the file at `path`, and does with it what `settle` does, durably. No draft stays.
+fn put(path: &Path, settle: impl Fn(&Path) -> io::Result<()>) -> Result<(), Unwritable> {
+    let put = || {
+        let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file");
+        let mut draft_name = path.file_name().ok_or_else(invalid)?.to_owned();
+        draft_name.push(".new");
+        let draft = directory_of(path).join(draft_name);
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        if let Err(error) = settle(&draft) {
+            let _ = fs::remove_file(&draft);
+            return Err(error);
+        }
+        File::open(directory_of(path))?.sync_all()
+    };
+    put().map_err(|error| Unwritable { path: path.into(), error })
 }
 
 fn fill(draft: &Path, directory: &Path, token: &Secret) -> io::Result<()> {
@@ -142,6 +226,45 @@ mod tests {
         assert_eq!(read(&path), "two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no draft stays");
+    }
+
+    /// A user was sent through the login, and only then it was said that nothing could be kept of it.
+    #[test]
+    fn a_rehearsal_says_whether_a_token_could_be_written_and_leaves_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        rehearse(&path).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        write(&path, &secret("one")).unwrap();
+        rehearse(&path).unwrap();
+        assert_eq!(read(&path), "one");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        let missing = rehearse(&directory.path().join("no/token")).unwrap_err();
+        let us = rustix::process::geteuid().as_raw();
+        let expected = format!(
+            "No such file or directory (os error 2); uid {us} must be able to make files in {}/no, since",
+            directory.path().display()
+        );
+        assert!(missing.is_for_operator() && missing.to_string().starts_with(&expected), "{missing}");
+        let full = Unwritable { path, error: io::Error::from_raw_os_error(28) };
+        assert_eq!(
+            (full.is_for_operator(), full.to_string().contains("uid")),
+            (false, false),
+            "ENOSPC passes"
+        );
+    }
+
+    #[test]
+    fn check_warns_of_a_file_that_cannot_be_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let (here, nowhere) = (directory.path().join("token"), directory.path().join("no/token"));
+        let counted = |path: &Path, has_login| warnings(path, has_login).len();
+        assert_eq!([counted(&here, false), counted(&here, true)], [0, 1]);
+        assert_eq!([counted(&nowhere, false), counted(&nowhere, true)], [1, 2]);
+        write(&here, &secret("one")).unwrap();
+        assert_eq!(counted(&here, true), 0);
+        assert!(warnings(&nowhere, true)[0].contains("nobody has logged in"));
+        assert!(warnings(&nowhere, true)[1].contains("cannot make files in"));
     }
 
     /// The login of an operator was undone by a request that was under way.

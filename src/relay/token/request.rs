@@ -2,15 +2,14 @@
 //!
 //! Fails: [`Denial::Configuration`], if a file cannot be used; [`Denial::Trouble`], if the system cannot read it now.
 
-use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
 use crate::config::{
-    ClientProof, OAuthConfig, OAuthGrant, SecretError, SecretFile, read_certificate, read_key,
+    ClientProof, OAuthConfig, OAuthGrant, SecretError, read_assertion_key, read_client_key, read_text,
 };
-use crate::oauth::{AssertionKey, Claims, Denial, TokenGrant, form};
+use crate::oauth::{Claims, Denial, TokenGrant, form};
 use crate::secret::Secret;
 
 /// The fields of a request, with the secrets that are in them.
@@ -48,7 +47,7 @@ impl TokenRequest {
             }
             OAuthGrant::JwtBearer { issuer, key_file, subject } => {
                 request.plain("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
-                let key = assertion_key(key_file)?;
+                let key = read_assertion_key(key_file).map_err(of_file)?;
                 let no_issuer = || {
                     let words = "auth.oauth.client-id is missing, and the key file has no client_email";
                     Denial::Configuration(words.into())
@@ -139,7 +138,7 @@ impl TokenRequest {
                 self.secret("client_secret", secret);
             }
             Some(ClientProof::Certificate { certificate, key }) => {
-                let certificate = read_certificate(certificate).map_err(of_file)?;
+                let (certificate, key) = read_client_key(certificate, key).map_err(of_file)?;
                 let audience = oauth.token_url.to_string();
                 let claims = Claims {
                     issuer: client_id,
@@ -148,8 +147,7 @@ impl TokenRequest {
                     scope: None,
                     now: now(),
                 };
-                let signed =
-                    assertion_key(key)?.sign(&claims, Some(&certificate)).map_err(Denial::Trouble)?;
+                let signed = key.sign(&claims, Some(&certificate)).map_err(Denial::Trouble)?;
                 self.plain("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
                 self.secret("client_assertion", signed);
             }
@@ -167,26 +165,15 @@ fn grant_of(grant: &OAuthGrant) -> TokenGrant {
     }
 }
 
-fn assertion_key(path: &std::path::Path) -> Result<AssertionKey, Denial> {
-    let octets = read_key(path).map_err(of_file)?;
-    AssertionKey::read(&octets).map_err(|bad| configuration(format!("{} holds {bad}", path.display())))
-}
-
 /// Reads a secret that goes into a form, which is UTF-8. Blocks on the disk.
 pub(super) fn read_secret(path: &std::path::Path) -> Result<Secret, Denial> {
-    let secret = SecretFile::at(path).read().map_err(of_file)?;
-    let is_text = secret.text().is_some();
-    if is_text { Ok(secret) } else { Err(configuration(format!("{} is not UTF-8", path.display()))) }
+    read_text(path).map_err(of_file)
 }
 
 /// Returns the denial for a file that cannot be read.
 fn of_file(error: SecretError) -> Denial {
-    if error.is_for_operator() { configuration(error) } else { Denial::Trouble(error.to_string()) }
-}
-
-/// Returns the denial for a file that cannot be used.
-pub(super) fn configuration(words: impl fmt::Display) -> Denial {
-    Denial::Configuration(words.to_string())
+    let words = error.to_string();
+    if error.is_for_operator() { Denial::Configuration(words) } else { Denial::Trouble(words) }
 }
 
 fn now() -> i64 {

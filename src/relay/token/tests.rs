@@ -400,7 +400,7 @@ async fn a_login_on_a_terminal_leaves_a_refresh_token() {
     let oauth = config(&far.url, refresh(&files, Some(far.url.clone())));
     let mut told = String::new();
     device_login(&oauth, Families::default(), |prompt| {
-        told = format!("{} {} {}", prompt.page, prompt.user_code, prompt.minutes)
+        told = format!("{} {} {}", prompt.page, prompt.user_code, prompt.lifetime.as_secs() / 60)
     })
     .await
     .unwrap();
@@ -426,4 +426,72 @@ async fn a_login_that_is_refused_says_so() {
         assert!(words.contains(expected), "{words}");
         assert!(!files.path("refresh").exists());
     }
+}
+
+/// It was told as trouble of the relay, which passes by itself; who must be able to write where was not said.
+#[tokio::test]
+async fn a_refresh_token_that_cannot_be_written_is_for_an_operator() {
+    let files = Files::new();
+    files.with("refresh", "r1");
+    // No draft can be made where a directory has its name.
+    let obstacle = files.path("refresh.new");
+    std::fs::create_dir(&obstacle).unwrap();
+    let rotating = json(200, r#"{"access_token":"t1","expires_in":0,"refresh_token":"r2"}"#);
+    let far = Far::answering(vec![rotating, token("t2")]).await;
+    let desk = desk(config(&far.url, refresh(&files, None)));
+    assert_eq!(desk.token().await.unwrap().token.expose(), "t1");
+    let Denial::Configuration(words) = denied(&desk).await else { panic!("not for an operator") };
+    let (path, directory) = (files.path("refresh"), files.path(""));
+    let told = [
+        format!("the token endpoint 127.0.0.1: {} cannot be written: ", path.display()),
+        format!("must be able to make files in {}", directory.display().to_string().trim_end_matches('/')),
+    ];
+    assert!(told.iter().all(|told| words.contains(told)), "{words}");
+    assert_eq!(files.text("refresh"), "r1\n");
+    std::fs::remove_dir(&obstacle).unwrap();
+    assert_eq!(desk.token().await.unwrap().token.expose(), "t2");
+    assert_eq!(files.text("refresh"), "r2\n");
+    assert!(far.forms().await[1].contains("refresh_token=r2"));
+}
+
+/// The user had logged in before it was found out that nothing of the login could be kept.
+#[tokio::test]
+async fn a_login_that_could_not_be_kept_is_not_begun() {
+    let files = Files::new();
+    std::fs::create_dir(files.path("refresh.new")).unwrap();
+    let far = Far::answering(vec![]).await;
+    let oauth = config(&far.url, refresh(&files, Some(far.url.clone())));
+    let mut is_prompted = false;
+    let words = device_login(&oauth, Families::default(), |_| is_prompted = true).await.unwrap_err();
+    assert!(
+        words.contains("refresh cannot be written: ") && words.contains("must be able to make files in"),
+        "{words}"
+    );
+    assert!(!is_prompted && far.forms().await.is_empty());
+}
+
+/// The first that was heard of an endpoint that refused was mail that waited, when the token had come to its end.
+#[tokio::test]
+async fn a_token_that_is_not_renewed_is_told_once_while_it_is_valid() {
+    let files = Files::new();
+    let refusal = json(401, r#"{"error":"invalid_client","error_description":"AADSTS7000222: expired"}"#);
+    let far = Far::answering(vec![refusal.clone(), refusal]).await;
+    let desk = desk(config(&far.url, client(&files)));
+    let token = AccessToken::of(Secret::new("old".into())).unwrap();
+    let granted = Granted { token, lifetime: Some(Duration::from_secs(3600)), refresh_token: None };
+    desk.keeping.lock().await.keep(Instant::now() - Duration::from_secs(3500), &granted);
+    let log = crate::journal::testing::Captured::default();
+    let written = log.clone();
+    let journal = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
+    let _guard = tracing::subscriber::set_default(journal.with_writer(move || written.clone()).finish());
+    for _ in 0..3 {
+        assert_eq!(desk.token().await.unwrap().token.expose(), "old");
+    }
+    let begin = " WARN access token of ann@example.com not renewed: the token endpoint 127.0.0.1: invalid_client: the client \
+                 secret has expired; make a new one";
+    let text = log.text();
+    assert!(
+        text.starts_with(begin) && text.contains("valid for another ") && text.lines().count() == 1,
+        "{text}"
+    );
 }
