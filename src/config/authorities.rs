@@ -34,7 +34,10 @@ impl Authorities {
             count += 1;
             let taken = match certificate {
                 Ok(certificate) => match roots.add(certificate.clone()) {
-                    Ok(()) => Ok(certificates.push(certificate)),
+                    Ok(()) => {
+                        certificates.push(certificate);
+                        Ok(())
+                    }
                     Err(Error::InvalidCertificate(error)) => Err(flaw(&error)),
                     Err(_) => Err("cannot be read"),
                 },
