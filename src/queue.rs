@@ -39,6 +39,7 @@ mod noted_pause;
 mod null_sender;
 mod owner;
 mod part_limits;
+mod patience;
 mod rate;
 mod recording;
 mod reducer;
@@ -376,6 +377,8 @@ struct RelayPlace(usize);
 struct Taken {
     id: QueueId,
     member: Member,
+    /// How much of its patience it has used.
+    patience_used: Duration,
     /// What one of its transactions may hold.
     limits: PartLimits,
 }

@@ -26,6 +26,8 @@ use crate::status::Status;
 pub(super) struct Attempt {
     pub(super) id: QueueId,
     pub(super) member: Member,
+    /// How much of its patience the message had used when a connection took it.
+    pub(super) patience_used: Duration,
     pub(super) envelope: Envelope,
     /// The reverse-path that the relay gets.
     pub(super) told: ReversePath,
@@ -71,7 +73,7 @@ pub(super) struct Part {
 impl Attempt {
     /// Begins an attempt for a message that is taken at this time; the relay gets the reverse-path `told`.
     pub(super) fn new(taken: Taken, message: OnSpool, told: ReversePath, now: Moment) -> Self {
-        let Taken { id, member, limits } = taken;
+        let Taken { id, member, patience_used, limits } = taken;
         let OnSpool { elsewhere, envelope, arrived, ledger, replies } = message;
         let (asked, unasked): (Vec<usize>, Vec<usize>) = ledger
             .open()
@@ -80,6 +82,7 @@ impl Attempt {
         Attempt {
             id,
             member,
+            patience_used,
             envelope,
             told,
             arrived,

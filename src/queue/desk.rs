@@ -47,7 +47,6 @@ impl DeliveryDesk {
         SettlementTerms {
             overseers: self.settings.overseers.clone(),
             retry: self.settings.retry,
-            relay_clock: self.spool.relay_clock(),
             now: self.clock.moment(),
         }
     }

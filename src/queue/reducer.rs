@@ -60,8 +60,8 @@ struct SharedState {
     random: Rng,
     /// The name of the connection that is begun next, to whatever relay.
     next_connection: ConnectionId,
-    /// The clock that is stamped on what arrives. It counts the time in which all relays with mail were usable, so that
-    /// after a restart no message has used more patience than its relay's clock had counted.
+    /// The clock that is stamped on what arrives. It counts the time in which all relays with mail were usable and nothing
+    /// waited, so that after a restart no message has used more patience than before it, whatever it did.
     spool_clock: RelayClock,
     /// The messages that the event at hand has given out so far.
     given: Vec<QueueId>,
@@ -85,23 +85,25 @@ impl Reducer {
         random: Rng,
         now: Moment,
     ) -> Self {
-        let clock = || RelayClock::starting_at(relay_clock, now.steady);
         let relay_of = |(place, policy): (usize, RelayPolicy)| {
             let note = policy.rates_record.clone();
-            let mut relay = RelayState::new(RelayPlace(place), policy, clock(), now);
+            let mut relay = RelayState::new(RelayPlace(place), policy, now);
             relay.goes_on_pausing(&note, now);
             relay
         };
         let states = policy.relays.into_iter().enumerate().map(relay_of).collect();
         let mut relays = Relays::new(states, policy.routes);
-        entries.iter().for_each(|entry| relays.admit(entry, now.steady));
+        for entry in entries {
+            let used = relay_clock.saturating_sub(entry.patience_mark).max(entry.patience_used);
+            relays.admit(entry, Duration::from_secs(used.into()), now.steady);
+        }
         let shared = SharedState {
             retry: policy.retry,
             has_null_sender: policy.has_null_sender,
             recording: Recording::default(),
             random,
             next_connection: 0,
-            spool_clock: clock(),
+            spool_clock: RelayClock::starting_at(relay_clock, now.steady),
             given: Vec::new(),
             last_client_probe: None,
             stop_by: None,
@@ -124,7 +126,7 @@ impl Reducer {
     fn meet(&mut self, event: Event) {
         let now = self.shared.now.steady;
         match event {
-            Event::Arrived(entry) => self.relays.admit(&entry, now),
+            Event::Arrived(entry) => self.relays.admit(&entry, Duration::ZERO, now),
             Event::Wanted { connection, wait } => self.at_connection(connection).wanted(connection, wait),
             Event::ShownLimits { connection, limits } => {
                 self.at_connection(connection).shown_limits(connection, limits);
@@ -152,7 +154,7 @@ impl Reducer {
             Event::Missed(id) => {
                 self.relays.of_message(id).rates.give_back();
                 self.relays.of_message(id).roster.put_back(id, now);
-                self.relays.settled(id, Disposition::Untried, self.spool_clock(), now);
+                self.relays.settled(id, Disposition::Untried, now);
                 self.tick();
             }
             Event::DuplicateTold(id) => {
@@ -162,9 +164,9 @@ impl Reducer {
             Event::Became { id, disposition } => {
                 self.takes_more(|recording| recording.took_outcome(id));
                 self.at_message(id).became(id, disposition);
-                self.relays.settled(id, disposition, self.spool_clock(), now);
+                self.relays.settled(id, disposition, now);
             }
-            Event::Routed { lookup, found } => self.relays.routed(lookup, found, self.spool_clock(), now),
+            Event::Routed { lookup, found } => self.relays.routed(lookup, found, now),
             Event::Unrecorded { id, why } => self.unrecorded(id, why),
             Event::Unmarked { id, why } => self.unmarked(id, why),
             Event::Recordable => self.takes_more(Recording::takes_marks),
@@ -222,7 +224,7 @@ impl Reducer {
 
     fn tick(&mut self) {
         self.tend();
-        self.for_each_relay(|at| at.run_relay_clock());
+        self.for_each_relay(|at| at.run_patience());
         self.tell_clock();
     }
 
@@ -255,18 +257,13 @@ impl Reducer {
     /// Tells the spool the relay clock, which it stamps on what arrives from now on.
     fn tell_clock(&mut self) {
         let now = self.shared.now.steady;
-        let is_standing = |relay: &RelayState| !relay.clock.runs();
+        let is_standing = |relay: &RelayState| !relay.uses_patience_of_all();
         let holds_up = |relay: &RelayState| is_standing(relay) && relay.roster.len() > 0;
         let relays = self.relays.in_force();
         let runs =
             self.shared.recording.works() && !relays.iter().any(holds_up) && !relays.iter().all(is_standing);
-        let clock = &mut self.shared.spool_clock;
-        if runs {
-            clock.resume(now)
-        } else {
-            clock.pause(now)
-        }
-        let clock = clock.at(now);
+        self.shared.spool_clock.run(runs, now);
+        let clock = self.shared.spool_clock.at(now);
         if self.shared.told_clock.replace(clock) != Some(clock) {
             self.shared.effects.push(Effect::SetRelayClock(clock));
         }
@@ -275,14 +272,14 @@ impl Reducer {
     fn reconfigure(&mut self, policy: QueuePolicy) {
         let QueuePolicy { retry, has_null_sender, relays: policies, routes } = policy;
         (self.shared.retry, self.shared.has_null_sender) = (retry, has_null_sender);
-        let (moment, now, spool_clock) = (self.shared.now, self.shared.now.steady, self.spool_clock());
+        let moment = self.shared.now;
         let shared = &mut self.shared;
         let change = |old: &mut Vec<RelayState>| -> Vec<RelayState> {
             let new = policies.into_iter().enumerate().map(|(place, policy)| {
                 let place = RelayPlace(place);
                 let same = old.iter().position(|relay| relay.route == policy.route);
                 let Some(mut relay) = same.map(|same| old.swap_remove(same)) else {
-                    return RelayState::new(place, policy, RelayClock::starting_at(spool_clock, now), moment);
+                    return RelayState::new(place, policy, moment);
                 };
                 relay.place = place;
                 AtRelay { relay: &mut relay, shared: &mut *shared }.reconfigure(policy);
@@ -292,12 +289,7 @@ impl Reducer {
             old.iter_mut().for_each(|relay| AtRelay { relay, shared: &mut *shared }.retire());
             new
         };
-        self.relays.reconfigure(change, routes, spool_clock, now);
-    }
-
-    /// Returns the spool's clock, in seconds.
-    fn spool_clock(&self) -> u32 {
-        self.shared.spool_clock.at(self.shared.now.steady)
+        self.relays.reconfigure(change, routes, moment.steady);
     }
 
     fn stop(&mut self, patience: Duration) {
@@ -401,7 +393,7 @@ impl AtRelay<'_> {
         let waited = self.relay.reconfigure(policy, self.shared.now);
         self.shared.effects.push(Effect::ForgetSecret(self.relay.place));
         self.note_pause();
-        self.run_relay_clock();
+        self.run_patience();
         self.let_connections_go();
         self.try_held();
         waited.into_iter().for_each(|id| self.ask_once_more(id));
@@ -426,8 +418,8 @@ impl AtRelay<'_> {
         }
     }
 
-    fn run_relay_clock(&mut self) {
-        self.relay.run_clock(self.shared.now.steady, self.shared.recording.works());
+    fn run_patience(&mut self) {
+        self.relay.run_patience(self.shared.now.steady, self.shared.recording.works());
     }
 
     /// Makes every deferred and every held message ready.
@@ -447,19 +439,13 @@ impl AtRelay<'_> {
 
     /// Makes this message ready if it is held, with all of its patience. Returns whether it was.
     fn put_back_held(&mut self, id: QueueId) -> bool {
-        let is_held = self.relay.roster.is_held(id);
+        let (now, roster) = (self.shared.now.steady, &mut self.relay.roster);
+        let is_held = roster.is_held(id);
         if is_held {
-            self.begin_patience(id);
-            self.relay.roster.put_back(id, self.shared.now.steady);
+            roster.begin_patience(id, now);
+            roster.put_back(id, now);
         }
         is_held
-    }
-
-    /// Gives the message all of its patience again.
-    fn begin_patience(&mut self, id: QueueId) {
-        let RelayState { roster, clock, .. } = &mut *self.relay;
-        let clock = clock.at(self.shared.now.steady);
-        roster.update(id, |member| member.begin_patience(clock));
     }
 }
 

@@ -1,20 +1,20 @@
-//! The relay clock: the measure of patience.
+//! A clock that stands at times: the measure of patience.
 //!
-//! Promises: it counts the time in which the relay was usable and no mail waited for its turn, in seconds, and loses no part of a second however often
-//! it is stopped and started. It never goes back, and after a restart it goes on from what the spool remembers.
+//! Promises: it counts the seconds in which it runs, and loses no part of a second however often it is stopped and started.
+//! It never goes back.
 //!
-//! Pure: time is an argument. Not here: when it runs (`relay_state.rs`), how much patience a message has
-//! (`schedule.rs`).
+//! Pure: time is an argument. Not here: when it runs (`patience.rs` for the messages of a relay, `reducer.rs` for the clock
+//! that the spool remembers), how much patience a message has (`schedule.rs`).
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// The number of seconds in which the relay was usable and no mail waited for its turn, over the life of the spool.
-/// Patience is measured by it.
+/// A clock that counts seconds while it runs. A new one stands.
+#[derive(Clone, Debug, Default)]
 pub(super) struct RelayClock {
     counted: Duration,
-    /// The time since when it runs; `None` while no mail can get through.
+    /// The time since when it runs; `None` while it stands.
     running_since: Option<Timestamp>,
 }
 
@@ -28,19 +28,14 @@ impl RelayClock {
         u32::try_from(self.counted_by(now).as_secs()).unwrap_or(u32::MAX)
     }
 
-    /// Returns whether it runs.
-    pub(super) fn runs(&self) -> bool {
-        self.running_since.is_some()
-    }
-
-    pub(super) fn pause(&mut self, now: Timestamp) {
-        self.counted = self.counted_by(now);
-        self.running_since = None;
-    }
-
-    /// Starts the clock; one that runs goes on.
-    pub(super) fn resume(&mut self, now: Timestamp) {
-        self.running_since.get_or_insert(now);
+    /// Lets the clock run from `now` on, or stand; one that runs goes on.
+    pub(super) fn run(&mut self, runs: bool, now: Timestamp) {
+        if runs {
+            self.running_since.get_or_insert(now);
+        } else {
+            self.counted = self.counted_by(now);
+            self.running_since = None;
+        }
     }
 
     fn counted_by(&self, now: Timestamp) -> Duration {
@@ -60,11 +55,11 @@ mod tests {
     fn parts_of_a_second_add_up() {
         let at = |millis: i64| Timestamp::from_millisecond(1_800_000_000_000 + millis).unwrap();
         let mut clock = RelayClock::starting_at(5, at(0));
-        (1..=600).for_each(|tenth| clock.resume(at(tenth * 100)));
+        (1..=600).for_each(|tenth| clock.run(true, at(tenth * 100)));
         assert_eq!(clock.at(at(60_000)), 65);
-        (604..=606).for_each(|tenth| clock.pause(at(tenth * 100)));
+        (604..=606).for_each(|tenth| clock.run(false, at(tenth * 100)));
         assert_eq!(clock.at(at(90_000)), 65, "it stands");
-        clock.resume(at(90_000));
+        clock.run(true, at(90_000));
         assert_eq!((clock.at(at(90_500)), clock.at(at(90_600))), (65, 66));
     }
 }

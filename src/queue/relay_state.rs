@@ -6,8 +6,8 @@
 //!
 //! Invariants:
 //! 1. No connection is begun beyond `max_connections`, nor beyond the number that breaker and throttle allow.
-//! 2. The relay clock stands still while the breaker lets nothing through (unless that follows from a guess), while a
-//!    message that is ready waits to be given out, and while the spool does not record.
+//! 2. Patience stands still while the breaker lets nothing through (unless that follows from a guess), and while the spool
+//!    does not record; for which messages it runs otherwise says `patience.rs`.
 //! 3. After a reload nothing is left of what the relay did under the earlier settings, except for the messages that it
 //!    has held, the connections that still finish their work, and what is used of its rates.
 //! 4. No message is given out faster than the configured rates and the one that the relay has asked for allow.
@@ -24,12 +24,12 @@ use super::connections::Connections;
 use super::flickers::Flickers;
 use super::noted_pause::{noted, pause_in};
 use super::part_limits::RelayParts;
+use super::patience::PatienceOf;
 use super::rate::Rates;
 use super::reducer::RelayPolicy;
 use super::refusals::Refusals;
 use super::refusals::guesses::Guesses;
 use super::refusals::want_of_login::WantOfLogin;
-use super::relay_clock::RelayClock;
 use super::roster::{Member, Roster};
 use super::soundings::Soundings;
 use super::suspects::Suspects;
@@ -69,7 +69,6 @@ pub(super) struct RelayState {
     pub(super) suspects: Suspects,
     pub(super) soundings: Soundings,
     pub(super) flickers: Flickers,
-    pub(super) clock: RelayClock,
     /// The time at which the breaker began to let nothing through; `None` if it lets something through. The log has
     /// said so.
     pub(super) paused_since: Option<Timestamp>,
@@ -95,7 +94,7 @@ pub(super) enum Passage {
 
 impl RelayState {
     /// Returns a relay that is not tried yet.
-    pub(super) fn new(place: RelayPlace, policy: RelayPolicy, clock: RelayClock, now: Moment) -> Self {
+    pub(super) fn new(place: RelayPlace, policy: RelayPolicy, now: Moment) -> Self {
         let RelayPolicy { route, max_connections, parts, rates, rates_record, refusals, has_taken } = policy;
         RelayState {
             place,
@@ -115,7 +114,6 @@ impl RelayState {
             suspects: Suspects::default(),
             soundings: Soundings::default(),
             flickers: Flickers::default(),
-            clock,
             paused_since: None,
             noted_pause: None,
             earlier_pause: None,
@@ -177,13 +175,12 @@ impl RelayState {
         self.roster.expel(id)
     }
 
-    /// Notes whether the breaker lets anything through now. The clock stops at once, and starts with the next tick: what is
-    /// ready then has been given out as far as it can be.
+    /// Notes whether the breaker lets anything through now.
     pub(super) fn follow_breaker(&mut self, now: Timestamp, is_recording: bool) -> Passage {
         let was_paused = self.is_paused();
         let is_paused = self.breaker.retry_at().is_some();
         self.paused_since = is_paused.then(|| self.paused_since.unwrap_or(now));
-        self.run_clock(now, is_recording);
+        self.run_patience(now, is_recording);
         if was_paused && !is_paused {
             self.trouble = None;
             return Passage::Resumed;
@@ -191,16 +188,20 @@ impl RelayState {
         Passage::Same
     }
 
-    /// Starts the clock if patience runs, and stops it if not: this is the only place that decides so.
-    pub(super) fn run_clock(&mut self, now: Timestamp, is_recording: bool) {
-        let runs = is_recording && self.patience_runs();
-        if runs { self.clock.resume(now) } else { self.clock.pause(now) }
+    /// Lets patience run for the messages of which it is to run now: this is the only place that decides so.
+    pub(super) fn run_patience(&mut self, now: Timestamp, is_recording: bool) {
+        let patience = match () {
+            () if !is_recording => PatienceOf::None,
+            () if self.breaker.is_guess() => PatienceOf::All,
+            () if self.is_paused() => PatienceOf::None,
+            () => PatienceOf::Deferred,
+        };
+        self.roster.run_patience(patience, now);
     }
 
-    /// Returns whether the patience of messages runs: not while nothing gets through, and not while a message that is
-    /// ready is not given out, whatever it waits for (a rate, a throttle, a free connection). A pause that only a guess has
-    /// made ends in a bounce where the guess stays true, so patience runs in it.
-    fn patience_runs(&self) -> bool {
+    /// Returns whether no message waits here but those that are deferred, or patience runs for all: only then goes the
+    /// spool's clock on, by which every message on the spool may be older after a restart.
+    pub(super) fn uses_patience_of_all(&self) -> bool {
         self.breaker.is_guess() || !self.is_paused() && self.roster.ready() == 0
     }
 

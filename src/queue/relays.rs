@@ -15,9 +15,11 @@
 //! (`relay_state.rs`), the rules (`routing.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::patience::PatienceReading;
 use super::reducer::Disposition;
 use super::relay_state::RelayState;
 use super::roster::{Member, Roster, Standing, StandingCounts};
@@ -164,16 +166,16 @@ impl Relays {
         self.retired.iter().map(|relay| relay.connections.len()).sum()
     }
 
-    /// Takes in a message that was committed or recovered.
-    pub(super) fn admit(&mut self, entry: &Entry, now: Timestamp) {
+    /// Takes in a message that was committed or recovered, and has used so much of its patience.
+    pub(super) fn admit(&mut self, entry: &Entry, patience_used: Duration, now: Timestamp) {
         if !self.routes.0.is_empty() {
-            return self.unrouted.admit(entry, now);
+            return self.unrouted.admit(entry, patience_used, now);
         }
-        let RelayState { roster, refusals, clock, .. } = &mut self.in_force[0];
-        roster.admit(entry, now);
+        let RelayState { roster, refusals, .. } = &mut self.in_force[0];
+        roster.admit(entry, patience_used, now);
         if entry.marks.state() == EntryState::Held {
             refusals.held_before([entry.id]);
-            roster.update(entry.id, |member| member.begin_patience(clock.at(now)));
+            roster.begin_patience(entry.id, now);
             roster.put_back(entry.id, now);
         }
     }
@@ -184,27 +186,21 @@ impl Relays {
     }
 
     /// Takes in which relays get these messages.
-    pub(super) fn routed(
-        &mut self,
-        lookup: u64,
-        found: Vec<(QueueId, Vec<RelayPlace>)>,
-        spool_clock: u32,
-        now: Timestamp,
-    ) {
+    pub(super) fn routed(&mut self, lookup: u64, found: Vec<(QueueId, Vec<RelayPlace>)>, now: Timestamp) {
         for (id, mut places) in found {
             let Some(Found { member, was_held }) = self.unrouted.found(lookup, id) else { continue };
             if member.standing == Standing::Dead {
                 places.truncate(1);
             }
             for place in &places {
-                let RelayState { roster, refusals, clock, .. } = self.at(*place);
-                roster.adopt(id, member.at_clock(spool_clock, clock.at(now)), now);
+                let RelayState { roster, refusals, .. } = self.at(*place);
+                roster.adopt(id, member, PatienceReading::default(), now);
                 if was_held && member.standing != Standing::Dead {
                     refusals.held_before([id]);
                 }
                 // Mail of a sender is held that another relay did not take: this one has not refused it.
                 if was_held && member.standing != Standing::Dead || roster.is_held(id) {
-                    roster.update(id, |member| member.begin_patience(clock.at(now)));
+                    roster.begin_patience(id, now);
                     roster.put_back(id, now);
                 }
             }
@@ -224,13 +220,7 @@ impl Relays {
     }
 
     /// Takes in the end of an attempt, after the relay that had the message has taken it in.
-    pub(super) fn settled(
-        &mut self,
-        id: QueueId,
-        disposition: Disposition,
-        spool_clock: u32,
-        now: Timestamp,
-    ) {
+    pub(super) fn settled(&mut self, id: QueueId, disposition: Disposition, now: Timestamp) {
         let is_stale = self.stale.remove(&id);
         if let Disposition::Deferred { warned: true } | Disposition::Lost { warned: true } = disposition {
             self.is_warned_of(id);
@@ -239,8 +229,8 @@ impl Relays {
             Disposition::Removed | Disposition::Dead => self.leaves_others(id, disposition),
             Disposition::Served if self.shared.contains_key(&id) => self.leaves_one(id),
             // Nobody else gets it by what is known: so the routes are other ones than when it was looked up.
-            Disposition::Served => self.route_anew(id, spool_clock, now),
-            _ if is_stale => self.route_anew(id, spool_clock, now),
+            Disposition::Served => self.route_anew(id, now),
+            _ if is_stale => self.route_anew(id, now),
             _ => {}
         }
         self.comes_back(id, now);
@@ -292,12 +282,12 @@ impl Relays {
     }
 
     /// Has the relays of a message looked up that is not under way.
-    fn route_anew(&mut self, id: QueueId, spool_clock: u32, now: Timestamp) {
+    fn route_anew(&mut self, id: QueueId, now: Timestamp) {
         let relay = self.of_message(id);
         let was_held = relay.refusals.held().any(|held| held == id);
-        let clock = relay.clock.at(now);
+        let reading = relay.roster.reading(now);
         if let Some((_, member)) = relay.forget(id) {
-            self.unrouted.add(id, member.at_clock(clock, spool_clock), was_held, now);
+            self.unrouted.add(id, member, reading, was_held, now);
         }
     }
 
@@ -307,7 +297,6 @@ impl Relays {
         &mut self,
         change: impl FnOnce(&mut Vec<RelayState>) -> Vec<RelayState>,
         routes: Routes,
-        spool_clock: u32,
         now: Timestamp,
     ) {
         self.in_force = {
@@ -324,13 +313,13 @@ impl Relays {
         self.leave_shared();
         let Relays { in_force, retired, unrouted, stale, .. } = self;
         for relay in in_force.iter_mut().chain(retired) {
-            let clock = relay.clock.at(now);
-            let rest = relay.roster.split_off_idle();
+            let reading = relay.roster.reading(now);
+            let rest = relay.roster.split_off_idle(now);
             stale.extend(relay.roster.ids());
             let held: Vec<QueueId> =
                 relay.refusals.held().filter(|id| relay.roster.member(*id).is_none()).collect();
             held.iter().for_each(|id| relay.refusals.release(*id));
-            unrouted.add_all(rest, held, clock, spool_clock);
+            unrouted.add_all(rest, held, reading);
         }
     }
 
@@ -372,7 +361,6 @@ mod tests {
     use crate::queue::part_limits::PartLimits;
     use crate::queue::reducer::RelayPolicy;
     use crate::queue::refusals::RefusalRule;
-    use crate::queue::relay_clock::RelayClock;
     use crate::spool::{Entry, EntryState};
 
     fn policy(name: &str) -> RelayPolicy {
@@ -392,8 +380,7 @@ mod tests {
     fn relay(place: usize, name: &str, number: u64) -> RelayState {
         let now = Timestamp::UNIX_EPOCH;
         let moment = Moment { steady: now, time_of_day: now };
-        let mut relay =
-            RelayState::new(RelayPlace(place), policy(name), RelayClock::starting_at(0, now), moment);
+        let mut relay = RelayState::new(RelayPlace(place), policy(name), moment);
         let entry = Entry {
             id: QueueId::from_raw(number),
             arrived: now,
@@ -401,9 +388,10 @@ mod tests {
             lane: 1,
             from: ReversePathKey::of_text("app@example.org"),
             patience_mark: 0,
+            patience_used: 0,
             marks: EntryState::Active.into(),
         };
-        relay.roster.admit(&entry, now);
+        relay.roster.admit(&entry, Duration::ZERO, now);
         relay.connections.begin(number);
         relay
     }

@@ -20,10 +20,12 @@ mod member;
 mod refused_senders;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::lanes::Lanes;
+use super::patience::{PatienceClocks, PatienceOf, PatienceReading};
 use crate::envelope::{ReversePath, ReversePathKey};
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState};
@@ -51,6 +53,7 @@ pub struct Roster {
     waiting: BTreeSet<(u32, QueueId)>,
     senders: RefusedSenders,
     dead: BTreeSet<QueueId>,
+    clocks: PatienceClocks,
 }
 
 impl Roster {
@@ -99,19 +102,36 @@ impl Roster {
         self.member(id).is_some_and(|member| member.standing == Standing::Ready)
     }
 
-    /// Takes in a message that has been committed or recovered; an active one is ready at once.
-    pub fn admit(&mut self, entry: &Entry, now: Timestamp) {
+    /// Lets the patience of these messages run from `now` on.
+    pub fn run_patience(&mut self, patience: PatienceOf, now: Timestamp) {
+        self.clocks.run(patience, now);
+    }
+
+    /// Returns what the clocks of patience show.
+    pub fn reading(&self, now: Timestamp) -> PatienceReading {
+        self.clocks.at(now)
+    }
+
+    /// Gives the message all of its patience again: it was held, and could not be sent until somebody acted.
+    pub fn begin_patience(&mut self, id: QueueId, now: Timestamp) {
+        let reading = self.reading(now);
+        self.update(id, |member| member.set_patience_used(Duration::ZERO, reading));
+    }
+
+    /// Takes in a message that has been committed or recovered, and has used so much of its patience; an active one is ready
+    /// at once.
+    pub fn admit(&mut self, entry: &Entry, patience_used: Duration, now: Timestamp) {
         let standing = match entry.marks.state() {
             EntryState::Active => Standing::Ready,
             EntryState::Held => Standing::Held,
             EntryState::Dead => Standing::Dead,
         };
-        let member = Member {
+        let mut member = Member {
             standing,
             lane: entry.lane,
             from: entry.from,
             arrived: to_seconds(entry.arrived),
-            patience_mark: i32::try_from(entry.patience_mark).unwrap_or(i32::MAX),
+            patience_mark: 0,
             ready_since: to_hundredths(now),
             marks: entry.marks,
             losses: 0,
@@ -120,12 +140,13 @@ impl Roster {
             is_named: false,
         };
         if self.member(entry.id).is_none() {
-            self.take_in(entry.id, member, standing);
+            member.set_patience_used(patience_used, self.reading(now));
+            self.take_in(entry.id, member);
         }
     }
 
-    /// Takes in a message that another roster has had, and that is not under way.
-    pub fn adopt(&mut self, id: QueueId, member: Member, now: Timestamp) {
+    /// Takes in a message that another roster has had whose clocks were at `there`, and that is not under way.
+    pub fn adopt(&mut self, id: QueueId, member: Member, there: PatienceReading, now: Timestamp) {
         let standing = match member.standing {
             Standing::UnderWay | Standing::Elsewhere(Aside::Ready) => Standing::Ready,
             Standing::Elsewhere(Aside::Waiting(due)) => Standing::Waiting(due),
@@ -133,12 +154,15 @@ impl Roster {
             known => known,
         };
         self.remove(id);
-        self.take_in(id, Member { is_named: false, ready_since: to_hundredths(now), ..member }, standing);
+        let mut adopted = member.at_clocks(there, self.reading(now));
+        adopted.begins(standing, self.reading(now));
+        self.take_in(id, Member { is_named: false, ready_since: to_hundredths(now), ..adopted });
     }
 
-    fn take_in(&mut self, id: QueueId, member: Member, standing: Standing) {
+    /// Takes in a message that does what `member` says.
+    fn take_in(&mut self, id: QueueId, member: Member) {
         self.members.insert(id, member);
-        self.enter(id, standing);
+        self.enter(id);
     }
 
     /// Removes a message that is not under way, and returns it: one of those that are ready, by their turn, or else the
@@ -170,13 +194,15 @@ impl Roster {
         self.members.keys().copied()
     }
 
-    /// Splits off all messages that are not under way, and keeps the others.
-    pub fn split_off_idle(&mut self) -> Roster {
+    /// Splits off all messages that are not under way, and keeps the others. The clocks of what is split off stand.
+    pub fn split_off_idle(&mut self, now: Timestamp) -> Roster {
         let under_way = self.members.iter().filter(|(_, member)| member.standing == Standing::UnderWay);
         let under_way: Vec<(QueueId, Member)> = under_way.map(|(id, member)| (*id, *member)).collect();
-        let idle = std::mem::take(self);
+        let mut idle = std::mem::take(self);
+        self.clocks = idle.clocks.clone();
+        idle.clocks.run(PatienceOf::None, now);
         for (id, member) in under_way {
-            self.take_in(id, Member { is_named: false, ..member }, Standing::UnderWay);
+            self.take_in(id, Member { is_named: false, ..member });
         }
         Roster { counts: StandingCounts { under_way: 0, ..idle.counts }, ..idle }.without(self.ids())
     }
@@ -195,15 +221,18 @@ impl Roster {
             Some(Standing::Held) => Aside::Held,
             _ => return,
         };
-        self.change(id, Standing::Elsewhere(aside));
+        // It is measured by the same clock as before.
+        self.leave(id);
+        self.members.entry(id).and_modify(|member| member.standing = Standing::Elsewhere(aside));
+        self.enter(id);
     }
 
     /// Notes that no other relay has the message any more.
     pub fn take_back(&mut self, id: QueueId, now: Timestamp) {
         match self.members.get(&id).map(|member| member.standing) {
             Some(Standing::Elsewhere(Aside::Ready)) => self.make_ready(id, now),
-            Some(Standing::Elsewhere(Aside::Waiting(due))) => self.change(id, Standing::Waiting(due)),
-            Some(Standing::Elsewhere(Aside::Held)) => self.hold(id),
+            Some(Standing::Elsewhere(Aside::Waiting(due))) => self.change(id, Standing::Waiting(due), now),
+            Some(Standing::Elsewhere(Aside::Held)) => self.hold(id, now),
             _ => {}
         }
     }
@@ -217,7 +246,7 @@ impl Roster {
             let is_of_sender = |member: &Member| member.standing == Standing::Ready && member.from == from;
             let ready = self.members.iter().filter(|(_, member)| is_of_sender(member));
             let ready: Vec<QueueId> = ready.map(|(id, _)| *id).collect();
-            ready.into_iter().for_each(|id| self.hold(id));
+            ready.into_iter().for_each(|id| self.hold(id, now));
         }
         ruling
     }
@@ -257,22 +286,27 @@ impl Roster {
     }
 
     /// Gives out this message before its turn, if it is ready.
-    pub fn take_named(&mut self, id: QueueId) -> Option<(QueueId, Member)> {
+    pub fn take_named(&mut self, id: QueueId, now: Timestamp) -> Option<(QueueId, Member)> {
         if !self.is_ready(id) {
             return None;
         }
-        self.change(id, Standing::UnderWay);
+        self.change(id, Standing::UnderWay, now);
         self.member(id).map(|member| (id, *member))
     }
 
     /// Gives out a ready message without losses that is not `kept` for others: the one at this place of all, or one
     /// close behind it.
-    pub fn take_amid(&mut self, place: usize, kept: impl Fn(QueueId) -> bool) -> Option<(QueueId, Member)> {
+    pub fn take_amid(
+        &mut self,
+        place: usize,
+        kept: impl Fn(QueueId) -> bool,
+        now: Timestamp,
+    ) -> Option<(QueueId, Member)> {
         let id = {
             let mut near = self.lanes.behind_place(place).take(LOOKED_AT);
             near.find(|id| self.is_ready_with(*id, false) && !kept(*id))?
         };
-        self.take_named(id)
+        self.take_named(id, now)
     }
 
     /// Gives out the newest ready message without losses that is not `kept` for others, if it is newer than `known`.
@@ -280,20 +314,21 @@ impl Roster {
         &mut self,
         known: Option<QueueId>,
         kept: impl Fn(QueueId) -> bool,
+        now: Timestamp,
     ) -> Option<(QueueId, Member)> {
         let newest = self.members.keys().rev().take(LOOKED_AT).copied();
         let mut newer = newest.take_while(|id| known.is_none_or(|known| *id > known));
         let id = newer.find(|id| self.is_ready_with(*id, false) && !kept(*id))?;
-        self.take_named(id)
+        self.take_named(id, now)
     }
 
     /// Gives out the next ready message without losses that is not `kept` for others.
-    pub fn take(&mut self, kept: impl Fn(QueueId) -> bool) -> Option<(QueueId, Member)> {
+    pub fn take(&mut self, kept: impl Fn(QueueId) -> bool, now: Timestamp) -> Option<(QueueId, Member)> {
         let mut passed_over = Vec::new();
         let taken = loop {
             match self.pop() {
                 Some(id) if kept(id) => passed_over.push(id),
-                found => break found.and_then(|id| self.take_named(id)),
+                found => break found.and_then(|id| self.take_named(id, now)),
             }
         };
         passed_over.into_iter().for_each(|id| self.join_lane(id));
@@ -301,9 +336,9 @@ impl Roster {
     }
 
     /// Gives out the next ready message with losses.
-    pub fn take_lost(&mut self) -> Option<(QueueId, Member)> {
+    pub fn take_lost(&mut self, now: Timestamp) -> Option<(QueueId, Member)> {
         let (_, id) = *self.lost.first()?;
-        self.take_named(id)
+        self.take_named(id, now)
     }
 
     /// Returns whether the message is ready with losses, or without them: its name may stand in a place that it has
@@ -344,15 +379,15 @@ impl Roster {
     }
 
     /// Defers the message until `until`.
-    pub fn defer(&mut self, id: QueueId, until: Timestamp) {
-        self.change(id, Standing::Waiting(to_seconds(until)));
+    pub fn defer(&mut self, id: QueueId, until: Timestamp, now: Timestamp) {
+        self.change(id, Standing::Waiting(to_seconds(until)), now);
     }
 
     /// Makes the message ready again, since nothing was said about it; one that another relay has is ready when that gives it
     /// back.
     pub fn put_back(&mut self, id: QueueId, now: Timestamp) {
-        match self.members.get_mut(&id) {
-            Some(Member { standing: Standing::Elsewhere(aside), .. }) => *aside = Aside::Ready,
+        match self.member(id).map(|member| member.standing) {
+            Some(Standing::Elsewhere(_)) => self.change(id, Standing::Elsewhere(Aside::Ready), now),
             _ => self.make_ready(id, now),
         }
     }
@@ -364,13 +399,13 @@ impl Roster {
     }
 
     /// Holds the message: it stays, and is not tried again by itself.
-    pub fn hold(&mut self, id: QueueId) {
-        self.change(id, Standing::Held);
+    pub fn hold(&mut self, id: QueueId, now: Timestamp) {
+        self.change(id, Standing::Held, now);
     }
 
     /// Marks the message as dead: it stays, and is not tried again.
-    pub fn give_up(&mut self, id: QueueId) {
-        self.change(id, Standing::Dead);
+    pub fn give_up(&mut self, id: QueueId, now: Timestamp) {
+        self.change(id, Standing::Dead, now);
     }
 
     /// Removes the message.
@@ -380,11 +415,10 @@ impl Roster {
 
     /// Changes what is remembered of the message, except for its standing.
     pub fn update(&mut self, id: QueueId, change: impl FnOnce(&mut Member)) {
-        let Some(standing) = self.member(id).map(|member| member.standing) else { return };
         // The place of a ready message depends on its losses.
         self.leave(id);
         self.members.entry(id).and_modify(change);
-        self.enter(id, standing);
+        self.enter(id);
     }
 
     /// Makes every deferred message ready whose time has come.
@@ -417,16 +451,21 @@ impl Roster {
         self.waiting.first().and_then(|(due, _)| Timestamp::from_second((*due).into()).ok())
     }
 
-    /// Makes the message, which has left its standing, ready, or holds it if mail of its sender is held.
     fn make_ready(&mut self, id: QueueId, now: Timestamp) {
         self.leave(id);
         self.members.entry(id).and_modify(|member| member.ready_since = to_hundredths(now));
-        self.enter(id, Standing::Ready);
+        self.begin(id, Standing::Ready, now);
     }
 
-    fn change(&mut self, id: QueueId, standing: Standing) {
+    fn change(&mut self, id: QueueId, standing: Standing, now: Timestamp) {
         self.leave(id);
-        self.enter(id, standing);
+        self.begin(id, standing, now);
+    }
+
+    fn begin(&mut self, id: QueueId, standing: Standing, now: Timestamp) {
+        let reading = self.reading(now);
+        self.members.entry(id).and_modify(|member| member.begins(standing, reading));
+        self.enter(id);
     }
 
     /// Takes the message out of the count and the list of its state. What follows is [`Roster::enter`], or its removal.
@@ -442,13 +481,14 @@ impl Roster {
         }
     }
 
-    /// Gives the message this state, and takes it into the count and the list of it. What would be ready of a sender that is
-    /// stopped is held.
-    fn enter(&mut self, id: QueueId, standing: Standing) {
+    /// Takes the message into the count and the list of its state. What would be ready of a sender that is stopped is held,
+    /// and is measured by the same clock.
+    fn enter(&mut self, id: QueueId) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let is_stopped = standing == Standing::Ready && self.senders.stops(id, member.from);
-        let standing = if is_stopped { Standing::Held } else { standing };
-        member.standing = standing;
+        if member.standing == Standing::Ready && self.senders.stops(id, member.from) {
+            member.standing = Standing::Held;
+        }
+        let standing = member.standing;
         self.counts.more(standing);
         match standing {
             Standing::Ready if member.losses > 0 => drop(self.lost.insert((member.ready_since, id))),

@@ -12,9 +12,11 @@
 //! Pure. Not here: looking up (`routes.rs`), who gets the messages (`relays.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::patience::PatienceReading;
 use super::roster::{Aside, Member, Roster, Standing, StandingCounts};
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState};
@@ -27,12 +29,11 @@ const FOR_FORMER: usize = 64;
 /// The roster of a relay whose messages are routed anew.
 struct Former {
     roster: Roster,
-    /// The relay's clock, and that of the spool, at the reload.
-    relay_clock: u32,
-    spool_clock: u32,
+    /// The relay's clocks at the reload.
+    reading: PatienceReading,
 }
 
-/// The messages whose relays are not known yet. Their patience is measured by the spool's clock.
+/// The messages whose relays are not known yet. Their patience stands: the clocks of a roster here show nothing.
 #[derive(Default)]
 pub(super) struct Unrouted {
     fresh: Roster,
@@ -53,31 +54,37 @@ pub(super) struct Found {
 }
 
 impl Unrouted {
-    /// Takes in a message that was committed or recovered.
-    pub(super) fn admit(&mut self, entry: &Entry, now: Timestamp) {
-        self.fresh.admit(entry, now);
+    /// Takes in a message that was committed or recovered, and has used so much of its patience.
+    pub(super) fn admit(&mut self, entry: &Entry, patience_used: Duration, now: Timestamp) {
+        self.fresh.admit(entry, patience_used, now);
         if entry.marks.state() == EntryState::Held {
             self.held.insert(entry.id);
         }
     }
 
-    /// Takes in a message that a relay had.
-    pub(super) fn add(&mut self, id: QueueId, member: Member, was_held: bool, now: Timestamp) {
-        self.fresh.adopt(id, member, now);
+    /// Takes in a message that a relay had whose clocks are at `reading`.
+    pub(super) fn add(
+        &mut self,
+        id: QueueId,
+        member: Member,
+        reading: PatienceReading,
+        was_held: bool,
+        now: Timestamp,
+    ) {
+        self.fresh.adopt(id, member, reading, now);
         if was_held {
             self.held.insert(id);
         }
     }
 
-    /// Takes in all messages of a relay, of which it has held these, at the time at which the clocks show this.
+    /// Takes in all messages of a relay, of which it has held these, at the time at which its clocks show this.
     pub(super) fn add_all(
         &mut self,
         roster: Roster,
         held: impl IntoIterator<Item = QueueId>,
-        relay_clock: u32,
-        spool_clock: u32,
+        reading: PatienceReading,
     ) {
-        self.former.push(Former { roster, relay_clock, spool_clock });
+        self.former.push(Former { roster, reading });
         self.held.extend(held);
     }
 
@@ -86,7 +93,7 @@ impl Unrouted {
         self.lookup += 1;
         std::mem::take(&mut self.asked)
             .into_iter()
-            .for_each(|(id, member)| self.fresh.adopt(id, member, now));
+            .for_each(|(id, member)| self.fresh.adopt(id, member, PatienceReading::default(), now));
     }
 
     /// Makes every deferred message ready.
@@ -95,7 +102,7 @@ impl Unrouted {
         self.former.iter_mut().for_each(|former| former.roster.wake_all(now));
         for member in self.asked.values_mut() {
             if matches!(member.standing, Standing::Waiting(_) | Standing::Elsewhere(Aside::Waiting(_))) {
-                member.standing = Standing::Ready;
+                member.begins(Standing::Ready, PatienceReading::default());
             }
         }
     }
@@ -125,11 +132,11 @@ impl Unrouted {
 
     fn ask_former(&mut self) {
         while self.asked.len() < AT_A_TIME
-            && let Some(Former { roster, relay_clock, spool_clock }) = self.former.last_mut()
+            && let Some(Former { roster, reading }) = self.former.last_mut()
         {
             match roster.take_out() {
                 Some((id, member)) => {
-                    self.asked.insert(id, member.at_clock(*relay_clock, *spool_clock));
+                    self.asked.insert(id, member.at_clocks(*reading, PatienceReading::default()));
                 }
                 None => drop(self.former.pop()),
             }
@@ -182,6 +189,7 @@ mod tests {
             lane: 1,
             from: ReversePathKey::of_text("app@example.org"),
             patience_mark: 0,
+            patience_used: 0,
             marks: EntryState::Active.into(),
         }
     }
@@ -192,16 +200,16 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let deferred = |number| {
             let mut roster = Roster::default();
-            roster.admit(&entry(number), now);
-            roster.defer(QueueId::from_raw(number), Timestamp::from_second(3600).unwrap());
+            roster.admit(&entry(number), Duration::ZERO, now);
+            roster.defer(QueueId::from_raw(number), Timestamp::from_second(3600).unwrap(), now);
             roster
         };
         let mut unrouted = Unrouted::default();
-        unrouted.add_all(deferred(1), [], 0, 0);
+        unrouted.add_all(deferred(1), [], PatienceReading::default());
         let (lookup, asked) = unrouted.next_lookup().unwrap();
-        unrouted.add_all(deferred(2), [], 0, 0);
+        unrouted.add_all(deferred(2), [], PatienceReading::default());
         let (_, fresh) = deferred(3).expel(QueueId::from_raw(3)).unwrap();
-        unrouted.add(QueueId::from_raw(3), fresh, false, now);
+        unrouted.add(QueueId::from_raw(3), fresh, PatienceReading::default(), false, now);
         unrouted.wake_all(now);
         for number in 1..=3 {
             let member = unrouted.member(QueueId::from_raw(number)).unwrap();

@@ -5,6 +5,7 @@ use super::ledger::Fates;
 use super::marks::{EntryState, Flight, Mark, Marks};
 use super::octets::MalformedOctets;
 use super::payload::{self, DsnEffect, Meta};
+use super::replies::patience_used_in;
 use crate::envelope::ReversePathKey;
 
 /// The change that one record makes to the index, together with its queue id and its place.
@@ -21,7 +22,10 @@ pub(super) enum IndexChange {
     /// The message is held, dead or active from now on.
     State(EntryState),
     /// A note with the last reply to each recipient is recorded.
-    Note,
+    Note {
+        /// The patience that the message had used, in seconds.
+        patience_used: u32,
+    },
     /// An attempt has written all of its content, or has ended after that.
     InFlight(Flight),
     /// The process has ended in order.
@@ -33,6 +37,8 @@ pub(super) enum IndexChange {
 pub(super) struct Carried {
     pub marks: Marks,
     pub fates: Fates,
+    /// The patience that its last note says, in seconds.
+    pub patience_used: u32,
 }
 
 impl IndexChange {
@@ -44,7 +50,7 @@ impl IndexChange {
             IndexChange::Close(_) => RecordKind::Outcome,
             IndexChange::Settle => RecordKind::Settled,
             IndexChange::State(_) => RecordKind::State,
-            IndexChange::Note => RecordKind::Note,
+            IndexChange::Note { .. } => RecordKind::Note,
             IndexChange::InFlight(_) => RecordKind::InFlight,
             IndexChange::CleanEnd => RecordKind::CleanEnd,
         }
@@ -68,12 +74,14 @@ impl IndexChange {
                 let message = payload::decode_message(moved.message)?;
                 let (from, meta) = (message.from(), message.meta);
                 let marks = moved.marks.and(Mark::Large, meta.large.is_some());
-                (IndexChange::Move(Box::new(Carried { marks, fates: moved.fates })), Some((meta, from)))
+                let patience_used = moved.note.map_or(0, patience_used_in);
+                let carried = Carried { marks, fates: moved.fates, patience_used };
+                (IndexChange::Move(Box::new(carried)), Some((meta, from)))
             }
             RecordKind::Outcome => (IndexChange::Close(payload::decode_fates(payload)?), None),
             RecordKind::Settled => (IndexChange::Settle, None),
             RecordKind::State => (IndexChange::State(payload::decode_state(payload)?), None),
-            RecordKind::Note => (IndexChange::Note, None),
+            RecordKind::Note => (IndexChange::Note { patience_used: patience_used_in(payload) }, None),
             RecordKind::InFlight => (IndexChange::InFlight(payload::decode_flight(payload)?), None),
             RecordKind::CleanEnd => (IndexChange::CleanEnd, None),
         })

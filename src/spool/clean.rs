@@ -28,6 +28,7 @@ use super::octets::MalformedOctets;
 use super::paths::DamagedRange;
 use super::payload::{self, MovedPayload};
 use super::read::{StoredRecord, base_of, note_at, record_at};
+use super::replies::patience_used_in;
 use super::request::{Acknowledgement, Request};
 use super::salvage;
 use super::segment::ActiveSegment;
@@ -186,12 +187,14 @@ fn moved(
 ) -> Result<Request, MalformedOctets> {
     let base = base_of(record.kind, record.payload())?;
     let noted = note_at(shared, id, extra.note).ok().flatten();
-    let carried = Carried { marks: slot.marks, fates: extra.fates.clone() };
+    // A note that cannot be read is no reason to leave the message behind.
+    let note = noted.as_deref().or(base.note);
+    let patience_used = note.map_or(0, patience_used_in);
+    let carried = Carried { marks: slot.marks, fates: extra.fates.clone(), patience_used };
     let front = payload::encode_moved(&MovedPayload {
         marks: carried.marks,
         fates: carried.fates.clone(),
-        // A note that cannot be read is no reason to leave the message behind.
-        note: noted.as_deref().or(base.note),
+        note,
         message: base.payload,
     });
     let length = base.payload.len();

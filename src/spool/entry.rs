@@ -77,6 +77,8 @@ pub struct Entry {
     pub from: ReversePathKey,
     /// The relay clock at its arrival ([`super::Spool::set_relay_clock`]).
     pub patience_mark: u32,
+    /// The seconds of its patience that it had used when it was deferred last.
+    pub patience_used: u32,
     /// The marks of the message, its state among them.
     pub marks: Marks,
 }

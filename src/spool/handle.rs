@@ -159,12 +159,13 @@ impl Spool {
         self.change(id, IndexChange::State(state), vec![payload::encode_state(state)]).await
     }
 
-    /// Notes the last reply to each recipient. Whoever reads the message from then on gets it. It is not synced: it is lost
+    /// Notes the last reply to each recipient, and the patience used by then. Whoever reads the message from then on gets it. It is not synced: it is lost
     /// with the power, and where the spool can record nothing.
     pub async fn note_replies(&self, id: QueueId, replies: &Replies) {
         let (answer, done) = oneshot::channel();
         let answer = Acknowledgement::Durable(answer);
-        let request = Request::plain(id, IndexChange::Note, replies.encode(), self.shared(), answer);
+        let change = IndexChange::Note { patience_used: replies.patience_used() };
+        let request = Request::plain(id, change, replies.encode(), self.shared(), answer);
         // A hint that is refused is missing, and no more.
         let _ = self.ask(request, done).await;
     }

@@ -225,7 +225,7 @@ impl Index {
             IndexChange::Close(fates) => self.close(id, fates),
             IndexChange::Settle => return self.remove(id),
             IndexChange::State(state) => self.with(id, |slot| slot.marks.set_state(*state)),
-            IndexChange::Note => self.note(id, place),
+            IndexChange::Note { .. } => self.note(id, place),
             IndexChange::InFlight(flight) => self.with(id, |slot| slot.marks.set_flight(*flight)),
             IndexChange::CleanEnd => {}
         }

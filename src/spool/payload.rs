@@ -87,6 +87,7 @@ impl Meta {
             lane: self.lane,
             from,
             patience_mark: self.patience_mark,
+            patience_used: 0,
             marks: Marks::default().and(Mark::Large, self.large.is_some()),
         }
     }

@@ -25,6 +25,7 @@
 //! Fails: only where going on could do harm. Not here: a fresh segment (`writer.rs`), which every start
 //! begins, so that nothing is ever written behind a torn end.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub(super) struct Survey {
     pub highest: u32,
     /// The messages that were found, each with the place of its record.
     arrivals: Vec<(Entry, RecordPlace)>,
+    /// The patience that each message had used by its last note, in seconds.
+    patience_used: BTreeMap<QueueId, u32>,
     /// The numbers of files that never became segments.
     leftovers: Vec<u32>,
     /// The numbers of segments of which nothing can be read.
@@ -288,6 +291,12 @@ impl Survey {
         change: &IndexChange,
         meta: Option<(Meta, ReversePathKey)>,
     ) {
+        match change {
+            IndexChange::Note { patience_used } => drop(self.patience_used.insert(id, *patience_used)),
+            IndexChange::Move(carried) => drop(self.patience_used.insert(id, carried.patience_used)),
+            IndexChange::Settle => drop(self.patience_used.remove(&id)),
+            _ => {}
+        }
         self.index.apply(id, place, change);
         self.arrivals.extend(meta.map(|(meta, from)| (meta.entry(id, from), place)));
     }
@@ -332,10 +341,11 @@ impl Survey {
 
     /// Takes out the live messages, in the order of their queue ids.
     pub fn take_entries(&mut self) -> Vec<Entry> {
-        let index = &self.index;
+        let (index, patience_used) = (&self.index, std::mem::take(&mut self.patience_used));
         let live = |(mut entry, place): (Entry, RecordPlace)| {
             let slot = index.slot(entry.id).filter(|slot| slot.place == place)?;
             entry.marks = slot.marks;
+            entry.patience_used = patience_used.get(&entry.id).copied().unwrap_or(0);
             Some(entry)
         };
         let mut entries: Vec<Entry> =

@@ -1,4 +1,4 @@
-//! The last reply to each recipient of a message: the payload of a Note.
+//! The last reply to each recipient of a message, and the patience that it had used by then: the payload of a Note.
 //!
 //! Promises: what was encoded decodes to the same, but for texts that had to be cut: one to 1,000 octets, all
 //! together to 32 KiB, evenly. Octets that are none of it decode to no reply: a note is a hint. A text that many
@@ -8,10 +8,12 @@
 //! version 1  the one reason for all recipients, UTF-8
 //! version 2  0 (1), then for each reply: text (length 2, UTF-8), recipients: count (4), index (4) ...;
 //!            a count of 0 is for all recipients that nothing else is said of
+//! version 3  1 (1), seconds of patience used (4), then the replies as in version 2
 //! ```
 //! Not here: when one is written (`queue/settlement.rs`), where it is (`index.rs`).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::octets::{MalformedOctets, OctetReader, cut, put_text, put_u32};
 
@@ -21,6 +23,8 @@ const LONGEST: usize = 1000;
 const ALL_TEXTS: usize = 32 << 10;
 /// The first octet of a note of version 2; no note of version 1 began with it.
 const VERSION_2: u8 = 0;
+/// The first octet of a note of version 3; no note of version 1 began with it: a reply begins with a digit.
+const VERSION_3: u8 = 1;
 
 /// The last reply to each recipient of one message, by the recipient's index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub struct Replies {
     of_each: BTreeMap<u32, String>,
     /// The one text for all recipients that version 1 kept.
     of_others: Option<String>,
+    /// The patience that the message had used when it was deferred, in seconds.
+    patience_used: u32,
 }
 
 impl Replies {
@@ -43,6 +49,16 @@ impl Replies {
         self.of_each.insert(recipient as u32, said.to_owned());
     }
 
+    /// Notes how much of its patience the message had used when it got these replies.
+    pub fn set_patience_used(&mut self, used: Duration) {
+        self.patience_used = u32::try_from(used.as_secs()).unwrap_or(u32::MAX);
+    }
+
+    /// Returns the seconds of its patience that the message had used when it got these replies; 0 if that is not known.
+    pub fn patience_used(&self) -> u32 {
+        self.patience_used
+    }
+
     /// Forgets the replies to recipients for whose index `keep` returns false.
     pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         self.of_each.retain(|index, _| keep(*index as usize));
@@ -55,7 +71,8 @@ impl Replies {
             shared.entry(said).or_default().push(*index);
         }
         let limit = LONGEST.min(ALL_TEXTS / (shared.len() + 1));
-        let mut out = vec![VERSION_2];
+        let mut out = vec![VERSION_3];
+        put_u32(&mut out, self.patience_used);
         let others = self.of_others.as_deref().map(|said| (said, Vec::new()));
         for (said, recipients) in shared.into_iter().chain(others) {
             put_text(&mut out, cut(said, limit));
@@ -68,17 +85,30 @@ impl Replies {
     /// Takes a Note payload apart.
     pub(super) fn decode(payload: &[u8]) -> Replies {
         match payload.split_first() {
-            Some((&VERSION_2, replies)) => decode_replies(OctetReader::new(replies)).unwrap_or_default(),
+            Some((&VERSION_2, replies)) => decode_replies(OctetReader::new(replies), 0).unwrap_or_default(),
+            Some((&VERSION_3, rest)) => {
+                let mut reader = OctetReader::new(rest);
+                reader.u32().and_then(|used| decode_replies(reader, used)).unwrap_or_default()
+            }
             _ => Replies {
                 of_others: std::str::from_utf8(payload).ok().map(str::to_owned),
-                of_each: BTreeMap::new(),
+                ..Replies::default()
             },
         }
     }
 }
 
-fn decode_replies(mut reader: OctetReader<'_>) -> Result<Replies, MalformedOctets> {
-    let mut replies = Replies::default();
+/// Returns the patience that a Note payload says was used, in seconds; 0 if it says none.
+pub(super) fn patience_used_in(payload: &[u8]) -> u32 {
+    let mut reader = OctetReader::new(payload);
+    match reader.u8() {
+        Ok(VERSION_3) => reader.u32().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn decode_replies(mut reader: OctetReader<'_>, patience_used: u32) -> Result<Replies, MalformedOctets> {
+    let mut replies = Replies { patience_used, ..Replies::default() };
     while reader.left() > 0 {
         let said = reader.text()?;
         match reader.u32()? {
@@ -107,6 +137,8 @@ mod tests {
     fn each_recipient_keeps_its_own_last_reply() {
         let mut kept = replies(&[(0, "450 4.2.1 busy"), (3, "451 4.7.1 später"), (4, "450 4.2.1 busy")]);
         kept.set(0, "550 5.1.1 gone");
+        kept.set_patience_used(Duration::from_secs(3600));
+        assert_eq!((kept.patience_used(), patience_used_in(&kept.encode())), (3600, 3600));
         let mut back = Replies::decode(&kept.encode());
         assert_eq!(back, kept);
         assert_eq!(
@@ -126,6 +158,14 @@ mod tests {
         assert_eq!((replies.of(0), replies.of(7)), (Some("450 4.2.1 später"), Some("550 5.1.1 no")));
     }
 
+    /// Earlier versions did not note what was used of the patience.
+    #[test]
+    fn a_note_of_version_2_is_read() {
+        let payload = b"\0\x08\x00450 busy\x01\0\0\0\x03\0\0\0";
+        assert_eq!(Replies::decode(payload), replies(&[(3, "450 busy")]));
+        assert_eq!(patience_used_in(payload), 0);
+    }
+
     #[test]
     fn long_replies_are_cut_and_many_of_them_more() {
         let long = replies(&[(0, &"450 ü".repeat(500))]);
@@ -140,7 +180,8 @@ mod tests {
 
     #[test]
     fn what_is_no_note_says_nothing() {
-        for bad in [&b"\0\x05"[..], b"\0\x01\0a\xff\xff\xff\xff", b"\xff"] {
+        for bad in [&b"\0\x05"[..], b"\0\x01\0a\xff\xff\xff\xff", b"\xff", b"\x01\x01\0"] {
+            assert_eq!(patience_used_in(bad), 0, "{bad:?}");
             assert_eq!(Replies::decode(bad), Replies::default(), "{bad:?}");
         }
     }

@@ -103,19 +103,21 @@ impl AtRelay<'_> {
         }
         let is_fresh =
             self.relay.connections.named(connection).is_some_and(|one| one.stage == ConnectionStage::Open);
+        let now = self.shared.now.steady;
         let RelayState { roster, throttle, soundings, .. } = &mut *self.relay;
         let for_fresh = if is_fresh { throttle.take_for_fresh(|id| roster.is_ready(id)) } else { None };
-        let taken = for_fresh.and_then(|id| roster.take_named(id));
+        let taken = for_fresh.and_then(|id| roster.take_named(id, now));
         let is_kept = |id| !is_fresh && throttle.is_for_fresh(id);
         let taken = taken.or_else(|| {
             let NextPlace { may_be_newest, place } = soundings.next(roster.ready());
-            let newest = if may_be_newest { roster.take_newest(soundings.newest(), is_kept) } else { None };
+            let newest =
+                if may_be_newest { roster.take_newest(soundings.newest(), is_kept, now) } else { None };
             if let Some((id, _)) = newest {
                 soundings.tries_newest(id);
             }
-            newest.or_else(|| roster.take_amid(place?, is_kept))
+            newest.or_else(|| roster.take_amid(place?, is_kept, now))
         });
-        let (id, member) = taken.or_else(|| roster.take(is_kept))?;
+        let (id, member) = taken.or_else(|| roster.take(is_kept, now))?;
         self.relay.connections.reaches(connection, ConnectionStage::Shared);
         Some(self.taken_out(id, member))
     }
@@ -124,13 +126,15 @@ impl AtRelay<'_> {
         if !self.may_begin() {
             return None;
         }
-        let (id, member) = self.relay.roster.take_lost()?;
+        let (id, member) = self.relay.roster.take_lost(self.shared.now.steady)?;
         self.relay.connections.reaches(connection, ConnectionStage::Alone);
         Some(self.taken_out(id, member))
     }
 
     fn taken_out(&self, id: QueueId, member: Member) -> Taken {
-        Taken { id, member, limits: self.relay.parts.at(self.shared.now.steady) }
+        let now = self.shared.now.steady;
+        let patience_used = member.patience_used(self.relay.roster.reading(now));
+        Taken { id, member, patience_used, limits: self.relay.parts.at(now) }
     }
 
     /// Returns whether the rates allow that a message begins now.
@@ -163,13 +167,7 @@ impl AtRelay<'_> {
         if taken.is_some() {
             self.begins();
         }
-        let taken = taken.map(|Taken { id, member, limits }| {
-            self.shared.given.push(id);
-            // Its patience is measured by the spool's clock in a settlement.
-            let now = self.shared.now.steady;
-            let member = member.at_clock(self.relay.clock.at(now), self.shared.spool_clock.at(now));
-            Taken { id, member, limits }
-        });
+        self.shared.given.extend(taken.as_ref().map(|taken| taken.id));
         self.shared.effects.push(Effect::Give { connection, taken });
     }
 

@@ -18,11 +18,11 @@ impl AtRelay<'_> {
         self.forget(id, disposition);
         match disposition {
             Disposition::Removed => self.relay.roster.remove(id),
-            Disposition::Dead => self.relay.roster.give_up(id),
+            Disposition::Dead => self.relay.roster.give_up(id, now),
             // Since it was refused, the relay has taken another message of its sender.
             Disposition::Held if !self.relay.refusals.is_held(id) => self.relay.roster.put_back(id, now),
             Disposition::Held => {
-                self.relay.roster.hold(id);
+                self.relay.roster.hold(id, now);
                 self.try_due();
             }
             Disposition::Untried if self.relay.want_of_login.waits(id) && !self.relay.is_paused() => {
@@ -78,19 +78,21 @@ impl AtRelay<'_> {
         if losses == 0 && copies < 2 {
             return self.relay.roster.put_back(id, self.shared.now.steady);
         }
-        let used = member.patience_used(self.relay.clock.at(self.shared.now.steady));
+        let used = member.patience_used(self.relay.roster.reading(self.shared.now.steady));
         let (left, age) =
             (self.shared.retry.lifetime.saturating_sub(used), member.age(self.shared.now.time_of_day));
         let spread = self.shared.draw();
         let pause = self.shared.retry.pause_after_loss(losses, copies, age, left, spread);
-        self.relay.roster.defer(id, later(self.shared.now.steady, pause));
+        let now = self.shared.now.steady;
+        self.relay.roster.defer(id, later(now, pause), now);
     }
 
     fn defer(&mut self, id: QueueId) {
         let Some(member) = self.relay.roster.member(id) else { return };
         let (age, spread) = (member.age(self.shared.now.time_of_day), self.shared.draw());
         let pause = self.shared.retry.pause(age, spread);
-        self.relay.roster.defer(id, later(self.shared.now.steady, pause));
+        let now = self.shared.now.steady;
+        self.relay.roster.defer(id, later(now, pause), now);
     }
 }
 
@@ -98,7 +100,7 @@ impl Reducer {
     pub(super) fn unrecorded(&mut self, id: QueueId, why: CommitError) {
         self.takes_less(why);
         self.shared.recording.refuses_outcome(id);
-        self.for_each_relay(|at| at.run_relay_clock());
+        self.for_each_relay(|at| at.run_patience());
     }
 
     pub(super) fn unmarked(&mut self, id: QueueId, why: CommitError) {
@@ -106,7 +108,7 @@ impl Reducer {
         if self.shared.recording.refuses_mark() {
             self.shared.effects.push(Effect::AwaitRecording(id));
         }
-        self.for_each_relay(|at| at.run_relay_clock());
+        self.for_each_relay(|at| at.run_patience());
     }
 
     /// Takes in that the spool has refused to record something.
@@ -125,6 +127,6 @@ impl Reducer {
             let live = self.relays.live();
             self.shared.log(None, LogLine::SendingResumed { live });
         }
-        self.for_each_relay(|at| at.run_relay_clock());
+        self.for_each_relay(|at| at.run_patience());
     }
 }

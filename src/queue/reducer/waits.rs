@@ -116,7 +116,7 @@ impl AtRelay<'_> {
         let now = self.shared.now.steady;
         for id in self.relay.roster.try_senders(now) {
             if !self.relay.roster.is_odd(id) {
-                self.begin_patience(id);
+                self.relay.roster.begin_patience(id, now);
             }
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::lanes::Lane;
+use super::super::patience::PatienceReading;
 use crate::envelope::ReversePathKey;
 use crate::spool::Marks;
 
@@ -48,8 +49,8 @@ pub struct Member {
     /// The key of its reverse-path.
     pub from: ReversePathKey,
     pub(super) arrived: u32,
-    /// The clock at which its patience began, by the clock of its relay. It may be below zero: a relay may have been usable
-    /// for longer than its clock has counted.
+    /// The second at which its patience would have begun by the clock of its standing ([`Member::clock`]). It may be below
+    /// zero.
     pub(super) patience_mark: i32,
     /// The time since which it has been ready, in hundredths of a second: see [`to_hundredths`].
     pub(super) ready_since: u32,
@@ -80,24 +81,44 @@ impl Member {
         Duration::from_millis(10 * u64::from(to_hundredths(now).wrapping_sub(self.ready_since)))
     }
 
-    /// Returns the same message for a relay whose clock is at `there`, where that of the relay it comes from is at `here`:
-    /// the patience that it has used stays the same.
-    pub fn at_clock(self, here: u32, there: u32) -> Member {
-        let mark = i64::from(self.patience_mark) + i64::from(there) - i64::from(here);
-        let patience_mark = i32::try_from(mark).unwrap_or(if mark < 0 { i32::MIN } else { i32::MAX });
-        Member { patience_mark, ..self }
+    /// Returns the same message for a relay whose clocks are at `there`, where those of the relay it comes from are at
+    /// `here`: the patience that it has used stays the same.
+    pub fn at_clocks(self, here: PatienceReading, there: PatienceReading) -> Member {
+        let mut member = self;
+        member.set_patience_used(self.patience_used(here), there);
+        member
     }
 
-    /// Gives the message all of its patience again, at this time of the relay clock: it was held, and could not be sent
-    /// until somebody acted.
-    pub fn begin_patience(&mut self, relay_clock: u32) {
-        self.patience_mark = i32::try_from(relay_clock).unwrap_or(i32::MAX);
-    }
-
-    /// Returns how much patience it has used when the relay clock is at `relay_clock` seconds.
-    pub fn patience_used(&self, relay_clock: u32) -> Duration {
-        let used = i64::from(relay_clock) - i64::from(self.patience_mark);
+    /// Returns how much patience it has used when the clocks are at `reading`.
+    pub fn patience_used(&self, reading: PatienceReading) -> Duration {
+        let used = self.clock(reading) - i64::from(self.patience_mark);
         Duration::from_secs(u64::try_from(used).unwrap_or_default())
+    }
+
+    /// Notes how much patience it has used when the clocks are at `reading`.
+    pub(super) fn set_patience_used(&mut self, used: Duration, reading: PatienceReading) {
+        let mark = self.clock(reading) - i64::try_from(used.as_secs()).unwrap_or(i64::MAX / 2);
+        self.patience_mark = i32::try_from(mark).unwrap_or(if mark < 0 { i32::MIN } else { i32::MAX });
+    }
+
+    /// Changes what it is doing when the clocks are at `reading`.
+    pub fn begins(&mut self, standing: Standing, reading: PatienceReading) {
+        let used = self.patience_used(reading);
+        self.standing = standing;
+        self.set_patience_used(used, reading);
+    }
+
+    /// Returns the clock by which its patience is measured while it does what it is doing.
+    fn clock(&self, reading: PatienceReading) -> i64 {
+        match self.standing {
+            Standing::Waiting(_) | Standing::UnderWay | Standing::Elsewhere(Aside::Waiting(_)) => {
+                reading.deferred.into()
+            }
+            Standing::Ready
+            | Standing::Elsewhere(Aside::Ready | Aside::Held)
+            | Standing::Held
+            | Standing::Dead => reading.waiting.into(),
+        }
     }
 }
 

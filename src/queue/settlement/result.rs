@@ -27,7 +27,7 @@ impl AttemptResult {
         ruling: Ruling,
         terms: &SettlementTerms,
     ) -> Self {
-        let expired = terms.retry.is_expired(attempt.member.patience_used(terms.relay_clock));
+        let expired = terms.retry.is_expired(attempt.patience_used);
         let lost = report.is_lost();
         let patience = AttemptPatience { expired, charged: lost && attempt.member.losses >= CHARGED_LOSSES };
         let outcome = |recipient: &RecipientReport| outcome(recipient, ruling, patience);

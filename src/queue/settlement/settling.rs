@@ -19,8 +19,6 @@ pub(in crate::queue) struct SettlementTerms {
     pub(in crate::queue) overseers: Overseers,
     /// The patience of a message, and when its sender is warned.
     pub(in crate::queue) retry: RetryPolicy,
-    /// The relay clock, in seconds.
-    pub(in crate::queue) relay_clock: u32,
     pub(in crate::queue) now: Moment,
 }
 

@@ -183,7 +183,7 @@ impl Settling {
 
     /// Keeps the replies of this attempt, and the last replies about the other recipients. Returns whether any is new.
     fn keep_replies(&mut self) -> bool {
-        let Attempt { ledger, replies, .. } = &mut self.attempt;
+        let Attempt { ledger, replies, patience_used, .. } = &mut self.attempt;
         let kept: BTreeSet<usize> = ledger.unsettled().collect();
         let said = self.said.findings.iter().filter(|finding| finding.outcome.is_some());
         let mut is_news = false;
@@ -195,6 +195,7 @@ impl Settling {
         }
         if is_news {
             replies.retain(|index| kept.contains(&index));
+            replies.set_patience_used(*patience_used);
         }
         is_news
     }
@@ -202,8 +203,7 @@ impl Settling {
     /// Returns the report to the reverse-path, once, that the message is late.
     fn delay(&self, terms: &SettlementTerms) -> Option<Notice> {
         let member = &self.attempt.member;
-        let used = member.patience_used(terms.relay_clock);
-        if !terms.retry.is_warning_due(used, member.marks.has(Mark::Warned)) {
+        if !terms.retry.is_warning_due(self.attempt.patience_used, member.marks.has(Mark::Warned)) {
             return None;
         }
         let late: Vec<usize> = self
@@ -218,7 +218,7 @@ impl Settling {
 
     /// Returns when the patience of this message ends, if the relay stays usable.
     fn retrying_until(&self, terms: &SettlementTerms) -> Timestamp {
-        let used = self.attempt.member.patience_used(terms.relay_clock);
-        later(terms.now.time_of_day, terms.retry.lifetime.saturating_sub(used))
+        let left = terms.retry.lifetime.saturating_sub(self.attempt.patience_used);
+        later(terms.now.time_of_day, left)
     }
 }

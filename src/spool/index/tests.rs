@@ -64,8 +64,8 @@ fn what_is_recorded_of_a_message_counts_for_its_move() {
     let takes = |index: &Index, octets: u64| index.oldest().moved == octets;
     let plain = 1000 + MOVED_MORE;
     assert!(takes(&index, plain));
-    index.apply(id(1), RecordPlace { payload_length: 40, ..at(3) }, &IndexChange::Note);
-    index.apply(id(1), RecordPlace { payload_length: 30, ..at(3) }, &IndexChange::Note);
+    index.apply(id(1), RecordPlace { payload_length: 40, ..at(3) }, &IndexChange::Note { patience_used: 0 });
+    index.apply(id(1), RecordPlace { payload_length: 30, ..at(3) }, &IndexChange::Note { patience_used: 0 });
     assert!(takes(&index, plain + 30), "the last note counts");
     for _ in 0..2 {
         index.apply(id(1), at(3), &IndexChange::Close(vec![(0, Fate::Sent), (4, Fate::Bounced)]));
@@ -83,7 +83,7 @@ fn changes_of_one_message_add_up() {
     index.apply(id(1), at(3), &IndexChange::Close(vec![(0, Fate::Sent)]));
     index.apply(id(1), at(3), &IndexChange::Close(vec![(0, Fate::Bounced), (4, Fate::Bounced)]));
     index.apply(id(1), at(3), &IndexChange::State(EntryState::Held));
-    index.apply(id(1), at(2), &IndexChange::Note);
+    index.apply(id(1), at(2), &IndexChange::Note { patience_used: 0 });
     let slot = index.slot(id(1)).unwrap();
     assert_eq!(slot.marks.state(), EntryState::Held);
     assert!(slot.marks.has(Mark::Deferred) && !slot.marks.has(Mark::InFlight));
@@ -112,7 +112,7 @@ fn a_flight_ends_with_what_is_recorded_of_it() {
     assert_eq!(marks(&[&hidden]), [true, false], "a refusal that is not recorded yet");
     assert_eq!(marks(&[&hidden, &IndexChange::Close(vec![(0, Fate::Dead)])]), none);
     assert_eq!(marks(&[&told, &over]), none);
-    assert_eq!(marks(&[&told, &IndexChange::Note]), none);
+    assert_eq!(marks(&[&told, &IndexChange::Note { patience_used: 0 }]), none);
     assert_eq!(marks(&[&IndexChange::Close(vec![(0, Fate::Sent)])]), none);
     assert_eq!(
         marks(&[&IndexChange::Close(vec![])]),
@@ -126,8 +126,14 @@ fn that_a_copy_was_told_of_is_known_whatever_is_recorded_behind_it() {
     let [begun, told, over, hidden] =
         [Flight::Begun, Flight::Told, Flight::Over, Flight::Hidden].map(IndexChange::InFlight);
     let close = IndexChange::Close(vec![(0, Fate::Sent)]);
-    let later = [&begun, &over, &IndexChange::Note, &close, &IndexChange::State(EntryState::Held)];
-    let notes = [(&IndexChange::Note, false), (&close, false)];
+    let later = [
+        &begun,
+        &over,
+        &IndexChange::Note { patience_used: 0 },
+        &close,
+        &IndexChange::State(EntryState::Held),
+    ];
+    let notes = [(&IndexChange::Note { patience_used: 0 }, false), (&close, false)];
     for (first, expected) in [(&told, true), (&hidden, true), (&over, false)].into_iter().chain(notes) {
         let mut index = three();
         for change in [&begun, first].into_iter().chain(later) {
@@ -149,9 +155,9 @@ fn a_dsn_changes_its_original_in_the_same_step() {
 #[test]
 fn a_move_carries_all_and_frees_the_old_place() {
     let mut index = three();
-    index.apply(id(1), at(1), &IndexChange::Note);
+    index.apply(id(1), at(1), &IndexChange::Note { patience_used: 0 });
     let marks = MARKS.iter().fold(Marks::from(EntryState::Dead), |marks, mark| marks.and(*mark, true));
-    let carried = Carried { marks, fates: vec![(1, Fate::Sent)] };
+    let carried = Carried { marks, fates: vec![(1, Fate::Sent)], patience_used: 0 };
     index.apply(id(1), at(3), &IndexChange::Move(Box::new(carried)));
     let slot = index.slot(id(1)).unwrap();
     assert_eq!((slot.place, slot.marks), (at(3), marks));
@@ -166,7 +172,7 @@ fn records_about_what_is_not_there_change_nothing() {
     let mut index = three();
     let about = [
         IndexChange::Settle,
-        IndexChange::Note,
+        IndexChange::Note { patience_used: 0 },
         IndexChange::InFlight(Flight::Begun),
         IndexChange::Close(vec![(0, Fate::Sent)]),
     ];
@@ -222,7 +228,7 @@ fn a_long_history_leaves_nothing() {
         index.begin_segment(segment, 1 << 20);
         index.apply(id(number), at(segment), &arrive(DsnEffect::Nothing));
         index.apply(id(number), at(segment), &IndexChange::InFlight(Flight::Begun));
-        index.apply(id(number), at(segment), &IndexChange::Note);
+        index.apply(id(number), at(segment), &IndexChange::Note { patience_used: 0 });
         index.apply(id(number), at(segment), &IndexChange::Close(vec![(0, Fate::Sent)]));
         index.apply(id(number), at(segment), &IndexChange::Settle);
         index.take_dead_segments();

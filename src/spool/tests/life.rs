@@ -96,10 +96,13 @@ async fn what_each_recipient_was_told_last_is_kept() {
     rig.spool.note_replies(id, &replies("450 first")).await;
     let mut told = replies("450 4.2.1 busy");
     told.set(0, "451 4.7.1 greylisted");
+    told.set_patience_used(std::time::Duration::from_secs(3600));
     rig.spool.note_replies(id, &told).await;
     rig.commit(b"b").await;
     assert_eq!(rig.spool.read(id).unwrap().replies, told);
-    assert_eq!(rig.after_power_loss().spool.read(id).unwrap().replies, told);
+    let back = rig.after_power_loss();
+    assert_eq!(back.spool.read(id).unwrap().replies, told);
+    assert_eq!(back.entry(id).patience_used, 3600, "and so is the patience that it had used");
 }
 
 /// M6, M9: a recipient that is dead is not tried again, and keeps the message through a restart.

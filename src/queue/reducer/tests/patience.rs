@@ -2,10 +2,11 @@
 //! for, each over a crash as well.
 
 use super::super::Event;
-use super::world::{DAY, Does, HOUR, SECOND, World};
+use super::world::{DAY, Does, HOUR, MINUTE, SECOND, World};
 use crate::config::{Rate, RatePeriod};
 use crate::queue_id::QueueId;
 
+const TAKES_TIME: Does = Does::HasLimits { at_once: usize::MAX, each_connection: usize::MAX };
 const SES: &str = "email-smtp.eu-west-1.amazonaws.com";
 
 fn refuses(host: &'static str, said: &'static str) -> Does {
@@ -100,7 +101,35 @@ fn no_wait_but_its_own_uses_up_the_patience_of_a_message() {
     }
 }
 
-/// A queue that is never empty must not keep what was deferred for ever: only while something waits, patience stands.
+/// While any message waited, the patience of all stood: in a queue that was never empty, what a relay deferred was deferred
+/// for ever.
+#[test]
+fn a_deferred_message_comes_to_its_end_in_a_queue_that_is_never_empty() {
+    for crashes in [false, true] {
+        let mut world = World::new(1);
+        world.relay.pace.transmitting = MINUTE;
+        world.relay_always(TAKES_TIME);
+        world.bad = Does::Defers;
+        world.arrive(100);
+        world.lane = 2;
+        let bad = world.arrive_poison();
+        world.lane = 1;
+        let mut hours = 0;
+        while said_of(&world, bad, "status=expired") == 0 {
+            world.pass(HOUR);
+            hours += 1;
+            world.arrive(60);
+            assert!(world.status().ready > 0, "the queue is never empty");
+            assert!(hours < 24 * 6, "crashes {crashes}: {:?}", world.log.last());
+            if crashes && hours % 24 == 0 {
+                world.restart();
+            }
+        }
+        assert!(hours >= 24 * 5, "crashes {crashes}: {hours} hours");
+        assert_eq!(world.logged("status=bounced") + world.logged("status=expired"), 1);
+    }
+}
+
 #[test]
 fn patience_runs_between_messages_that_come_and_go() {
     let mut world = World::new(2);

@@ -62,6 +62,7 @@ pub(in crate::queue::reducer::tests) fn entry(raw: u64, now: Moment, patience_ma
         lane: 1,
         from: ReversePathKey::of_text("app@example.org"),
         patience_mark,
+        patience_used: 0,
         marks: EntryState::Active.into(),
     }
 }

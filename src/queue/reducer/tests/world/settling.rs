@@ -129,7 +129,6 @@ impl World {
         SettlementTerms {
             overseers: self.set_up.overseers.clone(),
             retry: self.set_up.policy.retry,
-            relay_clock: self.relay_clock,
             now: self.now,
         }
     }

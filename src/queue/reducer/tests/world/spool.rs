@@ -159,6 +159,7 @@ impl Stored {
             lane: self.lane,
             from: ReversePathKey::from(&self.envelope.reverse_path),
             patience_mark: self.patience_mark,
+            patience_used: self.replies.patience_used(),
             marks: self.marks,
         }
     }
