@@ -29,7 +29,7 @@
 //!    535 and 538 only with a status of security: Courier answers 534 to a header that is too large.
 //! 3. 552 means too many recipients (RFC 5321 4.5.3.1.10), and so does X.5.3 (RFC 3463 3.6) with any code:
 //!    the recipient is deferred, as with 452. These words mean the same where there is no status. After recipients that
-//!    were taken, it says that this transaction is full, and so does 452 with X.3.\* ([`is_too_many`]).
+//!    were taken, it says that this transaction is full ([`is_too_many`]).
 //! 4. A refusal before the final dot is an early answer to the content. The relay has not seen all of
 //!    it, so it is taken for no more than a deferral.
 //! 5. 501, 504 and 555 without a status or with X.5.\* may be about the DSN parameters where that command had some
@@ -137,16 +137,11 @@ pub(crate) fn judge_by(meaning: Option<ReplyMeaning>, phase: Phase, reply: &Repl
     }
 }
 
-/// The subject of a status about the mail system (RFC 3463 3.4).
-const MAIL_SYSTEM: u16 = 3;
-
-/// Returns whether a reply to RCPT may say that the transaction has too many recipients: by status X.5.3; by 452 with a
-/// status of the mail system, as where its storage is full; without a status, by 452 or 552 (RFC 5321 4.5.3.1.10), or in
-/// words: Courier says `431 Too many recipients.`
+/// Returns whether a reply to RCPT may say that the transaction has too many recipients: by status X.5.3; without a
+/// status, by 452 or 552 (RFC 5321 4.5.3.1.10), or in words: Courier says `431 Too many recipients.`
 pub(crate) fn is_too_many(reply: &Reply) -> bool {
     let is_refusal = matches!(reply.severity(), Severity::Transient | Severity::Permanent);
     match reply.status() {
-        Some(status) if reply.code() == 452 && status.subject() == MAIL_SYSTEM => true,
         Some(status) => is_refusal && (status.subject(), status.detail()) == (5, 3),
         None => matches!(reply.code(), 452 | 552) || is_refusal && says_too_many(reply),
     }
@@ -306,9 +301,6 @@ mod tests {
             ("531 Too many recipients.", true),
             ("451 4.5.3 Too many recipients", true),
             ("452 later", true),
-            ("452 4.3.1 insufficient system storage", true),
-            ("452 4.2.2 mailbox full", false),
-            ("552 5.2.2 mailbox full", false),
             ("450 4.7.1 Too many recipients", false),
             ("450 greylisted", false),
             ("250 not too many recipients", false),
