@@ -46,7 +46,7 @@ impl AtRelay<'_> {
         // A relay that is only slowed down goes on showing whether it is the message.
         let is_throttle = matches!(reason.class, WaitClass::Throttle(_));
         if reason.rule.is_guess() || !is_throttle {
-            match self.relay.guesses.told(refusal.id, reason.rule.is_guess()) {
+            match self.relay.guesses.told(refusal.id, reason.rule.is_guess(), is_throttle) {
                 Guess::Own => return Ruling::Defer,
                 Guess::OfRelay { .. } if is_throttle => {}
                 Guess::OfRelay { soon, apart } => {

@@ -7,7 +7,9 @@
 //!    anew, so that a quota which lets one go now and then still pauses the relay.
 //! 2. While others are ready, none of the first [`FEW`] messages that got such a reply is the one with which the relay is
 //!    tried again.
-//! 3. Where only words say so that any relay might use otherwise, the relay is tried at once with others until more than
+//! 3. A message that gets a reply about the pace is charged with it only after [`SPARED`] of them: a relay that takes so many in a
+//!    second refuses one again and again while it takes others.
+//! 4. Where only words say so that any relay might use otherwise, the relay is tried at once with others until more than
 //!    these few got such a reply with none taken in between. If there are no others, they are tried ever more seldom.
 //!
 //! So each message whose own fault it is costs other mail one pause: of a moment if the rule is a guess, else of the
@@ -22,6 +24,8 @@ use crate::queue_id::QueueId;
 
 /// The number of messages that may be bad ones among good ones.
 const FEW: usize = 8;
+/// The number of replies about the pace that a message gets before it may be charged with one.
+const SPARED: u8 = 10;
 /// The pause before others are tried.
 const MOMENT: Duration = Duration::from_secs(1);
 /// The first pause while no message but a few that got such a reply is there; it doubles each time.
@@ -49,6 +53,7 @@ pub(in crate::queue) struct Guesses {
 struct Told {
     /// The number of messages that the relay had taken by then.
     taken: u64,
+    times: u8,
     is_charged: bool,
 }
 
@@ -68,12 +73,15 @@ pub(in crate::queue) enum Guess {
 }
 
 impl Guesses {
-    /// Takes in that the message `id` got such a reply, where the rule is a guess or not.
-    pub(in crate::queue) fn told(&mut self, id: QueueId, is_guess: bool) -> Guess {
+    /// Takes in that the message `id` got such a reply, where the rule is a guess or not, and about the pace or not.
+    pub(in crate::queue) fn told(&mut self, id: QueueId, is_guess: bool, is_pace: bool) -> Guess {
         let before = self.told.get(&id).copied();
         let is_charged = before.is_some_and(|before| before.is_charged);
-        let is_own = is_charged || before.is_some_and(|before| self.shows_own(id, before));
-        self.told.insert(id, Told { taken: self.taken, is_charged: is_own });
+        let is_spared = |before: Told| is_pace && before.times < SPARED;
+        let is_own =
+            is_charged || before.is_some_and(|before| !is_spared(before) && self.shows_own(id, before));
+        let times = before.map_or(1, |before| before.times.saturating_add(1));
+        self.told.insert(id, Told { taken: self.taken, times, is_charged: is_own });
         if is_own {
             self.has_charged |= !is_charged;
             return Guess::Own;
@@ -126,14 +134,18 @@ mod tests {
     fn a_message_that_is_refused_while_others_are_taken_is_charged() {
         for is_guess in [true, false] {
             let mut guesses = Guesses::default();
-            guesses.told(id(1), is_guess);
-            assert_ne!(guesses.told(id(1), is_guess), Guess::Own, "none was taken");
+            guesses.told(id(1), is_guess, false);
+            assert_ne!(guesses.told(id(1), is_guess, false), Guess::Own, "none was taken");
             assert_eq!(guesses.taken(), [id(1)]);
-            assert_eq!(guesses.told(id(1), is_guess), Guess::Own);
-            assert_eq!(guesses.told(id(1), is_guess), Guess::Own, "it stops nobody any more");
+            assert_eq!(guesses.told(id(1), is_guess, false), Guess::Own);
+            assert_eq!(guesses.told(id(1), is_guess, false), Guess::Own, "it stops nobody any more");
             guesses.forget(id(1));
             guesses.taken();
-            assert_ne!(guesses.told(id(1), is_guess), Guess::Own, "it may be another one of that name");
+            assert_ne!(
+                guesses.told(id(1), is_guess, false),
+                Guess::Own,
+                "it may be another one of that name"
+            );
         }
     }
 
@@ -141,36 +153,47 @@ mod tests {
     #[test]
     fn a_message_that_is_refused_beside_others_is_not_at_fault() {
         let mut guesses = Guesses::default();
-        (1..5).for_each(|raw| assert_eq!(guesses.told(id(raw), false), apart(None)));
+        (1..5).for_each(|raw| assert_eq!(guesses.told(id(raw), false, false), apart(None)));
         guesses.taken();
-        assert_eq!(guesses.told(id(1), false), Guess::Own, "the first one looks so");
-        assert_eq!(guesses.told(id(2), false), apart(None), "and no other");
-        assert_eq!(guesses.told(id(3), false), apart(None));
+        assert_eq!(guesses.told(id(1), false, false), Guess::Own, "the first one looks so");
+        assert_eq!(guesses.told(id(2), false, false), apart(None), "and no other");
+        assert_eq!(guesses.told(id(3), false, false), apart(None));
     }
 
     #[test]
     fn a_guess_is_believed_when_more_than_a_few_messages_confirm_it() {
         let mut guesses = Guesses::default();
         for raw in 1..=FEW as u64 {
-            assert_eq!(guesses.told(id(raw), true), apart(Some(MOMENT)));
+            assert_eq!(guesses.told(id(raw), true, false), apart(Some(MOMENT)));
         }
-        assert_eq!(guesses.told(id(100), true), Guess::OfRelay { soon: None, apart: false });
-        assert_eq!(guesses.told(id(1), true), apart(None));
+        assert_eq!(guesses.told(id(100), true, false), Guess::OfRelay { soon: None, apart: false });
+        assert_eq!(guesses.told(id(1), true, false), apart(None));
         guesses.taken();
-        assert_eq!(guesses.told(id(101), true), apart(Some(MOMENT)), "it begins anew");
+        assert_eq!(guesses.told(id(101), true, false), apart(Some(MOMENT)), "it begins anew");
+    }
+
+    /// Of thirty messages to a relay that takes five in a second, eight were charged, and waited for a minute.
+    #[test]
+    fn a_message_that_meets_the_pace_of_a_relay_is_charged_after_ten_times() {
+        let mut guesses = Guesses::default();
+        for time in 1..=SPARED {
+            assert_ne!(guesses.told(id(1), true, true), Guess::Own, "{time}");
+            guesses.taken();
+        }
+        assert_eq!(guesses.told(id(1), true, true), Guess::Own);
     }
 
     #[test]
     fn only_the_first_ones_wait_apart() {
         let mut guesses = Guesses::default();
-        (1..=FEW as u64).for_each(|raw| _ = guesses.told(id(raw), false));
-        assert_eq!(guesses.told(id(100), false), Guess::OfRelay { soon: None, apart: false });
+        (1..=FEW as u64).for_each(|raw| _ = guesses.told(id(raw), false, false));
+        assert_eq!(guesses.told(id(100), false, false), Guess::OfRelay { soon: None, apart: false });
     }
 
     #[test]
     fn one_message_alone_is_tried_ever_more_seldom() {
         let mut guesses = Guesses::default();
-        let pauses: Vec<Guess> = (0..100).map(|_| guesses.told(id(1), true)).collect();
+        let pauses: Vec<Guess> = (0..100).map(|_| guesses.told(id(1), true, false)).collect();
         assert_eq!(pauses[..3], [MOMENT, SOON, SOON * 2].map(|pause| apart(Some(pause))));
         assert_eq!(pauses[99], apart(Some(LONGEST)));
     }
