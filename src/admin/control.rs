@@ -158,7 +158,7 @@ impl Control {
                 active: status.under_way,
                 connections: status.connections(),
                 relay: relay.state().into(),
-                next_probe: relay.paused_until.map(|time| time.to_string()),
+                next_probe: relay.paused_until.map(|time| format!("{time:.0}")),
                 spool_trouble: self.spool.trouble(),
                 trouble: relay.trouble.clone(),
                 held_because: relay.held_because.clone(),
@@ -365,8 +365,8 @@ fn figures(relay: &RelayStatus) -> RelayFigures {
         route: relay.route.clone(),
         relay: relay.name.clone(),
         state: relay.state().into(),
-        paused_since: relay.paused_since.map(|time| time.to_string()),
-        next_probe: relay.paused_until.map(|time| time.to_string()),
+        paused_since: relay.paused_since.map(|time| format!("{time:.0}")),
+        next_probe: relay.paused_until.map(|time| format!("{time:.0}")),
         trouble: relay.trouble.clone(),
         messages: relay.live,
         ready: relay.ready,
@@ -390,7 +390,7 @@ fn speed(pace: &PaceStatus) -> RelaySpeed {
         slowed_to: pace.slowed_to.clone(),
         recipients_limited_to: pace.recipients_limited_to,
         domains_limited_to: pace.domains_limited_to,
-        next_message: pace.next_message.map(|time| time.to_string()),
+        next_message: pace.next_message.map(|time| format!("{time:.0}")),
     }
 }
 

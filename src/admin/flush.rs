@@ -136,7 +136,7 @@ impl FlushProgress {
                 relay: *contact,
                 trouble: relay.keeps_mail(true).filter(|_| *contact != Contact::Reached),
                 messages: relay.live,
-                next_probe: relay.paused_until.map(|time| time.to_string()),
+                next_probe: relay.paused_until.map(|time| format!("{time:.0}")),
             }
         });
         let relays: Vec<RelayFlushed> = relays.collect();
