@@ -345,7 +345,8 @@ fn the_counts_agree_with_the_members_after_any_history() {
             assert_counts(&roster, &known, &format!("seed {seed}, step {step}: {told} {raw}"));
         }
         let ready = known.values().filter(|(standing, _)| *standing == Standing::Ready).count();
-        let given = iter::from_fn(|| roster.take(|_| false, at(0)).or_else(|| roster.take_lost(at(0)))).count();
+        let given =
+            iter::from_fn(|| roster.take(|_| false, at(0)).or_else(|| roster.take_lost(at(0)))).count();
         assert_eq!((given, roster.has_ready()), (ready, false), "seed {seed}");
     }
 }

@@ -157,12 +157,17 @@ class Nullmta:
         )
 
     def command(self, *arguments):
-        done = subprocess.run(
+        """What a command prints that succeeds."""
+        done = self.try_command(*arguments)
+        assert done.returncode == 0, f"{arguments}: {done.returncode} {done.stderr}"
+        return done.stdout
+
+    def try_command(self, *arguments):
+        """The exit code and the output of a command that may fail."""
+        return subprocess.run(
             [str(binary()), *arguments, "-c", str(self.config)],
-            capture_output=True, stdin=subprocess.DEVNULL, timeout=60,
+            capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
         )
-        assert done.returncode == 0, f"{arguments}: {done.returncode} {done.stderr.decode()}"
-        return done.stdout.decode()
 
     def queue(self) -> list:
         return [json.loads(line) for line in self.command("queue", "list", "--json").splitlines()]
