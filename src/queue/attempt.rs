@@ -136,8 +136,8 @@ impl Attempt {
         let before = self.limits;
         if has(Verdict::TooManyDomains) {
             self.limits.domains = Some(1);
-        } else if has(Verdict::TooMany) && !told.is_empty() {
-            self.limits.recipients = self.limits.recipients.min(told.len());
+        } else if has(Verdict::TooMany) {
+            self.limits.recipients = fewer(before.recipients, told.len(), again.len());
         }
         for recipient in again.iter().rev() {
             self.rest.push_front(recipient.index);
@@ -223,9 +223,79 @@ pub(super) enum UnconfirmedCopy {
     OfThisAttempt,
 }
 
+/// Returns the most recipients that a transaction is to have after one in which the relay took `told` recipients, or refused
+/// them for themselves, and said that `again` were too many.
+fn fewer(most: usize, told: usize, again: usize) -> usize {
+    match (told, told + again) {
+        (_, ..2) => most,
+        // A relay that took one, or none, has not said how many it takes.
+        (..2, asked) => most.min(asked / 2),
+        (told, _) => most.min(told),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envelope::{ReversePathKey, Submitter};
+    use crate::queue::roster::Roster;
+    use crate::queue::testing::{envelope, report_at};
+    use crate::relay::Phase;
+    use crate::spool::{Entry, EntryState};
+
+    /// Returns an attempt for a message to so many recipients, of which a transaction may have 50.
+    fn attempt_to(recipients: usize) -> Attempt {
+        let (id, now) = (QueueId::from_raw(1), Timestamp::UNIX_EPOCH);
+        let entry = Entry {
+            id,
+            arrived: now,
+            submitter: Submitter::Loopback,
+            lane: 1,
+            from: ReversePathKey::of_text("app@example.org"),
+            patience_mark: 0,
+            patience_used: 0,
+            marks: EntryState::Active.into(),
+        };
+        let mut roster = Roster::default();
+        roster.admit(&entry, Duration::ZERO, now);
+        let (_, member) = roster.take(|_| false, now).unwrap();
+        let limits = PartLimits { recipients: 50, domains: None };
+        let taken = Taken { id, member, patience_used: Duration::ZERO, limits };
+        let to: Vec<String> = (0..recipients).map(|number| format!("a{number}@example.net")).collect();
+        let envelope = envelope("app@example.org", &to.iter().map(String::as_str).collect::<Vec<_>>());
+        let message = OnSpool {
+            elsewhere: BTreeSet::new(),
+            envelope: envelope.clone(),
+            arrived: now,
+            ledger: Ledger::in_memory(id, recipients, &[]),
+            replies: Replies::default(),
+        };
+        Attempt::new(taken, message, envelope.reverse_path, Moment { steady: now, time_of_day: now })
+    }
+
+    /// A relay that took one of fifty recipients got one in each transaction from then on.
+    #[test]
+    fn a_relay_that_took_one_or_none_gets_half_and_else_what_it_took() {
+        for (to, takes, limits) in [
+            (120, 10, vec![10, 10]),
+            (120, 2, vec![2, 2]),
+            (120, 1, vec![25, 12, 6, 3, 1, 1]),
+            (120, 0, vec![25, 12, 6, 3, 1, 1]),
+            (1, 0, vec![50, 50]),
+            (2, 1, vec![1, 1]),
+        ] {
+            let mut attempt = attempt_to(to);
+            for limit in limits {
+                let part = attempt.next_part();
+                let said: Vec<&str> = std::iter::repeat_n("250 2.1.5 ok", takes.min(part.recipients.len()))
+                    .chain(["452 4.5.3 too many recipients"])
+                    .collect();
+                let mut report = report_at(Phase::Rcpt, attempt.id, &part.recipients, &said);
+                attempt.put_back(&mut report);
+                assert_eq!(attempt.limits.recipients, limit, "{takes} of {to}");
+            }
+        }
+    }
 
     #[test]
     fn the_same_refusal_may_be_said_in_other_words() {

@@ -6,7 +6,7 @@
 //!    the number itself: half of what it was asked for would be refused again where it takes less than that (10 of 50:
 //!    25 are too many), and be needless transactions where it takes more (40 of 50: 25 are too few). After each
 //!    [`STEP`] it gets a tenth of the configured number more, since it may have been full for another reason. A relay
-//!    that takes none has said no number; then the recipient is deferred, or the connection is at its end.
+//!    that took one, or none, of several has said no number: it gets half as many (`attempt.rs`).
 //! 3. A relay that takes one domain in a transaction gets one for [`ONE_DOMAIN`].
 //!
 //! Pure: time is an argument. Not here: which replies say so (`relay/verdict.rs`), the parts themselves (`attempt.rs`).
