@@ -62,9 +62,9 @@ impl Reducer {
         };
         let known = |id| {
             let member = self.relays.member(id)?;
-            // One that waits for a login counts its refusals as losses.
-            let asks_login = self.relays.all().any(|relay| relay.want_of_login.waits(id));
-            let losses = if asks_login { 0 } else { member.losses };
+            // One that is tried behind others, since it was refused, has no other mark for that.
+            let is_refused = |relay: &RelayState| relay.want_of_login.waits(id) || relay.guesses.is_apart(id);
+            let losses = if self.relays.all().any(is_refused) { 0 } else { member.losses };
             Some(MessageStanding { id, standing: shown(member.standing), losses })
         };
         ids.into_iter().filter_map(known).collect()

@@ -86,7 +86,7 @@ impl Guesses {
             self.has_charged |= !is_charged;
             return Guess::Own;
         }
-        let is_again = self.apart.contains(&id);
+        let is_again = self.is_apart(id);
         self.again += u32::from(is_again);
         match (is_again, self.apart.len() < FEW) {
             (true, _) => {}
@@ -97,12 +97,17 @@ impl Guesses {
             Some(times) if is_again => LONGEST.min(SOON.saturating_mul(1 << times.min(10))),
             _ => MOMENT,
         });
-        Guess::OfRelay { soon, apart: self.apart.contains(&id) }
+        Guess::OfRelay { soon, apart: self.is_apart(id) }
     }
 
     /// Returns whether it is about the message that the relay refuses it again: it has taken others, and refuses no other.
     fn shows_own(&self, id: QueueId, before: Told) -> bool {
         before.taken < self.taken && !self.has_charged && self.apart.iter().all(|other| *other == id)
+    }
+
+    /// Returns whether the message waits apart from others for such a reply.
+    pub(in crate::queue) fn is_apart(&self, id: QueueId) -> bool {
+        self.apart.contains(&id)
     }
 
     /// Takes in that the relay has taken a message. Returns the messages that need not wait apart any more.

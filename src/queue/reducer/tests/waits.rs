@@ -45,6 +45,16 @@ fn a_used_up_quota_bounces_nothing_and_is_probed_each_hour() {
     assert_eq!((world.status().live, world.logged("status=sent")), (0, 300));
 }
 
+/// The listing said of the probe of a quota that the connection was lost during it.
+#[test]
+fn a_message_that_met_a_quota_has_lost_no_connection() {
+    let mut world = World::new(1);
+    world.relay_always(refuses(GMAIL, USED_UP));
+    world.arrive(3);
+    world.pass(HOUR * 3);
+    assert!(world.standings().iter().all(|listed| listed.losses == 0), "{:?}", world.standings());
+}
+
 /// The relay was paused for a minute, as for a quota that is used up: three places took a minute for what takes three
 /// seconds.
 #[test]
