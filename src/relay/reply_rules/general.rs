@@ -55,7 +55,7 @@ const RULES: &[BuiltIn] = &[
     BuiltIn::sender(
         "not the account's sender",
         TRANSACTION,
-        r"^5.*(\bnot owned by (auth(enticated)? )?user\b|\bnot (allowed|authori[sz]ed|permitted) to send (mail |e-?mails? )?(as|from)\b|\bsend.?as.?denied\b|\bnot a (verified|validated|confirmed) (sender|from|sending)\b|\b(sender|from)( e?-?mail)?( address| domain| identity)?\b.{0,40}\bnot (yet )?(been )?(verified|validated|confirmed)\b)",
+        r"^5.*(\bnot owned by (auth(enticated)? )?user\b|\bnot (allowed|authori[sz]ed|permitted) to send (mail |e-?mails? )?(as|from)\b|\bsend.?as.?denied\b|\bemail address is not verified\b|\bnot a (verified|validated|confirmed) (sender|from|sending)\b|\b(sender|from)( e?-?mail)?( address| domain| identity)?\b.{0,40}\bnot (yet )?(been )?(verified|validated|confirmed)\b)",
         "let the account that logs in send as this address, or have the program send as one that it may use",
     ),
     BuiltIn::as_said(

@@ -344,6 +344,11 @@ fn any_relay_may_speak_of_the_account_and_its_senders() {
         (Rcpt, "553 5.7.1 <a@example.org>: Sender address rejected: not owned by user b", "C of the sender"),
         (Mail, "553 5.7.1 Sender address rejected: not owned by auth user.", "C of the sender"),
         (Mail, "550 5.7.1 shop@example.org is not a verified sender", "C of the sender"),
+        (
+            Dot,
+            "554 Message rejected: Email address is not verified. The following identities failed",
+            "C of the sender",
+        ),
         (Dot, "550 You are not allowed to send as ann@example.org", "C of the sender"),
         (Dot, "550 5.7.1 The from address is not verified", "C of the sender"),
         // These are about a recipient, or about the message, or may pass by themselves.
