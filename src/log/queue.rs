@@ -86,10 +86,11 @@ pub fn sender_held(
     );
 }
 
-/// Logs that the relay refuses all mail of this sender, so that none is tried but one message each `probe_in`.
+/// Logs that the relay refuses all mail of this sender, so that none is tried but one message each `probe_in`. What to do was
+/// said with the first message.
 pub fn sender_stopped(route: Option<&str>, from: &ReversePath, said: &str, probe_in: Duration) {
     let (by, from, said, wait) = (ByRoute(route), foreign(from), Foreign(said), Seconds(probe_in));
-    warn!(
+    info!(
         route,
         "{by}all mail from <{from}> is held now, since the relay refused several messages in a row; one is tried every \
          {wait}s: {said}"
