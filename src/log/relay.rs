@@ -48,7 +48,8 @@ pub fn relay_slowed(route: Option<&str>, trouble: &dyn fmt::Display, connections
     let by = ByRoute(route);
     info!(
         route,
-        "{by}relay takes less at a time: {trouble}; at most {} from now on",
+        "{by}relay takes less at a time: {trouble}; at most {} from now on, and less if it says so again: nullmta status \
+         shows how much",
         counted(connections, "connection")
     );
 }

@@ -37,6 +37,8 @@ const MOMENT: Duration = Duration::from_secs(1);
 const EXCUSES: u8 = 10;
 /// Upper bound of the times that the refusals of one message lower the number of connections.
 const LOWERINGS: u8 = 3;
+/// The time in which several such refusals are told once.
+const TOLD: Duration = Duration::from_secs(10);
 /// The time without such a refusal after which the relay gets another connection.
 const GROWTH: Duration = Duration::from_secs(5);
 
@@ -75,6 +77,8 @@ pub(super) struct Throttle {
     /// connection.
     for_fresh: VecDeque<QueueId>,
     rate: LearnedRate,
+    /// The time until which no such refusal is news.
+    told_until: Timestamp,
 }
 
 impl Throttle {
@@ -178,6 +182,16 @@ impl Throttle {
         let known = self.connections_allowed(connections);
         self.allowed = Some(known.saturating_sub(1).max(1));
         self.grow_at = later(now, GROWTH);
+    }
+
+    /// Returns whether an operator is to hear that the relay gets less: of the replies that come together only the first is
+    /// told.
+    pub(super) fn is_news(&mut self, now: Timestamp) -> bool {
+        let is_news = now >= self.told_until;
+        if is_news {
+            self.told_until = later(now, TOLD);
+        }
+        is_news
     }
 
     /// Notes that the result for `id` is not recorded yet: it is ready again after that.

@@ -201,8 +201,7 @@ impl AtRelay<'_> {
         self.relay.connections.reaches(connection, ConnectionStage::Leaving);
         let trouble = trouble(refusal, format!("the relay said: {}", refusal.said));
         if self.relay.connections.others_serve(connection) {
-            let connections = self.relay.throttle.connections_allowed(self.relay.max_connections);
-            self.log(LogLine::RelaySlowed { trouble, connections });
+            self.tell_slowed(trouble);
         } else {
             self.relay.throttle.told_to_slow(self.shared.now.steady, None);
             self.troubled(RelayFault::Transaction, trouble);

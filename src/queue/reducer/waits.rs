@@ -89,11 +89,18 @@ impl AtRelay<'_> {
         };
         if goes_on && reason.pause.is_none() {
             self.relay.throttle.lower(now, current);
-            let connections = self.relay.throttle.connections_allowed(self.relay.max_connections);
-            return self.log(LogLine::RelaySlowed { trouble, connections });
+            return self.tell_slowed(trouble);
         }
         self.replace_connections();
         self.troubled(RelayFault::of(&trouble), trouble);
+    }
+
+    /// Logs that the relay gets less at a time, once for the replies that come together.
+    pub(super) fn tell_slowed(&mut self, trouble: Trouble) {
+        if self.relay.throttle.is_news(self.shared.now.steady) {
+            let connections = self.relay.throttle.connections_allowed(self.relay.max_connections);
+            self.log(LogLine::RelaySlowed { trouble, connections });
+        }
     }
 
     fn hold_for_sender(&mut self, refusal: &Refusal, reason: WaitReason) -> Ruling {
