@@ -1,8 +1,8 @@
-//! A reverse-path in eight octets, for the memory of a queue that may hold a million messages.
+//! A reverse-path in four octets, for the memory of a queue that may hold a million messages.
 //!
 //! Promises: two reverse-paths that differ only in upper and lower case have the same key; others have different ones,
-//! but for a chance of one in 2^64, which nobody can improve: the hash has secret keys of this process. So keys are never
-//! stored.
+//! but for a chance of one in 2^32, which nobody can improve: the hash has secret keys of this process. So keys are never
+//! stored, and whoever uses them bears it that two senders are taken for one.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -13,12 +13,13 @@ static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The key of a reverse-path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReversePathKey(u64);
+pub struct ReversePathKey(u32);
 
 impl ReversePathKey {
     /// Returns the key of the reverse-path that has this text between its brackets.
     pub fn of_text(text: &str) -> Self {
-        ReversePathKey(SECRET.hash_one(text.to_lowercase()))
+        // The low half of a hash is one as well.
+        ReversePathKey(SECRET.hash_one(text.to_lowercase()) as u32)
     }
 }
 

@@ -6,11 +6,22 @@
 //! Pure. Not here: the lane of a message (the spool names it), when a message is ready (`roster.rs`).
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 
 use crate::queue_id::QueueId;
 
 /// The name of a lane: it stands for one submitter, and comes from the entry in the spool.
 pub type Lane = u64;
+
+static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// Returns a name of the lane in four octets, for the memory of many messages. Two submitters may share one by a chance of one
+/// in 2^32, which nobody can improve, since the hash has secret keys of this process.
+pub fn short_name(lane: Lane) -> u32 {
+    // The low half of a hash is one as well.
+    SECRET.hash_one(lane) as u32
+}
 
 /// Messages that are ready for an attempt, in the order in which they get one.
 #[derive(Debug, Default)]

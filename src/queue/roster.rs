@@ -1,7 +1,7 @@
 //! The live messages of one relay, and what each is doing: the queue's memory.
 //!
 //! Promises: a message is in exactly one [`Standing`] at a time; one that is under way is given to nobody else. A
-//! million messages fit: an entry takes 48 octets, in a tree that grows with the queue and never has to be built anew,
+//! million messages fit: an entry takes 40 octets, in a tree that grows with the queue and never has to be built anew,
 //! as a hash table would in the middle of a flood.
 //!
 //! Messages with losses are not in the lanes: they are given out last, and each on a connection of its own.
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, short_name};
 use super::patience::{PatienceClocks, PatienceOf, PatienceReading};
 use crate::envelope::{ReversePath, ReversePathKey};
 use crate::queue_id::QueueId;
@@ -128,7 +128,7 @@ impl Roster {
         };
         let mut member = Member {
             standing,
-            lane: entry.lane,
+            lane: short_name(entry.lane),
             from: entry.from,
             arrived: to_seconds(entry.arrived),
             patience_mark: 0,
@@ -362,7 +362,7 @@ impl Roster {
     fn join_lane(&mut self, id: QueueId) {
         let Some(member) = self.members.get_mut(&id).filter(|member| !member.is_named) else { return };
         member.is_named = true;
-        self.lanes.push(member.lane, id);
+        self.lanes.push(member.lane.into(), id);
         if self.lanes.len() > 2 * self.ready() + SPARE_NAMES {
             self.tidy();
         }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::lanes::Lane;
 use super::super::patience::PatienceReading;
 use crate::envelope::ReversePathKey;
 use crate::spool::Marks;
@@ -44,8 +43,8 @@ pub enum Aside {
 pub struct Member {
     /// The message's state.
     pub standing: Standing,
-    /// The lane in which it waits.
-    pub lane: Lane,
+    /// The short name of the lane in which it waits.
+    pub(super) lane: u32,
     /// The key of its reverse-path.
     pub from: ReversePathKey,
     pub(super) arrived: u32,

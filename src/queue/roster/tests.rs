@@ -474,5 +474,5 @@ fn adopted(standing: Standing) -> Standing {
 
 #[test]
 fn an_entry_stays_small() {
-    assert_eq!(size_of::<(QueueId, Member)>(), 48);
+    assert_eq!(size_of::<(QueueId, Member)>(), 40);
 }
