@@ -196,7 +196,9 @@ class Matrix:
         """The reason and the length of each pause that its relay had for a reason of this cell's kind."""
         kind = "TLS" if cell in REFUSED_CERTIFICATE else "AUTH:" if cell in TOO_OLD else f"AUTH: {cell.mechanism}:"
         host, port = self.place(cell)
-        line = rf"relay paused: {host}\[{host}\]:{port}: ({kind} .*); 1 in the queue, next probe in (.*)s"
+        # Somebody must let the relay speak TLS 1.3, or allow another mechanism.
+        told = "configuration: " if cell in TOO_OLD else ""
+        line = rf"relay paused: {told}{host}\[{host}\]:{port}: ({kind} .*); 1 in the queue, next probe in (.*)s"
         return re.findall(line, self.nullmta.log())
 
     def place(self, cell):
