@@ -1,7 +1,7 @@
 //! Copies that the relay may have, and what the log and DSNs say of them, over kills: `settlement.rs` has the table.
 
 use super::super::Event;
-use super::world::{Does, HOUR, MINUTE, World};
+use super::world::{DAY, Does, HOUR, MINUTE, World};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase};
 use crate::smtp::reply::Reply;
@@ -58,6 +58,33 @@ fn settle(world: &mut World) {
         world.tell(Event::ProbeNow);
     }
     panic!("something is left");
+}
+
+/// The number stands in the README and in config/mail.md.
+const MOST_COPIES: usize = 20;
+
+/// A message at whose dot the relay always hangs up had a copy there for each probe, 290 a day, without end.
+#[test]
+fn the_copies_of_a_message_that_loses_each_connection_are_few_and_each_is_logged() {
+    let mut numbers = Vec::new();
+    for (seed, others_each) in (0..20).flat_map(|seed| [(seed, 10 * MINUTE), (seed, HOUR), (seed, DAY)]) {
+        let mut world = World::with(4, |set_up| set_up.seed = seed);
+        world.bad = closes();
+        let bad = world.arrive_poison();
+        let lines = |world: &World, words: &str| {
+            world.log.iter().filter(|line| line.starts_with(&bad.to_string()) && line.contains(words)).count()
+        };
+        while lines(&world, "status=expired") == 0 {
+            world.arrive(1);
+            world.pass(others_each);
+            // The last pause is at most half as long as the age, and somewhat more by its spread.
+            assert!(world.seconds() < 9 * 86_400, "{seed}: it comes to its end");
+        }
+        assert_eq!(lines(&world, "possible duplicate"), world.times_seen(bad), "{seed}: each is logged");
+        numbers.push(world.times_seen(bad));
+    }
+    let (least, most) = (numbers.iter().min().unwrap(), numbers.iter().max().unwrap());
+    assert!(*least > 10 && *most <= MOST_COPIES, "{numbers:?}");
 }
 
 /// One line was said for one copy at each start that took the message up, whether it was sent again or not, and for

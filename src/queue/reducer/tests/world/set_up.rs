@@ -25,6 +25,8 @@ pub(in crate::queue::reducer::tests) struct SetUp {
     pub(in crate::queue::reducer::tests) null_sender: Option<Address>,
     pub(in crate::queue::reducer::tests) bounce_sender: Option<Address>,
     pub(in crate::queue::reducer::tests) postmaster_sender: Option<Address>,
+    /// The seed of all chance.
+    pub(in crate::queue::reducer::tests) seed: u64,
 }
 
 pub(in crate::queue::reducer::tests) fn policy(max_connections: usize) -> QueuePolicy {
@@ -76,6 +78,7 @@ impl SetUp {
             null_sender: None,
             bounce_sender: None,
             postmaster_sender: None,
+            seed: 7,
         }
     }
 
@@ -114,7 +117,7 @@ impl SetUp {
 
     /// Returns the state after a start that found these entries.
     pub(super) fn reducer(&self, entries: &[Entry], relay_clock: u32, now: Moment) -> Reducer {
-        Reducer::new(self.policy.clone(), entries, relay_clock, Rng::with_seed(7), now)
+        Reducer::new(self.policy.clone(), entries, relay_clock, Rng::with_seed(self.seed), now)
     }
 
     /// Returns what each relay gets in place of `<>`.
