@@ -129,12 +129,15 @@ def messages_for(recipe) -> dict:
 
 
 def messages() -> dict:
-    """By name: what goes into the cases under `tests/rewriting`, and contents of the sendmail cases."""
+    """By name: what goes into the cases under `tests/rewriting`, with an envelope in ASCII, and contents of the sendmail cases."""
     found = {}
     for path in sorted((TREE / "tests" / "rewriting").glob("*.case")):
         inputs = path.read_text().split("\n--- ")[1::2]
         for number, text in enumerate(inputs, 1):
             line, _, content = text.partition("\n")
+            if not line.isascii():
+                # It is for SMTPUTF8 (RFC 6531), which neither way of these tests asks for.
+                continue
             reverse_path, *recipients = re.findall(r"<(.*?)>", line.partition(" NAME:")[0])
             found[f"{path.stem} {number}"] = Message(reverse_path, recipients, content.encode())
     for name in CONTENTS:
