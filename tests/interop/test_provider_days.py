@@ -96,14 +96,20 @@ def send_the_mail(nullmta, single=SINGLE):
 
 def pass_the_day(nullmta):
     """Waits until all is sent, or the relay is paused for a quota, or for as long as a test may; what is left then, but for what is
-    under way."""
+    under way. In the moment in which a message may go, nothing keeps it, and it has no reason."""
     deadline = time.monotonic() + 12
 
     def is_over():
         return not nullmta.queue() or "relay paused: quota" in nullmta.log() or time.monotonic() > deadline
 
+    def left():
+        return [message for message in nullmta.queue() if message["state"] != "active"]
+
     wait_until(is_over, 60, "the end of the day")
-    return [message for message in nullmta.queue() if message["state"] != "active"]
+    (waiting,) = wait_until(
+        lambda: [messages for messages in [left()] if None not in reasons(messages)], 30, "a reason for each that waits",
+    )
+    return waiting
 
 
 def addresses_of(message):
