@@ -292,24 +292,26 @@ def test_a_flush_says_what_came_of_a_quota_and_of_poison(relay_and_nullmta):
 
     relay, nullmta = relay_and_nullmta(script)
     send(nullmta, 1, name="first")
+    nullmta.wait_until_empty()
     for number in range(3):
         nullmta.send(b"Subject: poison\r\n\r\nx\r\n", reverse_path="poison@example.org")
     wait_until(lambda: len(lost_reasons(nullmta)) == 3, 20, lambda: str(nullmta.queue()))
     assert_counts(nullmta, 3)
     done = nullmta.try_command("flush")
-    assert "nothing to send" not in done.stdout + done.stderr and " 3 in the queue: " in done.stdout + done.stderr, done
+    assert "nothing to send" not in done.stdout + done.stderr and " 3 in the queue" in done.stdout + done.stderr, done
     assert_counts(nullmta, 3)
 
     is_quota.set()
     subjects = send(nullmta, 20)
-    nullmta.wait_for_log("WARN.*relay paused: quota: ")
+    # The relay may still be paused for what it did with the others.
+    nullmta.wait_for_log("relay (still )?paused: quota: ")
     for _ in range(3):
         done = nullmta.try_command("flush")
         assert done.returncode == 69 and ": the relay was reached, but takes no mail now: quota: " in done.stderr, done
         assert_counts(nullmta, 23)
     is_quota.clear()
     nullmta.try_command("flush")
-    wait_until(lambda: set(subjects) <= set(relay.subjects()), 30, nullmta.log)
+    wait_until(lambda: set(subjects) <= set(relay.subjects()) and len(nullmta.queue()) == 3, 30, nullmta.log)
     assert_counts(nullmta, 3)
 
 
