@@ -34,6 +34,10 @@ use DenialEnd::{AnotherLogin, ByItself, ByOperator};
 /// A word of an endpoint, how that ends, and what to do about it.
 type KnownDenial = (&'static str, DenialEnd, &'static str);
 
+const SECOND_FACTOR: &str =
+    "the account needs a second factor; log in again on a terminal, or use client credentials";
+const NO_TENANT: &str = "token-url names no tenant; put the tenant's ID in the place of \"common\"";
+
 /// The codes of Microsoft that begin an `error_description`.
 const AADSTS: &[KnownDenial] = &[
     (
@@ -115,8 +119,8 @@ const AADSTS: &[KnownDenial] = &[
         ByOperator,
         "the app is for one tenant, and token-url says \"common\"; put that tenant's ID there, and into device-url",
     ),
-    ("AADSTS50059", ByOperator, "token-url names no tenant; put the tenant's ID in the place of \"common\""),
-    ("AADSTS90019", ByOperator, "token-url names no tenant; put the tenant's ID in the place of \"common\""),
+    ("AADSTS50059", ByOperator, NO_TENANT),
+    ("AADSTS90019", ByOperator, NO_TENANT),
     (
         "AADSTS9001023",
         ByOperator,
@@ -129,21 +133,9 @@ const AADSTS: &[KnownDenial] = &[
     ),
     ("AADSTS50034", ByOperator, "the tenant has no such account; log in again as auth.username"),
     ("AADSTS50057", ByOperator, "the account is disabled"),
-    (
-        "AADSTS50074",
-        ByOperator,
-        "the account needs a second factor; log in again on a terminal, or use client credentials",
-    ),
-    (
-        "AADSTS50076",
-        ByOperator,
-        "the account needs a second factor; log in again on a terminal, or use client credentials",
-    ),
-    (
-        "AADSTS50079",
-        ByOperator,
-        "the account needs a second factor; log in again on a terminal, or use client credentials",
-    ),
+    ("AADSTS50074", ByOperator, SECOND_FACTOR),
+    ("AADSTS50076", ByOperator, SECOND_FACTOR),
+    ("AADSTS50079", ByOperator, SECOND_FACTOR),
     (
         "AADSTS50105",
         ByOperator,

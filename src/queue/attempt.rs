@@ -237,27 +237,15 @@ fn fewer(most: usize, told: usize, again: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::{ReversePathKey, Submitter};
     use crate::queue::roster::Roster;
-    use crate::queue::testing::{envelope, report_at};
+    use crate::queue::testing::{entry, envelope, report_at};
     use crate::relay::Phase;
-    use crate::spool::{Entry, EntryState};
 
     /// Returns an attempt for a message to so many recipients, of which a transaction may have 50.
     fn attempt_to(recipients: usize) -> Attempt {
         let (id, now) = (QueueId::from_raw(1), Timestamp::UNIX_EPOCH);
-        let entry = Entry {
-            id,
-            arrived: now,
-            submitter: Submitter::Loopback,
-            lane: 1,
-            from: ReversePathKey::of_text("app@example.org"),
-            patience_mark: 0,
-            patience_used: 0,
-            marks: EntryState::Active.into(),
-        };
         let mut roster = Roster::default();
-        roster.admit(&entry, Duration::ZERO, now);
+        roster.admit(&entry(id.raw()), Duration::ZERO, now);
         let (_, member) = roster.take(|_| false, now).unwrap();
         let limits = PartLimits { recipients: 50, domains: None };
         let taken = Taken { id, member, patience_used: Duration::ZERO, limits };

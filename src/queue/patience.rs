@@ -2,8 +2,8 @@
 //!
 //! Promises:
 //! 1. The patience of a message runs while it is deferred by trouble of its own, or being tried, and its relay is usable. It
-//!    stands while the message itself waits: for its turn, a rate, a throttle, a quota, an operator, the return of the relay. What other
-//!    messages do changes nothing, so that a message also comes to its end in a queue that is never empty.
+//!    stands while the message itself waits: for its turn, a rate, a throttle, a quota, an operator, the return of the relay.
+//!    What other messages do changes nothing, so that a message also comes to its end in a queue that is never empty.
 //! 2. In a pause that only a guess has made ([`PatienceOf::All`]) it runs for all: such a pause ends in a bounce where the
 //!    guess stays true.
 //! 3. What it has used is on the spool with the reply that deferred it (`spool/replies.rs`): a restart or a power cut costs

@@ -223,7 +223,7 @@ impl Relays {
     pub(super) fn settled(&mut self, id: QueueId, disposition: Disposition, now: Timestamp) {
         let is_stale = self.stale.remove(&id);
         if let Disposition::Deferred { warned: true } | Disposition::Lost { warned: true } = disposition {
-            self.is_warned_of(id);
+            self.warned_of(id);
         }
         match disposition {
             Disposition::Removed | Disposition::Dead => self.leaves_others(id, disposition),
@@ -237,7 +237,7 @@ impl Relays {
     }
 
     /// Notes at each relay of a message that its sender was told of the delay, which is done once for all of them.
-    fn is_warned_of(&mut self, id: QueueId) {
+    fn warned_of(&mut self, id: QueueId) {
         for place in self.shared.get(&id).into_iter().flatten() {
             let roster = &mut self.in_force[place.0].roster;
             roster.update(id, |member| member.marks = member.marks.and(Mark::Warned, true));
@@ -356,12 +356,11 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::envelope::{ReversePathKey, Submitter};
     use crate::queue::clock::Moment;
     use crate::queue::part_limits::PartLimits;
     use crate::queue::reducer::RelayPolicy;
     use crate::queue::refusals::RefusalRule;
-    use crate::spool::{Entry, EntryState};
+    use crate::queue::testing::entry;
 
     fn policy(name: &str) -> RelayPolicy {
         let refusals = RefusalRule { relay: name.into(), has_login: true, on_refusal: None };
@@ -381,17 +380,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let moment = Moment { steady: now, time_of_day: now };
         let mut relay = RelayState::new(RelayPlace(place), policy(name), moment);
-        let entry = Entry {
-            id: QueueId::from_raw(number),
-            arrived: now,
-            submitter: Submitter::Loopback,
-            lane: 1,
-            from: ReversePathKey::of_text("app@example.org"),
-            patience_mark: 0,
-            patience_used: 0,
-            marks: EntryState::Active.into(),
-        };
-        relay.roster.admit(&entry, Duration::ZERO, now);
+        relay.roster.admit(&entry(number), Duration::ZERO, now);
         relay.connections.begin(number);
         relay
     }

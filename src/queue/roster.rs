@@ -18,6 +18,7 @@
 mod counts;
 mod member;
 mod refused_senders;
+mod senders;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,14 +27,13 @@ use jiff::Timestamp;
 
 use super::lanes::{Lanes, short_name};
 use super::patience::{PatienceClocks, PatienceOf, PatienceReading};
-use crate::envelope::{ReversePath, ReversePathKey};
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState};
 pub use counts::StandingCounts;
 pub use member::{Aside, Member, Standing};
 use member::{to_hundredths, to_seconds};
 use refused_senders::RefusedSenders;
-pub use refused_senders::{FreedSender, RefusedSender, SenderNews, SenderRefusal, SenderRuling};
+pub use refused_senders::{RefusedSender, SenderNews, SenderRefusal, SenderRuling};
 
 /// The number of messages that are looked at to find one that may be given out of its turn.
 const LOOKED_AT: usize = 64;
@@ -235,54 +235,6 @@ impl Roster {
             Some(Standing::Elsewhere(Aside::Held)) => self.hold(id, now),
             _ => {}
         }
-    }
-
-    /// Takes in that the relay has refused the message `id` for its sender. If that stops the sender, its mail is not ready
-    /// any more.
-    pub fn sender_refused(&mut self, id: QueueId, refusal: &SenderRefusal, now: Timestamp) -> SenderRuling {
-        let ruling = self.senders.refused(id, refusal, now);
-        if matches!(ruling, SenderRuling::Waits(Some(news)) if news.is_stopped) {
-            let from = ReversePathKey::from(&refusal.from);
-            let is_of_sender = |member: &Member| member.standing == Standing::Ready && member.from == from;
-            let ready = self.members.iter().filter(|(_, member)| is_of_sender(member));
-            let ready: Vec<QueueId> = ready.map(|(id, _)| *id).collect();
-            ready.into_iter().for_each(|id| self.hold(id, now));
-        }
-        ruling
-    }
-
-    /// Takes in that the relay has taken a message of this sender. Returns what waited for that, if it had refused any.
-    pub fn sender_taken(&mut self, from: &ReversePath) -> Option<FreedSender> {
-        self.senders.taken(from)
-    }
-
-    /// Makes a message ready of each refused sender, where it is time for that. Returns them.
-    pub fn try_senders(&mut self, now: Timestamp) -> Vec<QueueId> {
-        let Roster { members, senders, .. } = self;
-        let is_held = |id| members.get(&id).is_some_and(|member| member.standing == Standing::Held);
-        let due = senders.due(now, is_held);
-        due.iter().for_each(|id| self.make_ready(*id, now));
-        due
-    }
-
-    /// Forgets which senders the relay refuses. Returns the messages that waited for them.
-    pub fn forget_senders(&mut self) -> BTreeSet<QueueId> {
-        self.senders.forget_all()
-    }
-
-    /// Returns the senders of which a message waits.
-    pub fn refused_senders(&self) -> impl Iterator<Item = &RefusedSender> {
-        self.senders.waiting()
-    }
-
-    /// Returns when [`Roster::try_senders`] next has something to do.
-    pub fn next_sender_due(&self) -> Option<Timestamp> {
-        self.senders.next_due()
-    }
-
-    /// Returns whether the message may be refused for itself, and not for its sender.
-    pub fn is_odd(&self, id: QueueId) -> bool {
-        self.member(id).is_some_and(|member| self.senders.is_odd(id, member.from))
     }
 
     /// Gives out this message before its turn, if it is ready.
@@ -498,7 +450,7 @@ impl Roster {
                 self.senders.forget(id, member.from);
                 self.dead.insert(id);
             }
-            Standing::Held | Standing::Elsewhere(Aside::Held) => self.senders.is_held(id, member.from),
+            Standing::Held | Standing::Elsewhere(Aside::Held) => self.senders.waits(id, member.from),
             Standing::UnderWay | Standing::Elsewhere(Aside::Ready | Aside::Waiting(_)) => {}
         }
     }

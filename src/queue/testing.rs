@@ -3,14 +3,16 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
-use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+use crate::envelope::{Address, Envelope, Recipient, ReversePath, ReversePathKey, Submitter};
 use crate::journal::testing::Captured;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Peer, Phase, RecipientReport, Report, Subject, Trouble, Verdict};
 use crate::smtp::reply::Reply;
+use crate::spool::{Entry, EntryState};
 use crate::status::Status;
 
 /// The end of a refusal after which the relay closes the connection before it has shown whose refusal it was.
@@ -24,6 +26,20 @@ pub(super) fn envelope(from: &str, to: &[&str]) -> Envelope {
     });
     envelope.recipients = to.iter().map(|to| Recipient::plain(Address::parse(to).unwrap())).collect();
     envelope
+}
+
+/// Returns the entry of an active message that arrived in 1970.
+pub(super) fn entry(raw: u64) -> Entry {
+    Entry {
+        id: QueueId::from_raw(raw),
+        arrived: Timestamp::UNIX_EPOCH,
+        submitter: Submitter::Loopback,
+        lane: 1,
+        from: ReversePathKey::of_text("app@example.org"),
+        patience_mark: 0,
+        patience_used: 0,
+        marks: EntryState::Active.into(),
+    }
 }
 
 pub(super) fn trouble(phase: Phase) -> Trouble {

@@ -179,20 +179,7 @@ impl Unrouted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::{ReversePathKey, Submitter};
-
-    fn entry(number: u64) -> Entry {
-        Entry {
-            id: QueueId::from_raw(number),
-            arrived: Timestamp::UNIX_EPOCH,
-            submitter: Submitter::Loopback,
-            lane: 1,
-            from: ReversePathKey::of_text("app@example.org"),
-            patience_mark: 0,
-            patience_used: 0,
-            marks: EntryState::Active.into(),
-        }
-    }
+    use crate::queue::testing::entry;
 
     /// A flush right after a reload with other routes left what was deferred as it was.
     #[test]

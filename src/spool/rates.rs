@@ -1,4 +1,5 @@
-//! The notes of how much of each relay's rates is used, and until when a relay is paused: `<spool>/rates`, UTF-8, one relay a line, its note before its name.
+//! The notes of how much of each relay's rates is used, and until when a relay is paused: `<spool>/rates`, UTF-8, one relay a
+//! line, its note before its name.
 //!
 //! Promises: a note is known to this run at once ([`RateNotes::set`]), and on stable storage when [`RateNotes::write`]
 //! has returned Ok; a crash leaves the file as it was or as it is to be. Of two calls at a time, neither writes older

@@ -339,8 +339,9 @@ def test_all_of_three_hosts_are_tried_in_their_order(make_relay, make_nullmta):
     assert len(passed_over(nullmta)) == 2
 
 
-def test_the_first_host_gets_the_mail_again_when_it_is_well(make_relay, make_nullmta):
-    """By itself, at the end of its minute: nobody has to do anything for it."""
+def first_host_is_well_again(make_relay, make_nullmta):
+    """Two relays, of which the first was in trouble at the first message and is well since, and a daemon that has sent two
+    messages to the second, since the minute for which the first is passed over lasts."""
     is_well = []
     first = make_relay(lambda session, place: None if is_well else f"421 4.3.2 not now {CLOSE}")
     second = make_relay()
@@ -350,6 +351,12 @@ def test_the_first_host_gets_the_mail_again_when_it_is_well(make_relay, make_nul
     is_well.append(True)
     deliver(nullmta, 2)
     assert (len(first.messages), len(second.messages)) == (0, 2), "its minute lasts"
+    return first, second, nullmta, hosts
+
+
+def test_the_first_host_gets_the_mail_again_when_it_is_well(make_relay, make_nullmta):
+    """By itself, at the end of its minute: nobody has to do anything for it."""
+    first, second, nullmta, hosts = first_host_is_well_again(make_relay, make_nullmta)
 
     def goes_to_the_first():
         deliver(nullmta, 3)
@@ -365,15 +372,7 @@ def test_the_first_host_gets_the_mail_again_when_it_is_well(make_relay, make_nul
 
 def test_a_flush_gives_a_host_that_is_passed_over_its_turn(make_relay, make_nullmta):
     """An operator who had mended the first host waited for the end of its pause."""
-    is_well = []
-    first = make_relay(lambda session, place: None if is_well else f"421 4.3.2 not now {CLOSE}")
-    second = make_relay()
-    hosts = [f"127.0.0.1:{relay.port}" for relay in (first, second)]
-    nullmta = in_clear(make_nullmta, *hosts, relay=EACH_ALONE).start()
-    deliver(nullmta, 1)
-    is_well.append(True)
-    deliver(nullmta, 2)
-    assert (len(first.messages), len(second.messages)) == (0, 2), "its minute lasts"
+    first, second, nullmta, hosts = first_host_is_well_again(make_relay, make_nullmta)
     nullmta.command("flush")
     deliver(nullmta, 3)
     assert (len(first.messages), len(second.messages)) == (1, 2)

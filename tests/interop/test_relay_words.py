@@ -210,6 +210,18 @@ def test_one_node_of_two_that_asks_for_a_login_bounces_nothing(relay_and_nullmta
     assert not ends(nullmta, "bounced") and not ends(nullmta, "expired"), nullmta.log()
 
 
+def works_and_then_refuses(relay_and_nullmta, place, words):
+    """A relay that has taken a message and then refuses each that is not from `<>`, for as long as the event is set."""
+    refuses = threading.Event()
+    relay, nullmta = relay_and_nullmta(
+        lambda session, at: words if at == place and refuses.is_set() and session.reverse_path != "" else None
+    )
+    send(nullmta, 1, name="first")
+    nullmta.wait_until_empty()
+    refuses.set()
+    return relay, nullmta, refuses
+
+
 @pytest.mark.parametrize(
     "place, words",
     [
@@ -220,13 +232,7 @@ def test_one_node_of_two_that_asks_for_a_login_bounces_nothing(relay_and_nullmta
 )
 def test_one_refusal_for_everything_bounces_fewer_than_twenty(relay_and_nullmta, place, words):
     """All mail bounced for one wrong setting, and the log had no warning."""
-    refuses = threading.Event()
-    relay, nullmta = relay_and_nullmta(
-        lambda session, at: words if at == place and refuses.is_set() and session.reverse_path != "" else None
-    )
-    send(nullmta, 1, name="first")
-    nullmta.wait_until_empty()
-    refuses.set()
+    relay, nullmta, refuses = works_and_then_refuses(relay_and_nullmta, place, words)
     send(nullmta, 30)
     nullmta.wait_for_log(r"WARN.*relay paused: .*messages in a row were refused alike")
     assert len(ends(nullmta, "bounced")) < 20, nullmta.log()
@@ -245,13 +251,7 @@ def test_one_refusal_for_everything_bounces_fewer_than_twenty(relay_and_nullmta,
 )
 def test_a_sender_that_is_not_the_accounts_bounces_nothing(relay_and_nullmta, place, words):
     """Up to nineteen messages bounced before the relay was paused for it."""
-    refuses = threading.Event()
-    relay, nullmta = relay_and_nullmta(
-        lambda session, at: words if at == place and refuses.is_set() and session.reverse_path != "" else None
-    )
-    send(nullmta, 1, name="first")
-    nullmta.wait_until_empty()
-    refuses.set()
+    relay, nullmta, refuses = works_and_then_refuses(relay_and_nullmta, place, words)
     subjects = send(nullmta, 30)
     nullmta.wait_for_log(r"WARN.*is held.*let the account that logs in send as this address")
     wait_until(lambda: [one["state"] for one in nullmta.queue()] == ["held"] * 30, 60, nullmta.log)

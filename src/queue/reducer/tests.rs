@@ -25,6 +25,7 @@ mod retries;
 mod routes;
 mod routes_apart;
 mod routes_at_random;
+mod senders;
 mod sessions;
 mod throttle;
 mod waits;

@@ -135,8 +135,10 @@ impl AtRelay<'_> {
             self.relay.refusals.release(*id);
             self.put_back_held(*id);
         }
-        for id in freed.odd.iter().filter(|id| self.relay.roster.is_held(**id)).copied().collect::<Vec<_>>() {
-            self.relay.roster.put_back(id, self.shared.now.steady);
+        for id in &freed.odd {
+            if self.relay.roster.is_held(*id) {
+                self.relay.roster.put_back(*id, self.shared.now.steady);
+            }
         }
         if freed.is_news {
             let held = freed.waited.len() + freed.odd.len();

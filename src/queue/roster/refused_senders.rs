@@ -194,7 +194,7 @@ impl RefusedSenders {
     }
 
     /// Notes that the message `id` is held, for whatever reason.
-    pub fn is_held(&mut self, id: QueueId, from: ReversePathKey) {
+    pub fn waits(&mut self, id: QueueId, from: ReversePathKey) {
         if let Some(sender) = self.0.get_mut(&from) {
             sender.waiting.insert(id);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::*;
-use crate::envelope::{Address, Submitter};
+use crate::envelope::{Address, ReversePath, ReversePathKey, Submitter};
 use crate::queue::patience::PatienceOf;
 
 fn at(second: i64) -> Timestamp {

@@ -86,7 +86,7 @@ fn promise_3_one_message_is_tried_each_hour_and_first_one_that_was_not_refused()
     assert_eq!(refused(&mut senders, 1, HOUR), QUIET);
     assert!(senders.stops(id(1), app()));
 
-    senders.is_held(id(7), app());
+    senders.waits(id(7), app());
     assert_eq!(due(&mut senders, 2 * HOUR), [id(7)], "the one that was not refused");
     assert_eq!(refused(&mut senders, 7, 2 * HOUR), QUIET);
     assert_eq!(due(&mut senders, 3 * HOUR), [id(1)]);
@@ -147,7 +147,7 @@ fn the_transactions_are_bounded() {
             for raw in stopped {
                 ready.remove(&raw);
                 held.insert(raw);
-                senders.is_held(id(raw), app());
+                senders.waits(id(raw), app());
             }
             if let Some(raw) = random.choice(ready.iter().copied().collect::<Vec<_>>()) {
                 ready.remove(&raw);
