@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::ConfigFile;
@@ -64,7 +65,7 @@ impl RelayReplyCommand {
         let rules = self.rules()?;
         let usage =
             || Failure::new(Exit::Usage, "REPLY: expected a code from 200 to 599, and what follows it");
-        let explained = rules.explain(self.phase, &self.reply).ok_or_else(usage)?;
+        let explained = rules.explain(self.phase, &self.reply, Timestamp::now()).ok_or_else(usage)?;
         let shown = ShownReply::of(explained);
         if self.json {
             return printed(print_json(&shown));

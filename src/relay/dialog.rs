@@ -25,6 +25,7 @@ mod step;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::channel::Channel;
@@ -176,7 +177,7 @@ impl Connection {
                 if matches!(&trouble.cause, Cause::Reply(reply) if reply.code() != 421) {
                     self.quit().await;
                 }
-                let trouble = rules.read(trouble);
+                let trouble = rules.read(trouble, Timestamp::now());
                 if let Some(host) = &host_use {
                     host.broke_off(&trouble);
                 }

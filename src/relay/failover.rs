@@ -28,6 +28,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
 use super::dial::{self, Network, Race};
@@ -290,7 +291,7 @@ impl<'a, N: Network> Failover<'a, N> {
         let host = target.host.to_string();
         self.failed.retain(|failure| failure.place != host);
         let kind = FailureKind::of(&trouble, self.relay.last_secret());
-        let trouble = target.rules.read(trouble);
+        let trouble = target.rules.read(trouble, Timestamp::now());
         self.failed.push(HostFailure { place: host, why: trouble.to_string(), kind });
         self.told = Some(match self.told.take() {
             Some(earlier) => earlier.more_telling(trouble),

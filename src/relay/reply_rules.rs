@@ -8,7 +8,7 @@
 //! 3. A rule for any relay may be wrong about a reply ([`RuleName::is_guess`]): nothing that follows from it may end a
 //!    message, or keep others waiting for ever.
 //!
-//! Pure. Not here: the rules themselves (`reply_rules/providers.rs`, `reply_rules/general.rs`), what follows from a meaning
+//! Pure: time is an argument, for the dates that replies name. Not here: the rules themselves (`reply_rules/providers.rs`, `reply_rules/general.rs`), what follows from a meaning
 //! for the recipient (`verdict.rs`) and for other mail (`queue/reducer/waits.rs`).
 
 mod built_in;
@@ -17,6 +17,8 @@ mod providers;
 mod stated_pause;
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::reply_meaning::{Advice, Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
 use super::trouble::{Cause, Phase, TokenRefusal, Trouble};
@@ -92,11 +94,12 @@ impl ReplyRules {
         self.provider.map(|provider| provider.name)
     }
 
-    /// Returns what would be made of the reply `said`, such as `550 5.4.5 words`, at `phase`; `None` if it is no reply.
-    pub fn explain(&self, phase: ReplyPhase, said: &str) -> Option<ExplainedReply> {
+    /// Returns what would be made of the reply `said`, such as `550 5.4.5 words`, at `phase` and `now`; `None` if it is no
+    /// reply.
+    pub fn explain(&self, phase: ReplyPhase, said: &str, now: Timestamp) -> Option<ExplainedReply> {
         let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).ok()??;
         let phase = dialogue_phase(phase);
-        let meaning = self.meaning(phase, &reply);
+        let meaning = self.meaning(phase, &reply, now);
         let becomes = match (judge_by(meaning, phase, &reply), meaning) {
             (Judgement::GoOn, _) => ReplyConsequence::GoesOn,
             (Judgement::Ruled(Verdict::Sent, _), _) => ReplyConsequence::Sent,
@@ -112,15 +115,15 @@ impl ReplyRules {
     }
 
     /// Returns the meaning of `reply` at `phase`; `None` if no rule fits.
-    pub(crate) fn meaning(&self, phase: Phase, reply: &Reply) -> Option<ReplyMeaning> {
+    pub(crate) fn meaning(&self, phase: Phase, reply: &Reply, now: Timestamp) -> Option<ReplyMeaning> {
         let is_refusal = matches!(reply.severity(), Severity::Transient | Severity::Permanent);
         let phase = reply_phase(phase).filter(|_| is_refusal)?;
-        self.meaning_at(phase, &reply.to_string())
+        self.meaning_at(phase, &reply.to_string(), now)
     }
 
     /// Returns `trouble` with what a rule says of the reply in it, if one fits. A refused login that an operator must
     /// correct stays one, with the advice of the rule.
-    pub(crate) fn read(&self, trouble: Trouble) -> Trouble {
+    pub(crate) fn read(&self, trouble: Trouble, now: Timestamp) -> Trouble {
         let (reply, for_good, token) = match &trouble.cause {
             Cause::Reply(reply) => (reply, false, None),
             Cause::LoginRefused { reply: Some(reply), for_good, token, .. } => {
@@ -128,7 +131,7 @@ impl ReplyRules {
             }
             _ => return trouble,
         };
-        let Some(ReplyMeaning::Waits(mut reason)) = self.meaning(trouble.phase, reply) else {
+        let Some(ReplyMeaning::Waits(mut reason)) = self.meaning(trouble.phase, reply, now) else {
             return trouble;
         };
         let is_plain = reason.hint.is_none() && reason.pause.is_none();
@@ -143,13 +146,13 @@ impl ReplyRules {
     }
 
     /// Returns the meaning of the refusal `said`, such as `550 5.4.5 words`, at `phase`; `None` if no rule fits.
-    fn meaning_at(&self, phase: ReplyPhase, said: &str) -> Option<ReplyMeaning> {
+    fn meaning_at(&self, phase: ReplyPhase, said: &str, now: Timestamp) -> Option<ReplyMeaning> {
         let fits = |rule: &ReplyRule| {
             (rule.phases.is_empty() || rule.phases.contains(&phase)) && rule.pattern.matches(said)
         };
         let own = self.own.iter().enumerate().find(|(_, rule)| fits(rule));
         if let Some((place, ReplyRule { means, pause, scope, .. })) = own {
-            let pause = pause.or_else(|| stated_pause(said));
+            let pause = pause.or_else(|| stated_pause(said, now));
             let rule = RuleName::Own(place + 1);
             return Some(ReplyMeaning::of(
                 rule,
@@ -159,7 +162,7 @@ impl ReplyRules {
             ));
         }
         let rule = self.built_in().find(|rule| rule.fits(phase, said))?;
-        Some(rule.meaning(stated_pause(said), self.login))
+        Some(rule.meaning(stated_pause(said, now), self.login))
     }
 
     fn built_in(&self) -> impl Iterator<Item = &'static CompiledRule> + use<> {

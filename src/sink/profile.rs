@@ -121,7 +121,11 @@ mod tests {
             other => panic!("{other}"),
         };
         let phase = ReplyPhase::named(&phase.to_string()).unwrap();
-        match ReplyRules::new(&[], profile.host).explain(phase, &said).unwrap().becomes {
+        match ReplyRules::new(&[], profile.host)
+            .explain(phase, &said, jiff::Timestamp::now())
+            .unwrap()
+            .becomes
+        {
             ReplyConsequence::Waits(reason) => match reason.class {
                 WaitClass::Throttle(_) => "throttle",
                 WaitClass::Quota => "quota",

@@ -5,7 +5,9 @@ A daily quota that was used up (550) bounced the whole queue, and a sender that 
 
 import json
 import re
+from datetime import datetime, timedelta, timezone
 
+import pytest
 from daemon import submit
 from scripted_relay import ScriptedRelay
 from waiting import wait_until
@@ -96,6 +98,32 @@ def test_a_restart_does_not_end_the_pause_for_a_quota(make_nullmta):
         relay.quota = 1_000_000
         assert nullmta.command("flush").startswith("the relay was reached; of 3 messages 0 in the queue")
         nullmta.wait_until_empty()
+    finally:
+        relay.close()
+
+
+@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S UTC", "%Y-%m-%dT%H:%M:%SZ"])
+def test_the_relay_is_tried_again_when_it_says_and_not_after_an_hour(make_nullmta, form):
+    """A relay whose reply named the date on which its limit ends was asked after one, two, four hours."""
+    ends = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(hours=7)
+    said = f"421 Domain a.example is not allowed to send: recipient limit exceeded, try again after {ends:{form}}"
+    relay = ScriptedRelay(lambda session, place: said if place == "DOT" else None)
+    nullmta = make_nullmta(relay.port, relay="[[relay.reply]]\nmatch = 'limit exceeded'\nmeans = \"quota\"\n")
+    nullmta.relay_in_the_clear()
+    nullmta.start()
+    try:
+        nullmta.send(b"Subject: x\r\n\r\nx\r\n")
+        nullmta.wait_for_log("WARN.*relay paused: quota: ")
+        for _ in range(2):
+            status = nullmta.status()
+            probe = datetime.fromisoformat(status["next-probe"])
+            assert ends <= probe <= ends + timedelta(seconds=5), status
+            nullmta.stop()
+            nullmta.start()
+            wait_until(lambda: nullmta.status()["relay"] == "paused", 30, "the pause goes on")
+        assert "status=bounced" not in nullmta.log() and relay.said["DOT"] == 1
+        shown = json.loads(nullmta.command("relay-reply", said, "--relayhost", "smtp.mailgun.org", "--json"))
+        assert shown["class"] == "quota" and 6 * 3600 < shown["pause_seconds"] <= 7 * 3600 + 1, shown
     finally:
         relay.close()
 

@@ -13,6 +13,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::super::Work;
@@ -294,7 +295,7 @@ impl Connection {
         if is_misfit(phase, &reply) {
             return Err(self.out_of_step(phase, reply));
         }
-        match judge_by(self.rules.meaning(phase, &reply), phase, &reply) {
+        match judge_by(self.rules.meaning(phase, &reply, Timestamp::now()), phase, &reply) {
             Judgement::GoOn => Ok((None, reply)),
             Judgement::Ruled(_, Scope::Relay) => Err(self.channel.trouble(phase, Cause::Reply(reply))),
             Judgement::Ruled(verdict, _) => Ok((Some(verdict), reply)),

@@ -24,7 +24,7 @@ const RULES: &[BuiltIn] = &[
     BuiltIn::throttle(
         "slower logins",
         &[Auth],
-        r"\b(again|retry|wait)( in| after| for)? \d+ ?(s|m)|too (many|frequent) (messages|requests|connects|connections)",
+        r"\b(again|retry|wait)( in| after| for)? \d+ ?(s(ec|econd)?s?|m(in|inute)?s?)\b|too (many|frequent) (messages|requests|connects|connections)",
     ),
     BuiltIn::quota(
         "quota at the login",
@@ -73,10 +73,15 @@ const RULES: &[BuiltIn] = &[
         TRANSACTION,
         r"message size|size limit|size exceeds|exceeds .{0,40}\bsize|maximum size|too (large|big|long)|^\d{3} [45]\.3\.[14]\b|attachment|line length|header|too many recipients|recipients? limit|limit (on|of) recipients|^\d{3} [45]\.5\.3\b|\bhops?\b|\bloop|mailbox|inbox|over ?quota|spam|junk|virus|malware|phish|\bscore\b|\bd(marc|kim)|\bspf\b|gr[ae]y.?list|\bdisk|storage|time.?limit|tim(e|ed).?out|too many (errors|invalid|unknown|bad|syntax|unrecognized|received)",
     ),
+    BuiltIn::quota(
+        "until a date",
+        &[Auth, Mail, Data, Dot],
+        r"\b(again|retry|retried|wait|back|blocked|resets?|resumes?|next (try|attempt))\b.{0,30}\b(\d{4}-\d\d-\d\d|\d\d? (jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec) \d{4})",
+    ),
     BuiltIn::throttle(
         "too fast",
         TRANSACTION,
-        r"^4.*(throttl|\brates?\b|rate.?limit|too (many|fast|frequent|quick)|concurrent|slow down|\bper (second|minute)|(again|retry|wait)( in| after| for)? \d+ ?(s|m))",
+        r"^4.*(throttl|\brates?\b|rate.?limit|too (many|fast|frequent|quick)|concurrent|slow down|\bper (second|minute)|(again|retry|wait)( in| after| for)? \d+ ?(s(ec|econd)?s?|m(in|inute)?s?)\b)",
     ),
     BuiltIn::quota(
         "used up",

@@ -4,7 +4,7 @@ use crate::config::ReplyPhase::{Auth, Data, Dot, Ehlo, Mail, Rcpt};
 
 /// The class of a reply: a letter for that of its rule, or for what its code says where none fits.
 fn class(host: &str, phase: ReplyPhase, said: &str) -> &'static str {
-    let explained = ReplyRules::new(&[], host).explain(phase, said).expect(said);
+    let explained = ReplyRules::new(&[], host).explain(phase, said, Timestamp::now()).expect(said);
     match explained.becomes {
         ReplyConsequence::Waits(WaitReason { class, .. }) => match class {
             WaitClass::Throttle(_) => "T",
@@ -199,6 +199,12 @@ fn replies_of_providers() {
         ),
         (
             "smtp.mailgun.org",
+            Data,
+            "421 Domain example.org is not allowed to send: recipient limit exceeded, try again after Sun, 05 Oct 2025 19:22:44 UTC",
+            "Q",
+        ),
+        (
+            "smtp.mailgun.org",
             Mail,
             "421 Domain example.org is not allowed to send: Please activate your Mailgun account.",
             "C",
@@ -267,7 +273,11 @@ fn the_rules_for_any_relay_know_the_replies_of_emailit_oci_and_msndr() {
     for (host, phase, said, name) in table {
         let rules = ReplyRules::new(&[], host);
         assert_eq!(rules.provider(), None, "{host}");
-        assert_eq!(rules.explain(phase, said).unwrap().rule, Some(RuleName::General(name)), "{host}: {said}");
+        assert_eq!(
+            rules.explain(phase, said, Timestamp::now()).unwrap().rule,
+            Some(RuleName::General(name)),
+            "{host}: {said}"
+        );
     }
 }
 
@@ -293,7 +303,7 @@ fn a_session_that_is_full_is_told_from_one_that_is_one_too_many() {
         (Dot, "450 too many messages this hour", "quota for sending"),
     ];
     for (phase, said, name) in table {
-        let explained = ReplyRules::new(&[], ANY).explain(phase, said).unwrap();
+        let explained = ReplyRules::new(&[], ANY).explain(phase, said, Timestamp::now()).unwrap();
         assert_eq!(explained.rule, Some(RuleName::General(name)), "{said}");
         let ReplyConsequence::Waits(reason) = explained.becomes else { continue };
         let is_session = reason.class == WaitClass::Throttle(Excess::Session);
@@ -305,7 +315,7 @@ fn a_session_that_is_full_is_told_from_one_that_is_one_too_many() {
         (Dot, "451 4.3.0 mail server temporarily rejected message"),
         (Mail, "550 5.1.8 sender rejected"),
     ] {
-        let explained = ReplyRules::new(&[], ANY).explain(phase, said).unwrap();
+        let explained = ReplyRules::new(&[], ANY).explain(phase, said, Timestamp::now()).unwrap();
         assert_ne!(explained.rule, Some(RuleName::General("a full session")), "{said}");
     }
 }
@@ -325,6 +335,12 @@ fn any_relay_may_speak_of_rates_quotas_and_limits() {
         (Mail, "451 4.7.1 slow down", "T"),
         (Dot, "451 4.7.1 rate limited", "T"),
         (Dot, "450 4.7.0 try again in 30 seconds", "T"),
+        (Dot, "450 4.7.0 try again in 30m", "T"),
+        (Dot, "554 try again after Sun, 29 Nov 2026 00:00:00 GMT", "Q"),
+        (Mail, "550 5.7.1 blocked until 2026-11-29T00:00:00Z", "Q"),
+        (Data, "451 4.7.1 please try again after 2026-11-29 00:00:00 UTC", "Q"),
+        (Dot, "450 4.7.0 try again after 29 Mar 2027 00:00:00 GMT", "Q"),
+        (Auth, "454 4.7.0 retry after 29 Sep 2027 00:00:00 GMT", "Q"),
         (Rcpt, "450 4.7.1 rate limit exceeded", "T"),
         (Auth, "454 4.7.0 daily sending limit reached", "Q"),
         (Ehlo, "554 too many failed logins from your address", "C"),
@@ -398,6 +414,9 @@ fn what_only_looks_like_a_quota_stays_what_it_is() {
             "D",
         ),
         (Dot, "451 4.7.1 Greylisting in action, please try again in 5 minutes", "D"),
+        (Rcpt, "451 4.7.1 Please try again after 2026-11-29T00:00:00Z", "D"),
+        (Dot, "451 4.7.1 Greylisting in action, try again after 2026-11-29T00:00:00Z", "D"),
+        (Dot, "554 5.7.1 certificate of 2026-11-29T00:00:00Z refused", "P"),
         (Rcpt, "452 4.5.3 too many recipients", "D"),
         (Rcpt, "452 recipient limit exceeded", "D"),
         (Dot, "554 5.7.1 spam score 9.8 exceeds limit 5.0", "P"),
@@ -422,13 +441,23 @@ fn what_only_looks_like_a_quota_stays_what_it_is() {
 
 #[test]
 fn the_pause_is_that_of_the_reply_or_else_of_the_rule() {
-    let pause = |host: &str, phase, said: &str| match ReplyRules::new(&[], host).explain(phase, said).unwrap()
+    let pause = |host: &str, phase, said: &str| match ReplyRules::new(&[], host)
+        .explain(phase, said, Timestamp::now())
+        .unwrap()
     {
         ExplainedReply { becomes: ReplyConsequence::Waits(reason), .. } => reason.pause.map(|p| p.as_secs()),
         _ => panic!("{said}"),
     };
     assert_eq!(pause(ANY, Auth, "550 Too many messages. Try again in 92 seconds"), Some(92));
     assert_eq!(pause(ANY, Dot, "554 quota exceeded, try again in 3 hours"), Some(3 * 3600));
+    let soon = Timestamp::now() + jiff::SignedDuration::from_mins(20);
+    for date in [soon.to_string(), soon.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string()] {
+        let said = format!(
+            "421 Domain a.example is not allowed to send: recipient limit exceeded, try again after {date}"
+        );
+        let named = pause("smtp.mailgun.org", Data, &said).unwrap();
+        assert!((19 * 60..=20 * 60 + 1).contains(&named), "{said}: {named}, and no hour");
+    }
     assert_eq!(pause("smtp.yandex.ru", Auth, "535 5.7.8 no"), Some(3600));
     assert_eq!(pause("smtp.yandex.ru", Rcpt, "450 4.7.1 daily sending limit exceeded"), Some(87_000));
     assert_eq!(pause(SES, Dot, "454 Throttling failure: Daily message quota exceeded."), Some(3600));
@@ -463,9 +492,9 @@ fn the_rules_of_the_configuration_come_first_and_in_their_order() {
         (Rcpt, "550 no", None),
     ];
     for (phase, said, expected) in cases {
-        assert_eq!(rules.explain(phase, said).unwrap().rule, expected, "{phase:?} {said}");
+        assert_eq!(rules.explain(phase, said, Timestamp::now()).unwrap().rule, expected, "{phase:?} {said}");
     }
-    let becomes = |phase, said: &str| rules.explain(phase, said).unwrap().becomes;
+    let becomes = |phase, said: &str| rules.explain(phase, said, Timestamp::now()).unwrap().becomes;
     assert_eq!(becomes(Mail, "530 who"), ReplyConsequence::Bounced);
     assert_eq!(becomes(Mail, "554 daily quota"), ReplyConsequence::Deferred);
     let ReplyConsequence::Waits(reason) = becomes(Rcpt, "550 quota, try again in 5 minutes") else {
@@ -476,7 +505,7 @@ fn the_rules_of_the_configuration_come_first_and_in_their_order() {
     assert_eq!(becomes(Dot, "421 454 who"), ReplyConsequence::RelayTrouble);
     let all = [rule("", &[], Means::Permanent, None)];
     for said in ["421 no", "503 no"] {
-        let explained = ReplyRules::new(&all, ANY).explain(Dot, said).unwrap();
+        let explained = ReplyRules::new(&all, ANY).explain(Dot, said, Timestamp::now()).unwrap();
         assert_eq!(explained.becomes, ReplyConsequence::RelayTrouble, "{said}");
     }
 }
@@ -533,7 +562,8 @@ fn the_advice_is_for_what_we_log_in_with() {
     ];
     for (host, phase, said, login, expected) in cases {
         let rules = ReplyRules { login, ..ReplyRules::new(&[], host) };
-        let ReplyConsequence::Waits(reason) = rules.explain(phase, said).unwrap().becomes else {
+        let ReplyConsequence::Waits(reason) = rules.explain(phase, said, Timestamp::now()).unwrap().becomes
+        else {
             panic!("{host}: {said}")
         };
         let hint = reason.hint.unwrap();
@@ -560,7 +590,9 @@ fn a_refused_token_keeps_the_reason_of_the_relay() {
         Trouble { phase: Phase::Auth, peer: None, cause }
     };
     let told = |host: &str, said: &str| {
-        ReplyRules { login: LoginShown::Token, ..ReplyRules::new(&[], host) }.read(trouble(said)).to_string()
+        ReplyRules { login: LoginShown::Token, ..ReplyRules::new(&[], host) }
+            .read(trouble(said), Timestamp::now())
+            .to_string()
     };
     let of_provider = told("smtp.gmail.com", "535 5.7.8 no");
     let begin = "configuration: AUTH: the relay said: 535 5.7.8 no (its reason: status 400) (it does not take the token";

@@ -303,13 +303,13 @@ fn refused_login_by(host: &str, said: &str) -> Trouble {
     let for_good = said.starts_with('5');
     let cause =
         Cause::LoginRefused { said: said.into(), for_good, reply: Some(Box::new(reply)), token: None };
-    ReplyRules::new(&[], host).read(Trouble { phase: Phase::Auth, peer: None, cause })
+    ReplyRules::new(&[], host).read(Trouble { phase: Phase::Auth, peer: None, cause }, Timestamp::now())
 }
 
 fn refused_by(host: &str, phase: Phase, id: QueueId, recipients: &[(usize, Recipient)], said: &str) -> Reply {
     let mut reply = goes_on(phase, id, recipients, &[said]);
     let at = if phase == Phase::Rcpt { ReplyPhase::Rcpt } else { ReplyPhase::Dot };
-    let explained = ReplyRules::new(&[], host).explain(at, said).unwrap();
+    let explained = ReplyRules::new(&[], host).explain(at, said, Timestamp::now()).unwrap();
     let ReplyConsequence::Waits(reason) = explained.becomes else { panic!("{said}: {explained:?}") };
     reply.report.recipients.iter_mut().for_each(|told| told.verdict = Verdict::Waits(reason));
     reply
