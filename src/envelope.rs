@@ -123,17 +123,49 @@ pub enum Body {
 /// The submitter of a message, as far as it is known. It decides about ownership, and about fair shares of limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Submitter {
-    /// A local user, known by SO_PEERCRED or by the owner of a dropped file.
+    /// A local user, known by SO_PEERCRED or by the owner of a dropped file. The message belongs to them.
     Uid(u32),
+    /// A loopback TCP client whose connection belongs to this user. That says whose share it is, but it gives no right to
+    /// the message: behind the connection there may be a proxy, a tunnel or a forwarded port, with mail of other users.
+    LoopbackUid(u32),
     /// A loopback TCP client, of which only is known that it is on this host.
     Loopback,
     /// nullmta itself (a DSN).
     Ourselves,
 }
 
+impl Submitter {
+    /// Returns the user, whichever way the mail came: for routes, limits and fair shares. Rights are given by
+    /// [`Submitter::Uid`] alone.
+    pub fn user(self) -> Option<u32> {
+        match self {
+            Submitter::Uid(uid) | Submitter::LoopbackUid(uid) => Some(uid),
+            Submitter::Loopback | Submitter::Ourselves => None,
+        }
+    }
+
+    /// Returns whether both have one share: it is the same user, over the socket or TCP, or neither is known.
+    pub fn shares_with(self, other: Submitter) -> bool {
+        self == other || self.user().is_some_and(|uid| other.user() == Some(uid))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_has_one_share_over_the_socket_and_over_tcp() {
+        let [ann, root, unknown, ourselves] =
+            [Submitter::Uid(1), Submitter::Uid(0), Submitter::Loopback, Submitter::Ourselves];
+        assert!(ann.shares_with(Submitter::LoopbackUid(1)) && Submitter::LoopbackUid(0).shares_with(root));
+        assert!(unknown.shares_with(unknown) && ourselves.shares_with(ourselves));
+        for (one, other) in
+            [(ann, root), (ann, unknown), (unknown, root), (unknown, ourselves), (root, ourselves)]
+        {
+            assert!(!one.shares_with(other) && !other.shares_with(one), "{one:?} {other:?}");
+        }
+    }
 
     #[test]
     fn smtputf8_is_needed_only_for_addresses_that_have_it() {

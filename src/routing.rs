@@ -101,7 +101,7 @@ impl Routes {
 
 impl RouteRule {
     fn takes(&self, mail: &RoutedMail<'_>, recipient: &Address) -> bool {
-        let is_user = |uid: &u32| mail.submitter == Submitter::Uid(*uid);
+        let is_user = |uid: &u32| mail.submitter.user() == Some(*uid);
         (self.senders.is_empty() || self.senders.iter().any(|sender| self.is_from(sender, mail)))
             && (self.recipients.is_empty() || self.recipients.iter().any(|pattern| pattern.fits(recipient)))
             && (self.uids.is_empty() || self.uids.iter().any(is_user))
@@ -265,6 +265,8 @@ mod tests {
             ("a@x.example", "b@eu.partner.example", loopback, 0),
             ("a@shop.example", "b@y.example", Submitter::Uid(33), 2),
             ("a@shop.example", "b@y.example", Submitter::Uid(35), 3),
+            ("a@x.example", "b@y.example", Submitter::LoopbackUid(34), 2),
+            ("a@x.example", "b@y.example", Submitter::LoopbackUid(35), 0),
             ("a@sub.shop.example", "b@y.example", loopback, 0),
             ("", "b@y.example", Submitter::Ourselves, 3),
             ("", "b@eu.partner.example", Submitter::Ourselves, 3),

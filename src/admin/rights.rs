@@ -2,7 +2,8 @@
 //!
 //! Promises: root, the user of the daemon and the members of its group may do anything; any other user may list the
 //! queue, and sees only their own messages. The kernel tells who the client is (SO_PEERCRED), so the mode of the socket
-//! does not matter. Membership is known from the group that the client runs in, else from the name service.
+//! does not matter. Nobody is given mail that came over TCP, though the user of the connection may be known: what is behind
+//! a connection is not known ([`Submitter::LoopbackUid`]). Membership is known from the group that the client runs in, else from the name service.
 //!
 //! Fails: a user whose groups cannot be looked up counts as a member of none.
 
@@ -45,6 +46,7 @@ mod tests {
     fn an_ordinary_user_sees_their_own_messages_only() {
         let own = Rights::Own(1000);
         assert!(own.include(Submitter::Uid(1000)) && !own.include(Submitter::Uid(0)));
+        assert!(!own.include(Submitter::LoopbackUid(1000)));
         assert!(!own.include(Submitter::Loopback) && !own.include(Submitter::Ourselves));
         assert!(Rights::Everything.include(Submitter::Ourselves));
     }

@@ -41,7 +41,8 @@ impl LocalPeer {
         }
     }
 
-    /// Returns the uid of a client on the unix socket, to whom its mail belongs; `None` for TCP.
+    /// Returns the uid of a client on the unix socket, to whom its mail belongs; `None` for TCP, where the owner of a
+    /// connection need not be who wrote the mail ([`Submitter::LoopbackUid`]).
     pub fn uid(self) -> Option<u32> {
         match self {
             LocalPeer::Loopback(_) | LocalPeer::LoopbackUser(..) => None,
@@ -59,7 +60,11 @@ impl LocalPeer {
 
     /// Returns the submitter of the mail that this client sends.
     pub fn submitter(self) -> Submitter {
-        self.uid().map_or(Submitter::Loopback, Submitter::Uid)
+        match self {
+            LocalPeer::Loopback(_) => Submitter::Loopback,
+            LocalPeer::LoopbackUser(_, uid) => Submitter::LoopbackUid(uid),
+            LocalPeer::Uid(uid) => Submitter::Uid(uid),
+        }
     }
 
     /// Returns the origin for the Received field.
@@ -106,13 +111,16 @@ mod tests {
     }
 
     #[test]
-    fn a_uid_is_the_submitter_and_a_loopback_client_is_nobody_in_particular() {
+    fn a_submitter_is_known_by_uid_and_only_mail_over_the_socket_belongs_to_it() {
         assert_eq!(LocalPeer::Uid(1000).submitter(), Submitter::Uid(1000));
         assert_eq!(LocalPeer::Uid(1000).to_string(), "uid 1000");
         let loopback = LocalPeer::Loopback("127.0.0.1".parse().unwrap());
         assert_eq!((loopback.submitter(), loopback.uid()), (Submitter::Loopback, None));
         let owned = loopback.owned_by(Some(33));
-        assert_eq!((owned.submitter(), owned.uid(), owned.user()), (Submitter::Loopback, None, Some(33)));
+        assert_eq!(
+            (owned.submitter(), owned.uid(), owned.user()),
+            (Submitter::LoopbackUid(33), None, Some(33))
+        );
         assert_eq!(
             (owned.origin(), owned.to_string()),
             (loopback.origin(), "localhost[127.0.0.1] uid 33".into())

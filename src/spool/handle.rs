@@ -376,9 +376,9 @@ impl Drop for Inner {
 /// Returns the lane in which a submitter waits its turn: by its uid where that is known, else by its reverse-path, in which
 /// upper and lower case count as the same.
 fn lane(submitter: Submitter, reverse_path: &ReversePath) -> u64 {
-    match submitter {
-        Submitter::Uid(uid) => fnv1a(&format!("uid {uid}")),
-        Submitter::Loopback | Submitter::Ourselves => fnv1a(&reverse_path.to_string().to_lowercase()),
+    match submitter.user() {
+        Some(uid) => fnv1a(&format!("uid {uid}")),
+        None => fnv1a(&reverse_path.to_string().to_lowercase()),
     }
 }
 

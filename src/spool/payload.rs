@@ -3,7 +3,8 @@
 //! ```text
 //! Message    meta, envelope length (4), envelope, content: all the rest, empty if it is in a file
 //!   meta     flags (1: content in large/, 2: closes, 4: warns), arrived seconds (8) and
-//!            nanoseconds (4), submitter (1: 0 uid, 1 loopback, 2 ourselves) and uid (4), lane (8),
+//!            nanoseconds (4), submitter (1: 0 uid, 1 loopback, 2 ourselves) and uid (4; for loopback the uid
+//!            and one, 0 if it is not known, as ever before: an older version reads it as loopback), lane (8),
 //!            patience mark (4); then, as the flags say,
 //!     1      length (8) and checksum (4) of large/<queue id>
 //!     2      queue id (8) and recipients (count 4, index 4 ...) of the message that this one bounces
@@ -154,6 +155,8 @@ fn encode_meta(out: &mut Vec<u8>, meta: &Meta) {
     out.extend_from_slice(&meta.arrived.subsec_nanosecond().to_le_bytes());
     let (tag, uid) = match meta.submitter {
         Submitter::Uid(uid) => (0, uid),
+        // The highest uid is none: setuid(2) takes it for "unchanged".
+        Submitter::LoopbackUid(uid) => (1, uid.wrapping_add(1)),
         Submitter::Loopback => (1, 0),
         Submitter::Ourselves => (2, 0),
     };
@@ -183,7 +186,7 @@ fn decode_meta(reader: &mut OctetReader<'_>) -> Result<Meta, MalformedOctets> {
     let arrived = Timestamp::new(seconds, nanoseconds).map_err(|_| MalformedOctets)?;
     let submitter = match (reader.u8()?, reader.u32()?) {
         (0, uid) => Submitter::Uid(uid),
-        (1, _) => Submitter::Loopback,
+        (1, above) => above.checked_sub(1).map_or(Submitter::Loopback, Submitter::LoopbackUid),
         (2, _) => Submitter::Ourselves,
         _ => return Err(MalformedOctets),
     };

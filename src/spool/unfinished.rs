@@ -91,7 +91,7 @@ impl UnfinishedMessage {
         let whose = mine.whose;
         let taken: u64 = all.values().map(|begun| begun.octets).sum();
         let share = space::share_of_one_user(free.saturating_add(taken));
-        let is_theirs = |begun: &UnfinishedFile| begun.whose == whose;
+        let is_theirs = |begun: &UnfinishedFile| begun.whose.shares_with(whose);
         loop {
             let theirs = all.values().filter(|begun| is_theirs(begun));
             let (count, octets) = theirs.fold((0, 0), |(count, sum), begun| (count + 1, sum + begun.octets));
@@ -205,6 +205,17 @@ mod tests {
         );
         let other = rig.begin(Submitter::Uid(1001), 30);
         assert_eq!(other.grow(40 * MIB, free, rig.after(30)), Ok(()));
+    }
+
+    /// Whoever used TCP beside the socket had two shares, and all users of TCP together had one.
+    #[test]
+    fn a_user_has_one_share_over_the_socket_and_over_tcp() {
+        for (over_tcp, expected) in [(1000, Err(CommitError::OverShare)), (1001, Ok(()))] {
+            let mut rig = Rig::new();
+            let _over_tcp = rig.begin(Submitter::LoopbackUid(over_tcp), 0);
+            let over_socket = rig.begin(Submitter::Uid(1000), 0);
+            assert_eq!(over_socket.grow(MIB, 2 * MIB, rig.after(0)), expected, "{over_tcp}");
+        }
     }
 
     /// The share stands in the documentation, too: when it changes, all texts do.

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from as_user import send_as
 from scripted_relay import CLOSE, ScriptedRelay
 from waiting import wait_until
 
@@ -101,3 +102,15 @@ def test_queued_mail_follows_the_routes_of_now(two_relays, how):
         nullmta.start()
     nullmta.wait_until_empty()
     assert (first.subjects(), second.subjects()) == (subjects, [])
+
+
+def test_a_route_takes_the_mail_of_a_user_over_tcp(two_relays):
+    """It took what came by the socket alone."""
+    first, second, _, nullmta, route = two_relays
+    theirs, others = 64721, 64722
+    route(f"uid = {theirs}")
+    nullmta.start()
+    for uid in (theirs, others, theirs):
+        send_as(uid, nullmta.port, f"of {uid}")
+    nullmta.wait_until_empty()
+    assert (first.subjects(), second.subjects()) == ([f"of {others}"], [f"of {theirs}"] * 2)

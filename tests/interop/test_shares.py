@@ -1,10 +1,10 @@
 """What one user may take of the listener from the others, over TCP too: places, time and lines of the log."""
 
 import smtplib
-import subprocess
-import sys
 
 import pytest
+
+from as_user import SEND, start_as
 
 HOSTILE, OTHER = 64721, 64722
 
@@ -22,21 +22,6 @@ while not select.select([sys.stdin], [], [], 0.2)[0]:
     for client in held:
         client.send(b"N")
 """
-
-# Sends a message over TCP.
-SEND = """\
-import smtplib, sys
-with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), timeout=60) as client:
-    print(client.sendmail("ann@example.org", ["bob@example.net"], "Subject: x\\r\\n\\r\\nx\\r\\n"))
-"""
-
-
-def start_as(uid, script, *arguments):
-    command = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", sys.executable, "-c", script]
-    return subprocess.Popen(
-        [*command, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, cwd="/",
-    )
 
 
 @pytest.fixture

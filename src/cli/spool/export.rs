@@ -180,6 +180,7 @@ impl EnvelopeJson {
             arrived: stored.arrived.to_string(),
             submitter: match stored.submitter {
                 Submitter::Uid(uid) => format!("uid {uid}"),
+                Submitter::LoopbackUid(uid) => format!("loopback uid {uid}"),
                 Submitter::Loopback => "loopback".into(),
                 Submitter::Ourselves => "nullmta".into(),
             },

@@ -53,6 +53,7 @@ async fn submit_all(bench: &Bench) {
     bench.try_submit(envelope("bounce@shop.example", &["body@x.example"]), header_free).await.unwrap();
     for (submitter, to) in [
         (Submitter::Uid(33), "uid33@x.example"),
+        (Submitter::LoopbackUid(33), "tcp33@x.example"),
         (Submitter::Uid(34), "uid34@x.example"),
         (Submitter::Loopback, "unknown@x.example"),
     ] {
@@ -96,7 +97,7 @@ async fn each_message_on_the_spool_finds_its_relay_at_its_arrival_a_start_and_a_
         }
         submit_all(&bench).await;
         if how == "start" {
-            bench.until(|status| status.live == MANY + 5).await;
+            bench.until(|status| status.live == MANY + 6).await;
             bench = bench.restart().await;
         }
         [&bench.relay, &partner, &news, &user]
@@ -104,7 +105,7 @@ async fn each_message_on_the_spool_finds_its_relay_at_its_arrival_a_start_and_a_
             .for_each(|relay| relay.always(Does::Says(vec!["250 2.0.0 ok"])));
         match how {
             "reload" => {
-                bench.until(|status| status.live == MANY + 5).await;
+                bench.until(|status| status.live == MANY + 6).await;
                 bench.reload_with(add_all);
             }
             _ => bench.queue.probe_now(),
@@ -112,7 +113,7 @@ async fn each_message_on_the_spool_finds_its_relay_at_its_arrival_a_start_and_a_
         bench.pass_until_settled().await;
         assert_eq!(recipients(&partner), partners(), "{how}");
         assert_eq!(recipients(&news), ["large@x.example"], "{how}");
-        assert_eq!(recipients(&user), ["uid33@x.example"], "{how}");
+        assert_eq!(recipients(&user), ["tcp33@x.example", "uid33@x.example"], "{how}");
         assert_eq!(recipients(&bench.relay).len(), MANY / 2 + 3, "{how}");
     }
 }

@@ -54,8 +54,21 @@ fn every_shape_of_message_comes_back_the_same() {
     }
     let large = Some(Large { length: 1 << 40, sum: 0xDEAD_BEEF });
     round_trip(&Meta { large, submitter: Submitter::Loopback, ..meta() }, &envelope(), b"");
+    for uid in [0, 33, u32::MAX - 1] {
+        round_trip(&Meta { submitter: Submitter::LoopbackUid(uid), ..meta() }, &envelope(), b"");
+    }
     let early = Timestamp::new(-5, -7).unwrap();
     round_trip(&Meta { arrived: early, ..meta() }, &envelope(), b"x");
+}
+
+/// The number of the user was not stored for loopback: what is there from before means that it is not known.
+#[test]
+fn a_loopback_client_of_an_older_version_has_no_user() {
+    let mut payload = encode_message(&Meta { submitter: Submitter::Loopback, ..meta() }, &envelope());
+    let submitter = 13..18;
+    assert_eq!(payload[submitter.clone()], [1, 0, 0, 0, 0]);
+    payload[submitter].copy_from_slice(&[1, 34, 0, 0, 0]);
+    assert_eq!(decode_message(&payload).unwrap().meta.submitter, Submitter::LoopbackUid(33));
 }
 
 #[test]

@@ -44,6 +44,18 @@ async fn one_submitter_has_one_lane() {
     assert!(first == second && first != null);
 }
 
+/// Over TCP each reverse-path had a turn: a user with many of them took the turns of all others.
+#[tokio::test]
+async fn a_user_has_one_lane_over_the_socket_and_over_tcp() {
+    let mut rig = new();
+    for submitter in [Submitter::Uid(1000), Submitter::LoopbackUid(1000), Submitter::LoopbackUid(1001)] {
+        rig.spool.commit(rig.spool.draft(now()), envelope(1), submitter, now()).await.unwrap();
+    }
+    let mut lane = || rig.arrivals.try_recv().unwrap().lane;
+    let (over_socket, over_tcp, others) = (lane(), lane(), lane());
+    assert!(over_socket == over_tcp && over_tcp != others);
+}
+
 /// M1, D7.
 #[tokio::test]
 async fn a_dropped_draft_leaves_nothing() {
