@@ -110,7 +110,8 @@ impl NullSender {
     }
 }
 
-fn may_be_about_sender(refused: &RecipientReport) -> bool {
+/// Returns whether the relay may have refused the reverse-path, and not the recipient or the content.
+pub(super) fn may_be_about_sender(refused: &RecipientReport) -> bool {
     refused.from_relay
         && refused.verdict == Verdict::Bounced
         && matches!(refused.about, Subject::Permission | Subject::Unclear)

@@ -139,7 +139,7 @@ impl Settlement {
             SettlementRecord::State(state) => {
                 spool.set_state(id, state).await?;
                 if state == EntryState::Dead {
-                    log::dead(id, "a failure of mail from <> can be reported to nobody");
+                    log::dead(id, self.settling.why_dead());
                 }
             }
         }

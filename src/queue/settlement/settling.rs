@@ -6,8 +6,10 @@
 
 use super::super::attempt::{Attempt, AttemptResult, Progress, UnconfirmedCopy};
 use super::super::clock::Moment;
+use super::super::null_sender::may_be_about_sender;
 use super::super::reducer::Disposition;
 use super::super::schedule::RetryPolicy;
+use crate::envelope::ReversePath;
 use crate::message::dsn::Overseers;
 use crate::outcome::Outcome;
 use crate::spool::{Fate, Flight};
@@ -93,6 +95,17 @@ impl Settling {
             // If the message is kept as dead, it stays known that it may have arrived. Nothing is logged yet: should a
             // kill come before these records, the next run logs it.
             Some(Flight::Hidden)
+        }
+    }
+
+    /// Returns why the message is dead, and what to set if the relay may have refused it for `<>` itself.
+    pub(in crate::queue) fn why_dead(&self) -> &'static str {
+        let is_from_null = self.attempt.told == ReversePath::Null;
+        if is_from_null && self.said.findings.iter().any(|finding| may_be_about_sender(&finding.report)) {
+            "a failure of mail from <> can be reported to nobody; if the relay takes no mail from <>, let it get an address \
+             of yours that it knows, for the mail to come: queue.bounce-sender"
+        } else {
+            "a failure of mail from <> can be reported to nobody"
         }
     }
 

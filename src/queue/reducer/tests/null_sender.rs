@@ -118,6 +118,35 @@ fn a_relay_that_refuses_the_null_reverse_path_is_told_once() {
     assert_eq!(log.text().matches(&line).count(), 1, "{}", log.text());
 }
 
+/// A bounce was dead, and nothing said that one key would have the relay take the next ones.
+#[test]
+fn what_is_dead_for_the_null_reverse_path_itself_names_the_key_that_helps() {
+    let named = "queue.bounce-sender";
+    let has_bounce_sender = |set_up: &mut SetUp| {
+        set_up.bounce_sender = address("bounces@example.org");
+        set_up.policy.has_null_sender = true;
+    };
+    for (said, set_up, names_it) in [
+        (NO_NULL, None, true),
+        ("554 refused", None, true),
+        (NO_USER, None, false),
+        ("552 5.3.4 message is too large", None, false),
+        // The relay did not get <>.
+        (NO_NULL, Some(has_null_sender as fn(&mut SetUp)), false),
+        (NO_NULL, Some(has_bounce_sender), false),
+    ] {
+        let mut world = World::with(2, set_up.unwrap_or(|_| ()));
+        let taken = world.submit("app@example.org", &["ann@example.net"]);
+        assert_eq!(world.times_seen(taken), 1);
+        world.relay_always(Does::Says(vec![said]));
+        let id = world.submit("", &["ann@example.net"]);
+        assert_eq!(world.standing(), Standing::Dead, "{said}");
+        let dead: Vec<&String> =
+            world.log.iter().filter(|line| line.starts_with(&format!("{id}: dead: "))).collect();
+        assert_eq!((dead.len(), dead[0].contains(named)), (1, names_it), "{said}: {dead:?}");
+    }
+}
+
 /// A relay that refuses the other address, too, is not asked for ever; nor is one that refuses for another reason.
 #[test]
 fn what_is_refused_from_either_is_dead_after_two_tries() {

@@ -12,7 +12,7 @@ use crate::queue::reducer::Event;
 use crate::queue::settlement::{
     Advance, Notice, NoticeFrame, SettlementRecord, SettlementStep, SettlementTerms, Settling,
 };
-use crate::spool::{CommitError, Flight, Ledger, Mark};
+use crate::spool::{CommitError, EntryState, Flight, Ledger, Mark};
 
 /// The lane of our own DSNs.
 const OWN: Lane = Lane::MAX;
@@ -94,7 +94,12 @@ impl World {
             SettlementRecord::Notice(notice) => self.commit(settling, &notice),
             SettlementRecord::Removal(settled) => self.spool.remove(settled.id()),
             SettlementRecord::Replies => self.spool.note(id, &settling.attempt.replies),
-            SettlementRecord::State(state) => self.spool.with(id).marks.set_state(state),
+            SettlementRecord::State(state) => {
+                if state == EntryState::Dead {
+                    self.log.push(format!("{id}: dead: {}", settling.why_dead()));
+                }
+                self.spool.with(id).marks.set_state(state);
+            }
         }
     }
 
