@@ -8,7 +8,7 @@ use super::output::{printed, say};
 use super::queue::{ask, print_json};
 use super::status;
 use crate::admin::protocol::{Contact, ControlRequest, Flushed, RelayFlushed};
-use crate::log::{Foreign, counted};
+use crate::log::Foreign;
 
 /// Try the relays and every deferred message now.
 #[derive(Args)]
@@ -42,7 +42,7 @@ impl FlushCommand {
     }
 }
 
-/// Returns the result in words; a failure if a relay was not reached.
+/// Returns the result in words; a failure if a relay was not reached, or refuses what it was asked to take.
 fn outcome(flushed: &Flushed) -> Result<String, Failure> {
     let worst = outcome_of_worst(flushed);
     if flushed.relays.len() < 2 || flushed.relay == Contact::NotNeeded {
@@ -73,7 +73,7 @@ fn relay_line(at: &RelayFlushed) -> String {
 
 /// Returns the result in words, by what came of it at all relays together.
 fn outcome_of_worst(flushed: &Flushed) -> Result<String, Failure> {
-    let Flushed { relay, messages, held, dead, .. } = flushed;
+    let Flushed { relay, messages, .. } = flushed;
     let trouble = flushed.trouble.as_deref().map(Foreign).map(|trouble| format!(": {trouble}"));
     let trouble = trouble.unwrap_or_default();
     let next_probe =
@@ -85,7 +85,11 @@ fn outcome_of_worst(flushed: &Flushed) -> Result<String, Failure> {
     };
     match relay {
         Contact::NotNeeded if *messages == 0 => Ok("the queue is empty".into()),
-        Contact::NotNeeded => Ok(format!("nothing to send: {held} held, {dead} dead{}", kept(flushed))),
+        Contact::NotNeeded => Ok(format!("nothing to send{}{}", states(flushed), kept(flushed))),
+        Contact::Reached if refuses_all(flushed) => Err(Failure::new(
+            Exit::Failed,
+            format!("{subject} was reached, but took nothing; {}{}", left(flushed), kept(flushed)),
+        )),
         Contact::Reached => Ok(format!("{subject} was reached; {}{}", left(flushed), kept(flushed))),
         Contact::Paused => Err(Failure::new(
             Exit::Unavailable,
@@ -102,13 +106,32 @@ fn outcome_of_worst(flushed: &Flushed) -> Result<String, Failure> {
     }
 }
 
-/// Returns what is left of the queue, in its states.
+/// Returns whether no message has left, and none is under way, but some are held since the relay refuses them.
+fn refuses_all(flushed: &Flushed) -> bool {
+    flushed.messages >= flushed.before && flushed.under_way == 0 && flushed.held > 0
+}
+
+/// Returns how many messages have left, and what is in the queue.
 fn left(flushed: &Flushed) -> String {
-    let Flushed { before, messages, under_way, deferred, held, dead, .. } = flushed;
-    format!(
-        "of {} {messages} in the queue: {under_way} ready or active, {deferred} deferred, {held} held, {dead} dead",
-        counted(*before, "message")
-    )
+    let Flushed { before, messages, .. } = flushed;
+    let gone = match before.saturating_sub(*messages) {
+        0 => "no message has left".into(),
+        1 => "1 message has left".into(),
+        gone => format!("{gone} messages have left"),
+    };
+    match messages {
+        0 => format!("{gone}, the queue is empty"),
+        _ => format!("{gone}, {messages} in the queue{}", states(flushed)),
+    }
+}
+
+/// Returns the number of messages in each state in which there are some: ": 1 deferred, 5 held".
+fn states(flushed: &Flushed) -> String {
+    let Flushed { under_way, deferred, held, dead, .. } = flushed;
+    let counts = [(under_way, "ready or active"), (deferred, "deferred"), (held, "held"), (dead, "dead")];
+    let some = counts.into_iter().filter(|(count, _)| **count > 0);
+    let some: Vec<String> = some.map(|(count, state)| format!("{count} {state}")).collect();
+    if some.is_empty() { String::new() } else { format!(": {}", some.join(", ")) }
 }
 
 /// Returns the reasons why messages are held or dead, a line for each, as in `nullmta status`.
@@ -169,7 +192,12 @@ mod tests {
     #[test]
     fn what_came_of_it_is_said_and_is_the_exit_code() {
         let reached = outcome(&Flushed { trouble: None, ..flushed(Contact::Reached) }).unwrap();
-        assert!(reached.starts_with("the relay was reached; of 3 messages 2 in the queue: "), "{reached}");
+        assert!(
+            reached.starts_with(
+                "the relay was reached; 1 message has left, 2 in the queue: 1 deferred, 1 held\nheld    "
+            ),
+            "{reached}"
+        );
         let unreached = outcome(&flushed(Contact::NotReached)).unwrap_err();
         assert_eq!(unreached.exit(), Exit::Unavailable);
         assert_eq!(
@@ -181,15 +209,54 @@ mod tests {
         assert_eq!(paused.exit(), Exit::Unavailable);
         assert_eq!(
             paused.to_string(),
-            "the relay was reached, but takes no mail now: mx[192.0.2.1]:587: connect: refused\\u{1b}; of 3 messages 2 in \
-             the queue: 0 ready or active, 1 deferred, 1 held, 0 dead, next probe 2026-11-21T02:10:00Z"
+            "the relay was reached, but takes no mail now: mx[192.0.2.1]:587: connect: refused\\u{1b}; 1 message has \
+             left, 2 in the queue: 1 deferred, 1 held, next probe 2026-11-21T02:10:00Z"
         );
         assert_eq!(outcome(&flushed(Contact::Awaited)).unwrap_err().exit(), Exit::TempFail);
         assert_eq!(
             outcome(&flushed(Contact::NotNeeded)).unwrap(),
-            "nothing to send: 1 held, 0 dead\nheld    what the relay refuses is held\\u{1b}"
+            "nothing to send: 1 deferred, 1 held\nheld    what the relay refuses is held\\u{1b}"
         );
         let empty = Flushed { messages: 0, ..flushed(Contact::NotNeeded) };
         assert_eq!(outcome(&empty).unwrap(), "the queue is empty");
+    }
+
+    /// "The relay was reached; of 6 messages 6 in the queue: 0 ready or active, 0 deferred, 6 held, 0 dead", and exit code
+    /// 0, of a relay that refuses all of them.
+    #[test]
+    fn a_flush_after_which_no_message_has_left_is_no_success_where_some_are_held() {
+        // before, in the queue, under way, deferred, held, dead
+        let cases = [
+            (
+                [6, 6, 0, 0, 6, 0],
+                Some(Exit::Failed),
+                "was reached, but took nothing; no message has left, 6 in the queue: 6 held",
+            ),
+            (
+                [6, 7, 0, 1, 5, 1],
+                Some(Exit::Failed),
+                "no message has left, 7 in the queue: 1 deferred, 5 held, 1 dead",
+            ),
+            (
+                [6, 6, 1, 0, 5, 0],
+                None,
+                "was reached; no message has left, 6 in the queue: 1 ready or active, 5 held",
+            ),
+            ([6, 6, 0, 6, 0, 0], None, "was reached; no message has left, 6 in the queue: 6 deferred"),
+            ([6, 5, 0, 0, 5, 0], None, "was reached; 1 message has left, 5 in the queue: 5 held"),
+            (
+                [6, 2, 0, 1, 0, 1],
+                None,
+                "was reached; 4 messages have left, 2 in the queue: 1 deferred, 1 dead",
+            ),
+            ([6, 0, 0, 0, 0, 0], None, "was reached; 6 messages have left, the queue is empty"),
+        ];
+        for ([before, messages, under_way, deferred, held, dead], exit, words) in cases {
+            let flushed = Flushed { trouble: None, held_because: None, ..flushed(Contact::Reached) };
+            let said = outcome(&Flushed { before, messages, under_way, deferred, held, dead, ..flushed });
+            assert_eq!(said.as_ref().err().map(Failure::exit), exit, "{words}");
+            let said = said.unwrap_or_else(|failure| failure.to_string());
+            assert!(said.ends_with(words), "{said}");
+        }
     }
 }

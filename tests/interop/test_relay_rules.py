@@ -96,7 +96,7 @@ def test_a_restart_does_not_end_the_pause_for_a_quota(make_nullmta):
             assert nullmta.status()["relay"] == "paused" and nullmta.status()["ready"] == 3
         assert relay.said["DOT"] == tried, nullmta.log()
         relay.quota = 1_000_000
-        assert nullmta.command("flush").startswith("the relay was reached; of 3 messages 0 in the queue")
+        assert nullmta.command("flush").startswith("the relay was reached; 3 messages have left, the queue is empty")
         nullmta.wait_until_empty()
     finally:
         relay.close()
