@@ -20,6 +20,10 @@ const RULES: &[BuiltIn] = &[
         r"too many .{0,40}(auth|log-?in|sign-?in|password)",
         "the relay has counted too many refused logins: correct [auth], or wait until it forgets them",
     )
+    .for_tokens(
+        "the relay has counted too many refused logins: let it get a token that is for it and for the mailbox in \
+         auth.username, or wait until it forgets them",
+    )
     .paused(30 * 60),
     BuiltIn::throttle(
         "slower logins",

@@ -221,6 +221,11 @@ const GMAIL: &[BuiltIn] = &[
         "Google has counted too many logins of this account, good ones, too: it passes by itself; let it log in less often \
          (fewer hosts and programs with this account, a lower relay.max-connections), and correct [auth] if none was taken",
     )
+    .for_tokens(
+        "Google has counted too many logins of this account, good ones, too: it passes by itself; let it log in less often \
+         (fewer hosts and programs with this account, a lower relay.max-connections); if none was taken, the token must have \
+         the scope https://mail.google.com/ and be for the address in auth.username",
+    )
     .paused(30 * 60),
     BuiltIn::route(
         "app password",

@@ -557,7 +557,17 @@ fn the_advice_is_for_what_we_log_in_with() {
         (GMAIL_SUBMISSION, Auth, bad, Token, "auth.username the address of the user"),
         (GMAIL_SUBMISSION, Auth, bad, Password, "app password"),
         (GMAIL_SUBMISSION, Auth, often, Password, "it passes by itself"),
+        (GMAIL_SUBMISSION, Auth, often, Password, "correct [auth]"),
         (GMAIL_SUBMISSION, Auth, often, Token, "log in less often"),
+        (GMAIL_SUBMISSION, Auth, often, Token, "be for the address in auth.username"),
+        (ANY, Auth, "421 Too many auth failures", Password, "correct [auth], or wait"),
+        (
+            ANY,
+            Auth,
+            "421 Too many auth failures",
+            Token,
+            "a token that is for it and for the mailbox in auth.username, or wait",
+        ),
         (SES, Auth, "535 Authentication Credentials Invalid", Password, "SMTP credential of this region"),
     ];
     for (host, phase, said, login, expected) in cases {
@@ -572,6 +582,7 @@ fn the_advice_is_for_what_we_log_in_with() {
             hint.contains("app password"),
             host == GMAIL_SUBMISSION && login == Password && said == bad
         );
+        assert!(login != Token || !hint.contains("correct [auth]"), "{host}: {said}: {hint}");
     }
 }
 
