@@ -6,7 +6,7 @@
 //!
 //! A message that loses its connection is tried again after a second, from the second loss on by its age. From the
 //! second copy on that the relay may have of it, the pause is its age without an upper limit, so that the number of
-//! copies grows with the logarithm of the lifetime.
+//! copies grows with the logarithm of the lifetime; the last attempt is when its patience ends.
 //!
 //! Patience is not age. The patience of a message runs only while the relay is usable (the *relay clock*), so that an
 //! outage of a week expires nothing (README promise 4), and a clock that is set forward by years warns nobody of a
@@ -70,8 +70,13 @@ impl RetryPolicy {
         spread: Spread,
     ) -> Duration {
         match (copies, losses) {
-            // The last attempt comes when patience ends. While patience does not run, the pauses go on growing.
-            (2.., _) => spread.apply(age.min(patience_left.max(age / 2)).max(self.shortest), 0.1),
+            (2.., _) => {
+                // While patience does not run, the pauses go on growing.
+                let until_last = patience_left.max(age / 8);
+                let pause = spread.apply(age, 0.1);
+                // One that ends just before the last attempt would add a copy for nothing.
+                if pause.mul_f64(1.25) < until_last { pause } else { until_last }.max(self.shortest)
+            }
             (_, 2..) => self.pause(age, spread),
             _ => AFTER_FIRST_LOSS,
         }
@@ -164,9 +169,11 @@ mod tests {
             lost_attempts(true, true, lifetime, 0.0).iter().map(|age| age.as_secs() / 60).collect();
         assert_eq!(minutes, [0, 0, 1, 2, 4, 8, 16, 32, 65, 130, 260, 520, 1041, 2082, 4164]);
         for draw in [-1.0, -0.5, 0.0, 0.5, 1.0] {
-            // And one when patience is at its end.
-            let copies = lost_attempts(true, true, lifetime, draw).len() + 1;
-            assert!(copies <= WORST_COPIES, "{draw}: {copies}");
+            // The last one is when patience is at its end.
+            let attempts = lost_attempts(true, true, lifetime + MINUTE, draw);
+            let last = attempts[attempts.len() - 1];
+            assert!(attempts.len() <= WORST_COPIES, "{draw}: {}", attempts.len());
+            assert_eq!(last, lifetime, "{draw}");
             let without_patience = lost_attempts(true, false, lifetime, draw).len();
             assert!(without_patience <= 2 * WORST_COPIES, "{draw}: {without_patience}");
         }

@@ -333,7 +333,8 @@ impl Connection {
 
     async fn report<W: Work>(&mut self, transaction: OpenTransaction, work: &mut W) {
         let connecting = std::mem::take(&mut self.connecting);
-        let report = transaction.into_report(self.channel.peer().clone(), connecting);
+        let mut report = transaction.into_report(self.channel.peer().clone(), connecting);
+        self.rules.narrow(&mut report.recipients);
         self.dsn_offer.learn(&report);
         work.report(report).await;
     }

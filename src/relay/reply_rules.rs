@@ -7,9 +7,12 @@
 //! 2. Only a refusal, 4xx or 5xx, has a meaning by a rule. A reply without a rule means what its code says.
 //! 3. A rule for any relay may be wrong about a reply ([`RuleName::is_guess`]): nothing that follows from it may end a
 //!    message, or keep others waiting for ever.
+//! 4. A rule of the configuration that says `permanent` is taken at its word: such a refusal is about its recipient or its
+//!    message and about nothing more, so it holds nothing and nobody else.
 //!
-//! Pure: time is an argument, for the dates that replies name. Not here: the rules themselves (`reply_rules/providers.rs`, `reply_rules/general.rs`), what follows from a meaning
-//! for the recipient (`verdict.rs`) and for other mail (`queue/reducer/waits.rs`).
+//! Pure: time is an argument, for the dates that replies name. Not here: the rules themselves (`reply_rules/providers.rs`,
+//! `reply_rules/general.rs`), what follows from a meaning for the recipient (`verdict.rs`) and for other mail
+//! (`queue/reducer/waits.rs`).
 
 mod built_in;
 mod general;
@@ -20,7 +23,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::RecipientReport;
 use super::reply_meaning::{Advice, Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
+use super::subject::Subject;
 use super::trouble::{Cause, Phase, TokenRefusal, Trouble};
 use super::verdict::{Judgement, Scope, Verdict, judge_by};
 use crate::config::{Means, RelayConfig, ReplyPhase, ReplyRule, RuleScope};
@@ -145,13 +150,20 @@ impl ReplyRules {
         Trouble { cause: Cause::Waits { said, reason: Box::new(reason) }, ..trouble }
     }
 
+    /// Applies promise 4 to the refusals of a transaction.
+    pub(crate) fn narrow(&self, recipients: &mut [RecipientReport]) {
+        let bounced = |told: &&mut RecipientReport| told.from_relay && told.verdict == Verdict::Bounced;
+        for told in recipients.iter_mut().filter(bounced) {
+            let own = reply_phase(told.phase).and_then(|phase| self.own_rule(phase, &told.said));
+            if own.is_some_and(|(_, rule)| rule.means == Means::Permanent) {
+                told.about = if told.phase == Phase::Rcpt { Subject::Recipient } else { Subject::Message };
+            }
+        }
+    }
+
     /// Returns the meaning of the refusal `said`, such as `550 5.4.5 words`, at `phase`; `None` if no rule fits.
     fn meaning_at(&self, phase: ReplyPhase, said: &str, now: Timestamp) -> Option<ReplyMeaning> {
-        let fits = |rule: &ReplyRule| {
-            (rule.phases.is_empty() || rule.phases.contains(&phase)) && rule.pattern.matches(said)
-        };
-        let own = self.own.iter().enumerate().find(|(_, rule)| fits(rule));
-        if let Some((place, ReplyRule { means, pause, scope, .. })) = own {
+        if let Some((place, ReplyRule { means, pause, scope, .. })) = self.own_rule(phase, said) {
             let pause = pause.or_else(|| stated_pause(said, now));
             let rule = RuleName::Own(place + 1);
             return Some(ReplyMeaning::of(
@@ -163,6 +175,14 @@ impl ReplyRules {
         }
         let rule = self.built_in().find(|rule| rule.fits(phase, said))?;
         Some(rule.meaning(stated_pause(said, now), self.login))
+    }
+
+    /// Returns the rule of the configuration that fits the refusal `said`, and its place.
+    fn own_rule(&self, phase: ReplyPhase, said: &str) -> Option<(usize, &ReplyRule)> {
+        let fits = |rule: &ReplyRule| {
+            (rule.phases.is_empty() || rule.phases.contains(&phase)) && rule.pattern.matches(said)
+        };
+        self.own.iter().enumerate().find(|(_, rule)| fits(rule))
     }
 
     fn built_in(&self) -> impl Iterator<Item = &'static CompiledRule> + use<> {

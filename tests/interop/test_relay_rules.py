@@ -202,6 +202,33 @@ def test_a_sender_with_good_and_bad_mail_is_tried_twice_for_each_bad_one(make_nu
         relay.close()
 
 
+PERMANENT = """
+[[relay.reply]]
+match = 'address is not verified'
+means = "permanent"
+"""
+
+
+def test_a_rule_that_says_permanent_ends_what_was_held(make_nullmta):
+    """A held message ended only by being taken, even if the operator said afterwards that the reply is permanent."""
+    relay = LimitedRelay(unknown="shop@example.org")
+    nullmta = make_nullmta(relay.port, relay=SLOW_RULES)
+    nullmta.relay_in_the_clear()
+    nullmta.start()
+    try:
+        with nullmta.client() as client:
+            for number in range(5):
+                submit(client, f"Subject: {number}\r\n\r\nx\r\n".encode(), reverse_path="shop@example.org")
+        held = ["held"] * 5
+        wait_until(lambda: [one["state"] for one in nullmta.queue()] == held, 30, "the sender's mail is held")
+        nullmta.config.write_text(nullmta.config.read_text().replace(SLOW_RULES, PERMANENT))
+        nullmta.command("reload")
+        wait_until(lambda: nullmta.log().count("status=bounced") == 5, 30, "each of them bounces")
+        wait_until(lambda: nullmta.queue() == [], 30, "their bounces leave")
+    finally:
+        relay.close()
+
+
 def test_the_commands_show_the_rules_and_what_is_made_of_a_reply(make_nullmta):
     nullmta = make_nullmta(1, relay=RULES)
     nullmta.relay_in_the_clear()

@@ -1,6 +1,7 @@
 use super::super::reply_meaning::WaitClass;
 use super::*;
 use crate::config::ReplyPhase::{Auth, Data, Dot, Ehlo, Mail, Rcpt};
+use crate::status::Status;
 
 /// The class of a reply: a letter for that of its rule, or for what its code says where none fits.
 fn class(host: &str, phase: ReplyPhase, said: &str) -> &'static str {
@@ -612,4 +613,41 @@ fn a_refused_token_keeps_the_reason_of_the_relay() {
     assert_eq!(told(ANY, "535 5.7.8 no"), of_any);
     let too_often = told(ANY, "454 4.7.0 too many messages, try again in 30 s");
     assert!(too_often.starts_with("throttle: ") && !too_often.contains("mend the token"), "{too_often}");
+}
+
+/// Mail that is held for a sender or on the first day ends where the operator says that the reply is permanent.
+#[test]
+fn what_the_operator_calls_permanent_is_about_its_message_alone() {
+    let own = ReplyRule {
+        pattern: crate::config::ReplyPattern::of_table("not known here"),
+        phases: vec![],
+        means: Means::Permanent,
+        pause: None,
+        scope: RuleScope::Sender,
+    };
+    let (with, without) = (ReplyRules::new(&[own], ANY), ReplyRules::new(&[], ANY));
+    let table = [
+        (Phase::Mail, "553 5.7.1 sender not known here", Subject::Message, Subject::Permission),
+        (Phase::Rcpt, "550 5.7.1 sender not known here", Subject::Recipient, Subject::Permission),
+        (Phase::Rcpt, "530 5.7.8 not known here", Subject::Recipient, Subject::Login),
+        (Phase::Dot, "554 not known here", Subject::Message, Subject::Permission),
+        (Phase::Dot, "554 refused", Subject::Permission, Subject::Permission),
+    ];
+    for (phase, said, narrowed, else_about) in table {
+        let about = |rules: &ReplyRules| {
+            let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
+            let mut told = [RecipientReport {
+                index: 0,
+                verdict: Verdict::Bounced,
+                status: Status::permanent(7, 1),
+                said: reply.to_string(),
+                from_relay: true,
+                phase,
+                about: Subject::of(phase, &reply),
+            }];
+            rules.narrow(&mut told);
+            told[0].about
+        };
+        assert_eq!((about(&with), about(&without)), (narrowed, else_about), "{phase:?} {said}");
+    }
 }
