@@ -21,8 +21,7 @@
 //! with `host_memory` those that do not work, `running` several tries at a time, and `service` the hosts that a domain
 //! names → `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof of identity
 //! (`first_flight` the start of the handshake, `certificate` the key, `distrust` a refusal, `expiry` a warning ahead) →
-//! `sasl` AUTH, with `login` what is remembered of it, `password` and `password_command` the secret, `secret_end` a
-//! warning ahead, `token` the access token → `dialog` transactions, with `group` the commands, `open_transaction` the
+//! `sasl` AUTH, with `login` what is remembered of it, `password` and `password_command` the secret, `token` the access token → `dialog` transactions, with `group` the commands, `open_transaction` the
 //! results of one transaction, `content` its octets, `recoded` those that the relay does not take as they are →
 //! `verdict` the meaning of a reply, with `reply_rules` and `reply_meaning` the rules for its words, `subject` the
 //! subject of a refusal. `channel` reads and writes for all of them; `pace` says how many commands may be sent at once,
@@ -60,7 +59,6 @@ mod reply_meaning;
 mod reply_rules;
 mod running;
 mod sasl;
-mod secret_end;
 mod service;
 mod subject;
 #[cfg(test)]
@@ -93,6 +91,7 @@ pub use verdict::Verdict;
 
 use dial::{Internet, Network};
 use dsn_offer::DsnOffer;
+use expiry::Expiries;
 use failover::Failover;
 use farewell::Farewells;
 use first_flight::Offer;
@@ -100,7 +99,6 @@ use host_memory::HostMemory;
 use login::{Login, SecretPrint};
 use pace::RelayPace;
 use port_look::PortLooks;
-use secret_end::SecretEnd;
 use tls::Protection;
 use token::TokenDesk;
 
@@ -219,7 +217,8 @@ pub struct Relay {
     farewells: Arc<Farewells>,
     warnings: Vec<String>,
     login: Option<Login>,
-    secret_end: SecretEnd,
+    /// The end of the client secret of OAuth.
+    secret_end: Expiries,
     memory: Arc<HostMemory>,
     port_looks: PortLooks,
 }
@@ -232,8 +231,8 @@ impl Relay {
         }
         let (protection, mut warnings) = Protection::new(&settings.tls, &settings.hosts)?;
         warnings.extend(protection.expiring());
-        let secret_end = SecretEnd::of(&settings);
-        warnings.extend(secret_end.notice(Timestamp::now().as_second()));
+        let secret_end = Expiries::of_client_secret(&settings);
+        warnings.extend(secret_end.notices(Timestamp::now().as_second()));
         let pace = Arc::new(RelayPace::new(settings.pipelining));
         let key_exchange = settings.tls.settings().map(|tls| tls.key_exchange);
         let offer = Offer::new(key_exchange.unwrap_or(config::KeyExchangeChoice::Any));
@@ -310,7 +309,7 @@ impl Relay {
     /// client secret of OAuth.
     pub fn expiring(&self) -> Vec<String> {
         let mut notices = self.protection.expiring();
-        notices.extend(self.secret_end.notice(Timestamp::now().as_second()));
+        notices.extend(self.secret_end.notices(Timestamp::now().as_second()));
         notices
     }
 

@@ -1,30 +1,35 @@
-//! Says ahead which certificates are about to expire: those that a relay shows, its authorities, and our own for it.
+//! Says ahead what is about to expire: the certificates that a relay shows, its authorities, our own for it, and the client
+//! secret of `[auth.oauth]`.
 //!
 //! Promises: a certificate is told of from two weeks before its end: our own, each authority in `tls.ca-file`, and those
 //! that the relay showed at the last handshake. Where the relay is known by a pinned key, no dates are checked, and its own
-//! certificate is told of only ahead, since the next one may have another key. It is logged once a day, while there are
-//! connections.
+//! certificate is told of only ahead, since the next one may have another key. So is a client secret from two weeks before the
+//! day in `auth.oauth.secret-expires`, whose beginning (UTC) counts as its end: no token says it, and only the operator knows
+//! it. Each is logged once a day, while there are connections.
 //!
-//! Not here: a certificate that has expired (`distrust.rs`), the dates in a certificate (`certificate.rs`).
+//! Not here: what has expired (`distrust.rs`, `oauth/remedies.rs`), the dates in a certificate (`certificate.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use jiff::tz::TimeZone;
 use rustls::pki_types::CertificateDer;
 
 use super::certificate::{issuer_of, subject_of, validity_of};
 use super::distrust::day;
 use super::remembered::Remembered;
+use crate::config::RelayConfig;
 use crate::log;
 
 const DAY: i64 = 24 * 60 * 60;
-/// The time before its end from which a certificate is told of.
+/// The time before its end from which it is told of.
 const NOTICE: i64 = 14 * DAY;
 
-/// The certificates of one relay, and ours for it.
+/// The certificates of one relay, and ours for it; or the client secret for it.
 #[derive(Default)]
 pub(crate) struct Expiries {
-    /// Those in files: our own, with those of its issuers, and the authorities.
+    kind: Dated,
+    /// What is in files: our own certificate, with those of its issuers, and the authorities; or the secret.
     kept: Vec<Expiry>,
     authorities: Vec<CertificateDer<'static>>,
     /// Those that were shown at the last handshake, by the name that was expected.
@@ -32,7 +37,15 @@ pub(crate) struct Expiries {
     told: Remembered,
 }
 
-/// The end of one certificate.
+/// The kind of what expires.
+#[derive(Clone, Copy, Debug, Default)]
+enum Dated {
+    #[default]
+    Certificate,
+    ClientSecret,
+}
+
+/// The end of one certificate, or of the secret.
 struct Expiry {
     whose: String,
     until: i64,
@@ -66,6 +79,20 @@ impl Expiries {
             authorities: authorities.into(),
             ..Expiries::default()
         }
+    }
+
+    /// Returns the end of the client secret of `settings`, if its day is said there.
+    pub(crate) fn of_client_secret(settings: &RelayConfig) -> Self {
+        let oauth = settings.auth.as_ref().and_then(|auth| auth.secret.oauth());
+        let day = oauth.and_then(|oauth| oauth.secret_expires());
+        let until = day.and_then(|day| day.to_zoned(TimeZone::UTC).ok());
+        let expiry = until.map(|until| Expiry {
+            whose: "the client secret in auth.oauth.client-secret-file".into(),
+            until: until.timestamp().as_second(),
+            remedy: "make a new one at the provider, put it into the file, and its end into auth.oauth.secret-expires",
+            is_harmless: false,
+        });
+        Expiries { kind: Dated::ClientSecret, kept: Vec::from_iter(expiry), ..Expiries::default() }
     }
 
     /// Notes the certificates that a relay has shown under the name `expected`, its own first. One of an authority in
@@ -105,7 +132,7 @@ impl Expiries {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).insert(expected.into(), expiries);
     }
 
-    /// Returns a sentence for each certificate that expires within two weeks after `now`, in seconds since 1970.
+    /// Returns a sentence for each of them that expires within two weeks after `now`, in seconds since 1970.
     pub(crate) fn notices(&self, now: i64) -> Vec<String> {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.kept.iter().chain(shown.values().flatten());
@@ -117,13 +144,17 @@ impl Expiries {
     pub(crate) fn log(&self, route: Option<&str>, now: i64) {
         let notices = self.notices(now);
         if !notices.is_empty() && !self.told.is_now() && self.told.begin() {
-            notices.iter().for_each(|notice| log::certificate_expires(route, notice));
+            let line = match self.kind {
+                Dated::Certificate => log::certificate_expires,
+                Dated::ClientSecret => log::client_secret_expires,
+            };
+            notices.iter().for_each(|notice| line(route, notice));
         }
     }
 }
 
 /// Returns a sentence if what `whose` names expires at `until`, within two weeks after `now`; both in seconds since 1970.
-pub(super) fn soon(whose: &str, until: i64, now: i64, remedy: &str) -> Option<String> {
+fn soon(whose: &str, until: i64, now: i64, remedy: &str) -> Option<String> {
     (until - now < NOTICE).then(|| match (until - now) / DAY {
         _ if until <= now => format!("{whose} expired on {}: {remedy}", day(until)),
         0 => format!("{whose} expires within a day, on {}: {remedy}", day(until)),
@@ -135,6 +166,7 @@ pub(super) fn soon(whose: &str, until: i64, now: i64, remedy: &str) -> Option<St
 mod tests {
     use super::super::testing::authority::Authority;
     use super::*;
+    use crate::config::{Config, Environment};
     use crate::journal::testing::Captured;
 
     /// The first of January 2030.
@@ -216,17 +248,53 @@ mod tests {
         assert_eq!((said(15 * DAY), said(0)), (String::new(), String::new()));
     }
 
+    fn end_of(key: &str) -> Expiries {
+        let text = format!(
+            "relayhost = 'smtp.example.com'\nauth.username = 'u'\n[auth.oauth]\ngrant = 'client-credentials'\n\
+             token-url = 'https://login.example.com/token'\nclient-id = 'app'\nclient-secret-file = '/s'\n{key}\n"
+        );
+        let environment = Environment { hostname: "web1.example.com".into() };
+        Expiries::of_client_secret(&Config::parse(&text, "x.toml".as_ref(), &environment).unwrap().relay)
+    }
+
+    /// A secret ended in the night, and the first who heard of it was whoever missed the mail.
+    #[test]
+    fn a_secret_is_told_of_two_weeks_before_its_end() {
+        let end = end_of("secret-expires = 2030-01-01");
+        for (before, expected) in [
+            (15 * DAY, None),
+            (14 * DAY - 1, Some("expires in 13 days, on 2030-01-01: make a new one at the provider")),
+            (DAY / 2, Some("expires within a day, on 2030-01-01: ")),
+            (0, Some("expired on 2030-01-01: ")),
+        ] {
+            let notice = end.notices(END - before).pop();
+            let begins =
+                format!("the client secret in auth.oauth.client-secret-file {}", expected.unwrap_or(""));
+            assert_eq!(
+                notice.as_ref().map(|notice| notice.starts_with(&begins)),
+                expected.map(|_| true),
+                "{notice:?}"
+            );
+        }
+        assert!(end_of("").notices(END).is_empty());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn it_is_logged_once_a_day() {
         let log = Captured::default();
         let written = log.clone();
         let journal = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
         let _guard = tracing::subscriber::set_default(journal.with_writer(move || written.clone()).finish());
-        let expiries = Expiries::new(&Authority::new().issue(&["web1.example"], (2020, 2030)).chain(), &[]);
+        let certificate =
+            Expiries::new(&Authority::new().issue(&["web1.example"], (2020, 2030)).chain(), &[]);
+        let secret = end_of("secret-expires = '2030-01-01'");
         for (hours, lines) in [(0, 1), (1, 1), (22, 1), (2, 2)] {
             tokio::time::advance(std::time::Duration::from_secs(3600 * hours)).await;
-            expiries.log(None, END);
-            assert_eq!(log.text().lines().count(), lines, "{}", log.text());
+            certificate.log(None, END);
+            secret.log(None, END);
+            for words in ["certificate about to expire: ", "client secret about to expire: "] {
+                assert_eq!(log.text().matches(words).count(), lines, "{}", log.text());
+            }
         }
     }
 }
