@@ -85,7 +85,7 @@ pub use dialog::Connection;
 pub use reply_meaning::{Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
 pub use reply_rules::{ExplainedReply, ReplyConsequence, ReplyRules, ShownRule};
 pub use subject::Subject;
-pub use token::{DevicePrompt, device_login, refresh_tokens_settled};
+pub use token::{DevicePrompt, device_login, is_refresh_token_of_ours, refresh_tokens_settled};
 pub use trouble::{Cause, Peer, Phase, TokenRefusal, Trouble};
 pub use verdict::Verdict;
 

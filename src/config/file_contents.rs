@@ -47,15 +47,15 @@ impl FileContents {
     }
 
     /// Returns the keys of the files that `newer` has with another content under the same path, such as
-    /// `auth.password-file (its content)`.
-    pub fn changed(&self, newer: &FileContents) -> Vec<String> {
+    /// `auth.password-file (its content)`, but not of those that are ours: what the daemon itself wrote is no change.
+    pub fn changed(&self, newer: &FileContents, is_ours: impl Fn(&Path) -> bool) -> Vec<String> {
         let is_same_file = |one: &FileContent, other: &FileContent| {
             (&one.setting, &one.path) == (&other.setting, &other.path)
         };
         let is_changed = |file: &&FileContent| {
             self.found.iter().any(|known| is_same_file(known, file) && known.print != file.print)
         };
-        let changed = newer.found.iter().filter(is_changed);
+        let changed = newer.found.iter().filter(is_changed).filter(|file| !is_ours(&file.path));
         changed.map(|file| format!("{} (its content)", file.setting)).collect()
     }
 }
@@ -105,7 +105,7 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(path(name), text).unwrap();
         write("secret", "one");
         let old = FileContents::of(&config("secret"));
-        let changed = |config: &Config| old.changed(&old.again(config));
+        let changed = |config: &Config| old.changed(&old.again(config), |_| false);
         assert_eq!(changed(&config("secret")), [""; 0]);
         write("ca", "there now");
         assert_eq!(changed(&config("secret")), ["route[1].tls.ca-file (its content)"]);
@@ -114,6 +114,8 @@ mod tests {
             changed(&config("secret")),
             ["auth.password-file (its content)", "route[1].tls.ca-file (its content)"]
         );
+        let but_ours = old.changed(&old.again(&config("secret")), |file| file == path("secret"));
+        assert_eq!(but_ours, ["route[1].tls.ca-file (its content)"]);
         write("other", "three");
         assert_eq!(changed(&config("other")), ["route[1].tls.ca-file (its content)"], "the key says it");
         fs::remove_file(path("secret")).unwrap();

@@ -11,6 +11,7 @@ use crate::config::{Config, ConfigError, ServerCertificate};
 use crate::listener::certificate::Certificate;
 use crate::log;
 use crate::queue::Settings;
+use crate::relay::is_refresh_token_of_ours;
 use crate::systemd;
 
 impl Daemon {
@@ -21,14 +22,15 @@ impl Daemon {
         let load = move || {
             let config = Config::load(&path)?;
             warn_of(&config, &path);
-            let contents = contents.again(&config);
-            Ok::<_, ConfigError>((config, contents))
+            let newer = contents.again(&config);
+            let rewritten = contents.changed(&newer, is_refresh_token_of_ours);
+            Ok::<_, ConfigError>((config, newer, rewritten))
         };
         let loaded = tokio::task::spawn_blocking(load).await;
         let outcome = match loaded {
-            Ok(Ok((config, contents))) => {
+            Ok(Ok((config, contents, rewritten))) => {
                 let mut changed = self.config.changed_keys(&config);
-                changed.extend(self.contents.changed(&contents));
+                changed.extend(rewritten);
                 let followed = self.follow(config);
                 followed.map(|followed| {
                     self.contents = contents;

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 pub use login::{DevicePrompt, device_login};
-pub use refresh_file::settled as refresh_tokens_settled;
+pub use refresh_file::{is_ours as is_refresh_token_of_ours, settled as refresh_tokens_settled};
 
 use crate::config::{Families, OAuthConfig, OAuthGrant, SettingError, WebAddress};
 use crate::log;

@@ -181,6 +181,25 @@ def test_a_refresh_token_that_is_replaced_each_time(world):
     world.keeps_quiet(daemon, also=screen)
 
 
+def test_a_refresh_token_that_nullmta_replaced_is_no_change_at_a_reload_and_another_one_is(world):
+    """A reload said that refresh-token-file had changed, which the daemon itself had written."""
+    daemon = world.on_a_terminal()
+    world.log_in(daemon)
+    before = world.refresh.read_text()
+    daemon.start()
+    world.passes(daemon, b"one")
+    replaced = world.refresh.read_text()
+    assert replaced != before
+    for _ in range(2):
+        assert daemon.command("reload").strip().endswith("; changed: nothing")
+    world.refresh.write_text("of somebody else\n")
+    assert "changed: auth.oauth.refresh-token-file (its content)" in daemon.command("reload")
+    world.refresh.write_text(replaced)
+    daemon.command("reload")
+    world.passes(daemon, b"two")
+    assert "changed: nothing" in daemon.command("reload")
+
+
 def test_a_refresh_token_is_on_disk_before_the_relay_sees_its_access_token(world):
     """kill -9 at the first use: a daemon that wrote the token behind the login would have lost it, and the old one is dead."""
     daemon = world.on_a_terminal()

@@ -6,6 +6,7 @@
 //! 2. One request at a time uses the token of a file in this process, also around a reload and for several relays: two
 //!    would each get a new token, and many endpoints then revoke both.
 //! 3. A token that somebody else wrote meanwhile, as `nullmta oauth login` does, is not overwritten.
+//! 4. A token that was written here is known as such ([`is_ours`]): it is no change that somebody made.
 //!
 //! Fails: if the new token cannot be written, it is kept in memory, and no other request is made before it is written; a
 //! crash in this time loses the login, which the log says. A crash between the endpoint's answer and the write, a few
@@ -17,6 +18,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -42,6 +44,9 @@ pub(super) struct RefreshFile {
     path: PathBuf,
     /// It is held across the request: that is its purpose (promise 2).
     unwritten: OwnedMutexGuard<Unwritten>,
+/// A print of the token that was written last to each path, by a key of this run, which tells nothing about the token.
+static WRITTEN: LazyLock<(RandomState, Mutex<BTreeMap<PathBuf, u64>>)> = LazyLock::new(Default::default);
+
 }
 
 impl RefreshFile {
@@ -77,6 +82,7 @@ impl RefreshFile {
 }
 
 /// Waits until no request uses the file of a refresh token, and writes the tokens that could not be written before. Called
+        note(&self.path, &new);
 /// at a stop, when nobody begins a request any more.
 pub async fn settled() {
     let paths: Vec<PathBuf> = FILES.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
@@ -99,6 +105,23 @@ pub(super) struct Unwritable {
 impl Unwritable {
     /// True if an operator must act: the next try fails in the same way.
     pub(super) fn is_for_operator(&self) -> bool {
+/// Remembers that `token` is about to be written to `path`.
+fn note(path: &Path, token: &Secret) {
+    let (prints, written) = &*WRITTEN;
+    let print = prints.hash_one(token.expose());
+    written.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), print);
+}
+
+/// Returns whether the file at `path` holds the refresh token that this process wrote there last, in place of one that was
+/// used. Blocks on the disk.
+pub fn is_ours(path: &Path) -> bool {
+    let (prints, written) = &*WRITTEN;
+    let ours = written.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
+    ours.is_some_and(|ours| {
+        SecretFile::at(path).read().is_ok_and(|token| prints.hash_one(token.expose()) == ours)
+    })
+}
+
         stays_until_mended(&self.error)
     }
 }
@@ -236,6 +259,9 @@ mod tests {
         rehearse(&path).unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
         write(&path, &secret("one")).unwrap();
+        assert!(is_ours(&path));
+        write(&path, &secret("of a login")).unwrap();
+        assert!(!is_ours(&path) && !is_ours(&directory.path().join("other")));
         rehearse(&path).unwrap();
         assert_eq!(read(&path), "one");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
