@@ -226,6 +226,11 @@ pub struct Relay {
 impl Relay {
     /// Loads the files that the settings name: certificates, keys, the trust bundle of the system. Blocks on the disk.
     pub fn new(settings: config::RelayConfig) -> Result<Relay, SettingError> {
+        Relay::loaded(settings, None)
+    }
+
+    /// Loads the relay to which this route leads.
+    fn loaded(settings: config::RelayConfig, route: Option<Arc<str>>) -> Result<Relay, SettingError> {
         if settings.hosts.is_empty() {
             return Err(SettingError::Other("relayhost: no host is named".into()));
         }
@@ -236,12 +241,16 @@ impl Relay {
         let pace = Arc::new(RelayPace::new(settings.pipelining));
         let key_exchange = settings.tls.settings().map(|tls| tls.key_exchange);
         let offer = Offer::new(key_exchange.unwrap_or(config::KeyExchangeChoice::Any));
-        let (tokens, of_tokens) = tokens_of(&settings)?;
+        let (tokens, of_tokens) = tokens_of(&settings, route.clone())?;
         warnings.extend(of_tokens);
         let login = settings.auth.clone().map(|auth| Login::new(auth).with_tokens(tokens));
-        let (dsn_offer, farewells, memory) = (Arc::default(), Arc::default(), Arc::default());
+        if let Some(name) = &route {
+            warnings.iter_mut().for_each(|warning| *warning = format!("route {name}: {warning}"));
+        }
+        let (dsn_offer, farewells) = (Arc::default(), Arc::default());
+        let memory = Arc::new(route.clone().map_or_else(HostMemory::default, HostMemory::on_route));
         Ok(Relay {
-            route: None,
+            route,
             settings,
             protection,
             pace,
@@ -261,19 +270,10 @@ impl Relay {
     pub fn of_config(config: &config::Config) -> Result<Vec<Relay>, String> {
         let first = Relay::new(config.relay.clone()).map_err(|error| config.located(&error))?;
         let others = config.routes.iter().enumerate().map(|(place, route)| {
-            let relay = Relay::new(route.relay.clone());
-            let relay = relay.map_err(|error| config.located_in_route(place, &error))?;
-            Ok(relay.on_route(&route.rule.name))
+            let relay = Relay::loaded(route.relay.clone(), Some(route.rule.name.as_str().into()));
+            relay.map_err(|error| config.located_in_route(place, &error))
         });
         std::iter::once(Ok(first)).chain(others).collect()
-    }
-
-    /// Returns the same relay, to which this route leads.
-    fn on_route(mut self, name: &str) -> Relay {
-        self.warnings.iter_mut().for_each(|warning| *warning = format!("route {name}: {warning}"));
-        let route: Arc<str> = name.into();
-        let memory = Arc::new(HostMemory::on_route(route.clone()));
-        Relay { route: Some(route), memory, ..self }
     }
 
     /// Returns warnings for the operator: no trust bundle of the system was found, a certificate in `tls.ca-file` was
@@ -341,10 +341,13 @@ impl Relay {
 }
 
 /// Returns the source of access tokens for `settings`, if tokens are handed out, and warnings for the operator.
-fn tokens_of(settings: &config::RelayConfig) -> Result<(Option<Arc<TokenDesk>>, Vec<String>), SettingError> {
+fn tokens_of(
+    settings: &config::RelayConfig,
+    route: Option<Arc<str>>,
+) -> Result<(Option<Arc<TokenDesk>>, Vec<String>), SettingError> {
     let Some(auth) = &settings.auth else { return Ok((None, Vec::new())) };
     let Some(oauth) = auth.secret.oauth() else { return Ok((None, Vec::new())) };
-    let (desk, warnings) = TokenDesk::new(oauth.clone(), auth.username.clone(), settings.families)?;
+    let (desk, warnings) = TokenDesk::new(oauth.clone(), auth.username.clone(), settings.families, route)?;
     Ok((Some(Arc::new(desk)), warnings))
 }
 

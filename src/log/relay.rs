@@ -165,18 +165,21 @@ pub fn client_secret_expires(route: Option<&str>, notice: &str) {
 }
 
 /// Logs that a new refresh token could not be written, while the endpoint may take the old one no more.
-pub fn refresh_token_not_written(path: &dyn fmt::Display, error: &dyn fmt::Display) {
+pub fn refresh_token_not_written(route: Option<&str>, path: &dyn fmt::Display, error: &dyn fmt::Display) {
+    let by = ByRoute(route);
     error!(
-        "refresh token not written to {path}: {error}; it is in memory alone, and if nullmta ends now, log in again \
+        route,
+        "{by}refresh token not written to {path}: {error}; it is in memory alone, and if nullmta ends now, log in again \
          (nullmta oauth login)"
     );
 }
 
 /// Logs that there is no other access token for `username`, while the one at hand is valid for the time `left`.
-pub fn token_not_renewed(username: &str, words: &str, left: Duration) {
-    let (username, words, left) = (foreign(&username), foreign(&words), Seconds(left));
+pub fn token_not_renewed(route: Option<&str>, username: &str, words: &str, left: Duration) {
+    let (by, username, words, left) = (ByRoute(route), foreign(&username), foreign(&words), Seconds(left));
     warn!(
-        "access token of {username} not renewed: {words}; the one at hand is valid for another {left}s, and then mail waits"
+        route,
+        "{by}access token of {username} not renewed: {words}; the one at hand is valid for another {left}s, and then mail waits"
     );
 }
 

@@ -45,6 +45,8 @@ use request::TokenRequest;
 
 /// The tokens of one `[auth.oauth]`.
 pub(super) struct TokenDesk {
+    /// The name of the route that leads to the relay, for the log.
+    route: Option<Arc<str>>,
     oauth: OAuthConfig,
     /// `auth.username`: the mailbox that the token is for.
     username: String,
@@ -67,6 +69,7 @@ impl TokenDesk {
         oauth: OAuthConfig,
         username: String,
         families: Families,
+        route: Option<Arc<str>>,
     ) -> Result<(Self, Vec<String>), SettingError> {
         let (endpoint, mut warnings) = Endpoint::new(oauth.ca_file.as_deref(), families)?;
         warnings.extend(oauth.doubts().into_iter().map(String::from));
@@ -74,7 +77,7 @@ impl TokenDesk {
         warnings.extend(
             refresh_file.into_iter().flat_map(|file| refresh_file::warnings(file, oauth.has_login())),
         );
-        Ok((TokenDesk { oauth, username, endpoint, keeping: Mutex::default() }, warnings))
+        Ok((TokenDesk { route, oauth, username, endpoint, keeping: Mutex::default() }, warnings))
     }
 
     /// Returns a token that is valid now.
@@ -129,7 +132,7 @@ impl TokenDesk {
                 let Some(token) = keeping.old_token(now) else { return Err(denial) };
                 if let Some(left) = keeping.tell_once(now) {
                     let words = words_of(at(&self.oauth.token_url, denial));
-                    log::token_not_renewed(&self.username, &words, left);
+                    log::token_not_renewed(self.route.as_deref(), &self.username, &words, left);
                 }
                 Ok(HandedToken { token, is_fresh: false })
             }
@@ -140,7 +143,7 @@ impl TokenDesk {
     async fn ask(self: &Arc<Self>, asker: &Asker) -> Result<Granted, NotGranted> {
         match &self.oauth.grant {
             OAuthGrant::RefreshToken { file, device_url, .. } => {
-                let file = RefreshFile::lock(file).await;
+                let file = RefreshFile::lock(file, self.route.clone()).await;
                 still_wanted(asker)?;
                 self.refresh(file, device_url.is_some()).await
             }
@@ -181,7 +184,11 @@ impl TokenDesk {
             let desk = Arc::clone(self);
             aside(move || {
                 if let Err(error) = file.replace(token, new) {
-                    log::refresh_token_not_written(&desk.refresh_path().display(), &error);
+                    log::refresh_token_not_written(
+                        desk.route.as_deref(),
+                        &desk.refresh_path().display(),
+                        &error,
+                    );
                 }
                 Ok(())
             })

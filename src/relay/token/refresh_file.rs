@@ -32,36 +32,45 @@ use crate::config::{SecretFile, stays_until_mended};
 use crate::log;
 use crate::secret::Secret;
 
-/// A refresh token that could not be written yet, with the one that it replaces.
-type Unwritten = Option<(Secret, Secret)>;
+/// A refresh token that could not be written yet.
+struct Unwritten {
+    old: Secret,
+    new: Secret,
+    /// The name of the route that leads to the relay of whoever asked for it, for the log.
+    route: Option<Arc<str>>,
+}
 
 /// The files that are in use, each with its lock.
-static FILES: LazyLock<Mutex<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<Unwritten>>>>> =
+static FILES: LazyLock<Mutex<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<Option<Unwritten>>>>>> =
     LazyLock::new(Mutex::default);
+
+/// A print of the token that was written last to each path, by a key of this run, which tells nothing about the token.
+static WRITTEN: LazyLock<(RandomState, Mutex<BTreeMap<PathBuf, u64>>)> = LazyLock::new(Default::default);
 
 /// The file of a refresh token, locked for one request.
 pub(super) struct RefreshFile {
     path: PathBuf,
+    route: Option<Arc<str>>,
     /// It is held across the request: that is its purpose (promise 2).
-    unwritten: OwnedMutexGuard<Unwritten>,
-/// A print of the token that was written last to each path, by a key of this run, which tells nothing about the token.
-static WRITTEN: LazyLock<(RandomState, Mutex<BTreeMap<PathBuf, u64>>)> = LazyLock::new(Default::default);
-
+    unwritten: OwnedMutexGuard<Option<Unwritten>>,
 }
 
 impl RefreshFile {
-    /// Waits until no other request uses the file at `path`.
-    pub(super) async fn lock(path: &Path) -> RefreshFile {
+    /// Waits until no other request uses the file at `path`; `route` leads to the relay of who waits.
+    pub(super) async fn lock(path: &Path, route: Option<Arc<str>>) -> RefreshFile {
         // The map is whole between any two statements that can panic.
         let lock =
             FILES.lock().unwrap_or_else(PoisonError::into_inner).entry(path.into()).or_default().clone();
-        RefreshFile { path: path.into(), unwritten: lock.lock_owned().await }
+        RefreshFile { path: path.into(), route, unwritten: lock.lock_owned().await }
     }
 
     /// Writes a token that could not be written before. Blocks on the disk.
     pub(super) fn catch_up(&mut self) -> Result<(), Unwritable> {
         match self.unwritten.take() {
-            Some((old, new)) => self.replace(old, new),
+            Some(Unwritten { old, new, route }) => {
+                self.route = route;
+                self.replace(old, new)
+            }
             None => Ok(()),
         }
     }
@@ -73,38 +82,29 @@ impl RefreshFile {
         if now.is_ok_and(|now| now.expose() != old.expose()) {
             return Ok(());
         }
+        note(&self.path, &new);
         let written = write(&self.path, &new);
         if written.is_err() {
-            *self.unwritten = Some((old, new));
+            *self.unwritten = Some(Unwritten { old, new, route: self.route.clone() });
         }
         written
     }
 }
 
 /// Waits until no request uses the file of a refresh token, and writes the tokens that could not be written before. Called
-        note(&self.path, &new);
 /// at a stop, when nobody begins a request any more.
 pub async fn settled() {
     let paths: Vec<PathBuf> = FILES.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
     for path in paths {
-        let mut file = RefreshFile::lock(&path).await;
+        let mut file = RefreshFile::lock(&path, None).await;
+        let route = file.unwritten.as_ref().and_then(|unwritten| unwritten.route.clone());
         let written = tokio::task::spawn_blocking(move || file.catch_up()).await;
         if let Ok(Err(error)) = written {
-            log::refresh_token_not_written(&path.display(), &error);
+            log::refresh_token_not_written(route.as_deref(), &path.display(), &error);
         }
     }
 }
 
-/// The reason why the file of a refresh token cannot be written.
-#[derive(Debug)]
-pub(super) struct Unwritable {
-    path: PathBuf,
-    error: io::Error,
-}
-
-impl Unwritable {
-    /// True if an operator must act: the next try fails in the same way.
-    pub(super) fn is_for_operator(&self) -> bool {
 /// Remembers that `token` is about to be written to `path`.
 fn note(path: &Path, token: &Secret) {
     let (prints, written) = &*WRITTEN;
@@ -122,6 +122,16 @@ pub fn is_ours(path: &Path) -> bool {
     })
 }
 
+/// The reason why the file of a refresh token cannot be written.
+#[derive(Debug)]
+pub(super) struct Unwritable {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl Unwritable {
+    /// True if an operator must act: the next try fails in the same way.
+    pub(super) fn is_for_operator(&self) -> bool {
         stays_until_mended(&self.error)
     }
 }
@@ -245,10 +255,13 @@ mod tests {
         write(&path, &secret("one")).unwrap();
         // A draft that a crash left.
         fs::write(directory.path().join("token.new"), "half").unwrap();
-        RefreshFile::lock(&path).await.replace(secret("one"), secret("two")).unwrap();
+        RefreshFile::lock(&path, None).await.replace(secret("one"), secret("two")).unwrap();
         assert_eq!(read(&path), "two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no draft stays");
+        assert!(is_ours(&path));
+        write(&path, &secret("of a login")).unwrap();
+        assert!(!is_ours(&path) && !is_ours(&directory.path().join("other")));
     }
 
     /// A user was sent through the login, and only then it was said that nothing could be kept of it.
@@ -259,9 +272,6 @@ mod tests {
         rehearse(&path).unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
         write(&path, &secret("one")).unwrap();
-        assert!(is_ours(&path));
-        write(&path, &secret("of a login")).unwrap();
-        assert!(!is_ours(&path) && !is_ours(&directory.path().join("other")));
         rehearse(&path).unwrap();
         assert_eq!(read(&path), "one");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -299,7 +309,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
         write(&path, &secret("of a login")).unwrap();
-        RefreshFile::lock(&path).await.replace(secret("one"), secret("two")).unwrap();
+        RefreshFile::lock(&path, None).await.replace(secret("one"), secret("two")).unwrap();
         assert_eq!(read(&path), "of a login");
     }
 
@@ -308,12 +318,12 @@ mod tests {
     async fn a_token_that_cannot_be_written_is_kept_until_it_can() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("there/token");
-        let mut file = RefreshFile::lock(&path).await;
+        let mut file = RefreshFile::lock(&path, None).await;
         file.replace(secret("one"), secret("two")).unwrap_err();
         drop(file);
-        RefreshFile::lock(&path).await.catch_up().unwrap_err();
+        RefreshFile::lock(&path, None).await.catch_up().unwrap_err();
         fs::create_dir(directory.path().join("there")).unwrap();
-        let mut file = RefreshFile::lock(&path).await;
+        let mut file = RefreshFile::lock(&path, None).await;
         file.catch_up().unwrap();
         file.catch_up().unwrap();
         assert_eq!(read(&path), "two");

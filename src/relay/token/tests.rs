@@ -128,7 +128,12 @@ fn refresh(files: &Files, device_url: Option<WebAddress>) -> OAuthGrant {
 }
 
 fn desk(oauth: OAuthConfig) -> Arc<TokenDesk> {
-    Arc::new(TokenDesk::new(oauth, "ann@example.com".into(), Families::default()).unwrap().0)
+    desk_on(None, oauth)
+}
+
+fn desk_on(route: Option<&str>, oauth: OAuthConfig) -> Arc<TokenDesk> {
+    let route = route.map(Arc::from);
+    Arc::new(TokenDesk::new(oauth, "ann@example.com".into(), Families::default(), route).unwrap().0)
 }
 
 async fn denied(desk: &Arc<TokenDesk>) -> Denial {
@@ -476,7 +481,7 @@ async fn a_token_that_is_not_renewed_is_told_once_while_it_is_valid() {
     let files = Files::new();
     let refusal = json(401, r#"{"error":"invalid_client","error_description":"AADSTS7000222: expired"}"#);
     let far = Far::answering(vec![refusal.clone(), refusal]).await;
-    let desk = desk(config(&far.url, client(&files)));
+    let desk = desk_on(Some("news"), config(&far.url, client(&files)));
     let token = AccessToken::of(Secret::new("old".into())).unwrap();
     let granted = Granted { token, lifetime: Some(Duration::from_secs(3600)), refresh_token: None };
     desk.keeping.lock().await.keep(Instant::now() - Duration::from_secs(3500), &granted);
@@ -487,7 +492,7 @@ async fn a_token_that_is_not_renewed_is_told_once_while_it_is_valid() {
     for _ in 0..3 {
         assert_eq!(desk.token().await.unwrap().token.expose(), "old");
     }
-    let begin = " WARN access token of ann@example.com not renewed: the token endpoint 127.0.0.1: invalid_client: the client \
+    let begin = " WARN route news: access token of ann@example.com not renewed: the token endpoint 127.0.0.1: invalid_client: the client \
                  secret has expired; make a new one";
     let text = log.text();
     assert!(
