@@ -15,6 +15,7 @@ use super::clock::Moment;
 use super::part_limits::PartLimits;
 use super::reducer::Disposition;
 use super::roster::Member;
+use crate::envelope::spelling::folded_domain;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 use crate::outcome::{Delays, Outcome};
 use crate::queue_id::QueueId;
@@ -106,7 +107,7 @@ impl Attempt {
         let mut left = VecDeque::new();
         for index in std::mem::take(&mut self.rest) {
             let Some(recipient) = self.envelope.recipients.get(index) else { continue };
-            let domain = recipient.address.domain().unwrap_or_default().to_ascii_lowercase();
+            let domain = recipient.address.domain().map(folded_domain).unwrap_or_default();
             let is_another = !domains.contains(&domain);
             let has_room = recipients.len() < self.limits.recipients
                 && !(is_another && self.limits.domains.is_some_and(|most| domains.len() >= most));
@@ -283,6 +284,17 @@ mod tests {
                 assert_eq!(attempt.limits.recipients, limit, "{takes} of {to}");
             }
         }
+    }
+
+    /// Letters and the `xn--` form of one domain were two domains, and a message to both went in two transactions.
+    #[test]
+    fn one_domain_in_all_its_spellings_is_one_domain() {
+        let to = ["a@bücher.example", "b@xn--bcher-kva.example", "c@other.example", "d@BÜCHER.Example"];
+        let mut attempt = Attempt { envelope: envelope("app@example.org", &to), ..attempt_to(to.len()) };
+        attempt.limits.domains = Some(1);
+        let mut next =
+            || attempt.next_part().recipients.into_iter().map(|(index, _)| index).collect::<Vec<_>>();
+        assert_eq!((next(), next(), next()), (vec![0, 1, 3], vec![2], vec![]));
     }
 
     #[test]
