@@ -29,7 +29,8 @@ use crate::sink::{
 const FAULTS: &str = "\
 Faults: PHASE[:ADDRESS]=EFFECT[*TIMES][%PERCENT]
   PHASE    connect, greeting, ehlo, starttls, auth, mail, rcpt, data, content, dot or quit
-  EFFECT   a reply such as 451 or \"452 4.3.1 full\", stall, drop, or dot=lose-reply:
+  EFFECT   a reply such as \"452 4.3.1 full\", said as it stands, or 451 with the usual words,
+           stall, drop, or dot=lose-reply:
            store the message, then drop the connection instead of saying so.
            Odd replies: \"long 4000 554 no\" (a line of 4000 octets), \"lines 90 451 wait\" (90 lines), and
            \"raw 250-a\\r\\n250 b\\xe9\" for any octets; CRLF follows unless \\c is the end

@@ -298,19 +298,15 @@ pub(super) fn parse_effect(text: &str) -> Result<FaultEffect, BadFault> {
     }
 }
 
-/// Parses `452`, `452 full` or `452 4.3.1 full`; a missing part is what such a reply usually has.
+/// Parses `452 full` or `452 4.3.1 full`, which is said as it stands, or `452`, whose status and words are the usual ones.
 fn parse_reply(text: &str) -> Option<Reply> {
     let (code, rest) = text.split_once(' ').unwrap_or((text, ""));
     let code = code.parse().ok().filter(|code| (400..600).contains(code))?;
     let printable = rest.chars().all(|c| !c.is_control());
     let usual = usual_status(code);
-    let (status, words) = match Status::split_from(rest) {
-        Some((status, words)) if status.class() == usual.class() => (status, words),
-        Some(_) => return None,
-        None => (usual, rest),
-    };
-    let words = if words.is_empty() { "as told by a fault" } else { words };
-    printable.then(|| Reply::new(code, status, words))
+    let fits = Status::split_from(rest).is_none_or(|(status, _)| status.class() == usual.class());
+    let words = if rest.is_empty() { format!("{usual} as told by a fault") } else { rest.to_owned() };
+    (printable && fits).then(|| Reply::bare(code, words))
 }
 
 fn usual_status(code: u16) -> Status {
@@ -359,9 +355,11 @@ mod tests {
             ("greeting=554 5.7.1 go away", "greeting=554 5.7.1 go away"),
             ("rcpt=451", "rcpt=451 4.3.0 as told by a fault"),
             ("auth=535", "auth=535 5.7.8 as told by a fault"),
-            ("data=452 full", "data=452 4.3.1 full"),
+            ("data=452 full", "data=452 full"),
             ("data=452 4.3.1 full*2", "data=452 4.3.1 full*2"),
-            ("dot=451 100% sure", "dot=451 4.3.0 100% sure"),
+            ("dot=451 100% sure", "dot=451 100% sure"),
+            ("mail=550  two  spaces ", "mail=550  two  spaces "),
+            ("mail=550 5.1.1", "mail=550 5.1.1"),
             ("dot=lose-reply*1", "dot=lose-reply*1"),
             ("dot=drop*3%25", "dot=drop*3%25"),
             ("rcpt:<Bad@example.org>=550", "rcpt:Bad@example.org=550 5.1.1 as told by a fault"),
@@ -373,6 +371,17 @@ mod tests {
             let fault = read(text);
             assert_eq!(fault.to_string(), shown);
             assert_eq!(read(shown), fault, "{text}");
+        }
+    }
+
+    /// A rehearsal of a relay that says `550 text` was one of a relay that says `550 5.1.1 text`, which means something else.
+    #[test]
+    fn a_reply_is_said_octet_by_octet() {
+        for said in ["550 text", "452 full", "421 4.7.0 later", "454 Throttling failure:  x ", "535 5.7.8"] {
+            let FaultEffect::Answer(reply) = parse_effect(said).unwrap() else { panic!("{said}") };
+            let mut octets = Vec::new();
+            reply.encode(&mut octets);
+            assert_eq!(String::from_utf8(octets).unwrap(), format!("{said}\r\n"));
         }
     }
 
