@@ -441,6 +441,13 @@ impl Breaker {
         }
     }
 
+    /// Takes in that the pause is for a few messages only (invariant 7): others are tried soon, whenever they come.
+    pub fn spares_others(&mut self, now: Timestamp) {
+        if let State::Open { retry_at, others_at, .. } = &mut self.state {
+            *others_at = later(now, FIRST_PAUSE).min(*retry_at);
+        }
+    }
+
     /// Makes the next probe due now, since somebody wants to know at once (`flush`, SIGUSR1).
     pub fn probe_now(&mut self, now: Timestamp) {
         if let State::Open { retry_at, others_at, .. } = &mut self.state {

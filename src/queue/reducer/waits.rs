@@ -23,7 +23,7 @@ use super::{AtRelay, LogLine};
 use crate::config::RuleScope;
 use crate::envelope::ReversePath;
 use crate::queue_id::QueueId;
-use crate::relay::{Cause, Excess, Trouble, WaitClass, WaitReason};
+use crate::relay::{Cause, Excess, Phase, Trouble, WaitClass, WaitReason};
 
 impl AtRelay<'_> {
     /// Returns what a refusal for this reason means for its message.
@@ -43,16 +43,30 @@ impl AtRelay<'_> {
         if is_session && self.is_session_over(connection, refusal.id, false) {
             return Ruling::Untold;
         }
-        // A relay that is only slowed down goes on showing whether it is the message.
+        let is_guess = reason.rule.is_guess();
+        let is_at_rcpt = refusal.phase == Phase::Rcpt;
+        if is_guess && is_at_rcpt && refusal.in_company {
+            // The relay takes mail now.
+            return Ruling::Defer;
+        }
         let is_throttle = matches!(reason.class, WaitClass::Throttle(_));
-        if reason.rule.is_guess() || !is_throttle {
-            match self.relay.guesses.told(refusal.id, reason.rule.is_guess(), is_throttle) {
-                Guess::Own => return Ruling::Defer,
-                Guess::OfRelay { .. } if is_throttle => {}
-                Guess::OfRelay { soon, apart } => {
-                    reason.pause = reason.pause.or(soon);
-                    self.set_apart(refusal.id, apart);
-                }
+        let (mut spares_others, is_unstated) = (false, reason.pause.is_none());
+        match self.relay.guesses.told(refusal.id, is_guess, is_throttle) {
+            Guess::Own => return Ruling::Defer,
+            Guess::OfRelay { alone: true, again: true, .. } if is_throttle => {
+                self.set_apart(refusal.id, true);
+                return Ruling::Untold;
+            }
+            // What only one recipient was told is not said to all.
+            Guess::OfRelay { alone: true, .. } if is_throttle && is_guess && is_at_rcpt => {
+                reason.pause = None
+            }
+            // A relay that is only slowed down goes on showing whether it is the message.
+            Guess::OfRelay { .. } if is_throttle => {}
+            Guess::OfRelay { soon, apart, .. } => {
+                reason.pause = reason.pause.or(soon);
+                spares_others = is_unstated && soon.is_some();
+                self.set_apart(refusal.id, apart);
             }
         }
         let said = refusal.said.clone();
@@ -62,6 +76,9 @@ impl AtRelay<'_> {
             reason,
             Trouble { phase, peer, cause: Cause::Waits { said, reason: Box::new(reason) } },
         );
+        if spares_others {
+            self.relay.breaker.spares_others(self.shared.now.steady);
+        }
         Ruling::Untold
     }
 

@@ -9,6 +9,7 @@
 //!    tried again.
 //! 3. A message that gets a reply about the pace is charged with it only after [`SPARED`] of them: a relay that takes so many in a
 //!    second refuses one again and again while it takes others.
+//!    Until then, and while no other message gets one, its second reply and those after it slow nobody else down.
 //! 4. Where only words say so that any relay might use otherwise, the relay is tried at once with others until more than
 //!    these few got such a reply with none taken in between. If there are no others, they are tried ever more seldom.
 //!
@@ -69,6 +70,10 @@ pub(in crate::queue) enum Guess {
         soon: Option<Duration>,
         /// True if the message waits apart from others, so that one of these is tried before it.
         apart: bool,
+        /// True if no other message got such a reply since the relay has taken one.
+        alone: bool,
+        /// True if the relay has taken another message since this one got such a reply before.
+        again: bool,
     },
 }
 
@@ -93,11 +98,13 @@ impl Guesses {
             (false, true) => self.apart.push(id),
             (false, false) => self.is_confirmed = true,
         }
+        let alone = !self.is_confirmed && self.apart.iter().all(|other| *other == id);
+        let again = before.is_some_and(|before| before.taken < self.taken);
         let soon = (is_guess && !self.is_confirmed).then(|| match self.again.checked_sub(1) {
             Some(times) if is_again => LONGEST.min(SOON.saturating_mul(1 << times.min(10))),
             _ => MOMENT,
         });
-        Guess::OfRelay { soon, apart: self.is_apart(id) }
+        Guess::OfRelay { soon, apart: self.is_apart(id), alone, again }
     }
 
     /// Returns whether it is about the message that the relay refuses it again: it has taken others, and refuses no other.
@@ -131,8 +138,12 @@ mod tests {
         QueueId::from_raw(raw)
     }
 
-    fn apart(soon: Option<Duration>) -> Guess {
-        Guess::OfRelay { soon, apart: true }
+    /// Returns the pause of a message that waits apart.
+    fn apart(guess: Guess) -> Option<Duration> {
+        match guess {
+            Guess::OfRelay { soon, apart: true, .. } => soon,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -158,23 +169,24 @@ mod tests {
     #[test]
     fn a_message_that_is_refused_beside_others_is_not_at_fault() {
         let mut guesses = Guesses::default();
-        (1..5).for_each(|raw| assert_eq!(guesses.told(id(raw), false, false), apart(None)));
+        (1..5).for_each(|raw| assert_eq!(apart(guesses.told(id(raw), false, false)), None));
         guesses.taken();
         assert_eq!(guesses.told(id(1), false, false), Guess::Own, "the first one looks so");
-        assert_eq!(guesses.told(id(2), false, false), apart(None), "and no other");
-        assert_eq!(guesses.told(id(3), false, false), apart(None));
+        assert_eq!(apart(guesses.told(id(2), false, false)), None, "and no other");
+        assert_eq!(apart(guesses.told(id(3), false, false)), None);
     }
 
     #[test]
     fn a_guess_is_believed_when_more_than_a_few_messages_confirm_it() {
         let mut guesses = Guesses::default();
         for raw in 1..=FEW as u64 {
-            assert_eq!(guesses.told(id(raw), true, false), apart(Some(MOMENT)));
+            assert_eq!(apart(guesses.told(id(raw), true, false)), Some(MOMENT));
         }
-        assert_eq!(guesses.told(id(100), true, false), Guess::OfRelay { soon: None, apart: false });
-        assert_eq!(guesses.told(id(1), true, false), apart(None));
+        let confirmed = Guess::OfRelay { soon: None, apart: false, alone: false, again: false };
+        assert_eq!(guesses.told(id(100), true, false), confirmed);
+        assert_eq!(apart(guesses.told(id(1), true, false)), None);
         guesses.taken();
-        assert_eq!(guesses.told(id(101), true, false), apart(Some(MOMENT)), "it begins anew");
+        assert_eq!(apart(guesses.told(id(101), true, false)), Some(MOMENT), "it begins anew");
     }
 
     /// Of thirty messages to a relay that takes five in a second, eight were charged, and waited for a minute.
@@ -192,14 +204,34 @@ mod tests {
     fn only_the_first_ones_wait_apart() {
         let mut guesses = Guesses::default();
         (1..=FEW as u64).for_each(|raw| _ = guesses.told(id(raw), false, false));
-        assert_eq!(guesses.told(id(100), false, false), Guess::OfRelay { soon: None, apart: false });
+        let last = guesses.told(id(100), false, false);
+        assert_eq!(last, Guess::OfRelay { soon: None, apart: false, alone: false, again: false });
+    }
+
+    /// Returns whether a reply about the pace is about this message alone, and repeated although others were taken.
+    fn is_of_one(guess: Guess) -> bool {
+        matches!(guess, Guess::OfRelay { alone: true, again: true, .. })
+    }
+
+    #[test]
+    fn promise_3_only_the_first_reply_about_the_pace_slows_others_where_one_message_alone_gets_it() {
+        let mut guesses = Guesses::default();
+        assert!(!is_of_one(guesses.told(id(1), true, true)), "the first");
+        assert!(!is_of_one(guesses.told(id(1), true, true)), "none was taken since");
+        guesses.taken();
+        assert!(is_of_one(guesses.told(id(1), true, true)));
+        guesses.told(id(2), true, true);
+        guesses.told(id(1), true, true);
+        assert!(!is_of_one(guesses.told(id(1), true, true)), "another one got it, too");
+        guesses.taken();
+        assert!(is_of_one(guesses.told(id(2), true, true)));
     }
 
     #[test]
     fn one_message_alone_is_tried_ever_more_seldom() {
         let mut guesses = Guesses::default();
-        let pauses: Vec<Guess> = (0..100).map(|_| guesses.told(id(1), true, false)).collect();
-        assert_eq!(pauses[..3], [MOMENT, SOON, SOON * 2].map(|pause| apart(Some(pause))));
-        assert_eq!(pauses[99], apart(Some(LONGEST)));
+        let pauses: Vec<_> = (0..100).map(|_| apart(guesses.told(id(1), true, false))).collect();
+        assert_eq!(pauses[..3], [MOMENT, SOON, SOON * 2].map(Some));
+        assert_eq!(pauses[99], Some(LONGEST));
     }
 }

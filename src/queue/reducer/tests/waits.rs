@@ -3,6 +3,7 @@
 use super::super::{Event, LogLine};
 use super::world::{DAY, Does, HOUR, MINUTE, SECOND, World};
 use crate::queue::Standing;
+use crate::relay::Phase;
 
 const GMAIL: &str = "smtp.gmail.com";
 const SES: &str = "email-smtp.eu-west-1.amazonaws.com";
@@ -266,6 +267,49 @@ fn a_few_messages_that_a_rule_misreads_hold_up_no_other() {
         world.arrive(200);
         world.pass(MINUTE * 2);
         assert_eq!((world.status().live, world.logged("status=sent")), (bad, 200), "{:?}", world.lines);
+    }
+}
+
+/// One message on a quiet host was the only probe, ever more seldom: one that came later waited for up to an hour.
+#[test]
+fn a_message_that_comes_later_does_not_wait_for_the_probe_of_one_that_a_rule_misreads() {
+    let mut world = World::new(2);
+    world.bad = refuses(ANY, "554 5.7.1 Rejected: too many URLs, content limit");
+    world.arrive_poison();
+    world.pass(MINUTE * 50);
+    world.arrive(1);
+    world.pass(SECOND * 2);
+    assert_eq!((world.status().live, world.logged("status=sent")), (1, 1), "{:?}", world.lines);
+}
+
+/// One recipient of whom a relay spoke of a rate, at each of ten tries, halved the rate each time; and a time that it named for
+/// that recipient paused all mail.
+#[test]
+fn what_one_message_is_told_of_the_pace_hardly_delays_others() {
+    let texts = [
+        (ANY, "450 4.7.1 <slow@x.example>: Recipient address rejected: rate limit exceeded, try again later"),
+        (ANY, "450 4.7.1 <slow@x.example>: Recipient address rejected: try again in 300 seconds"),
+        (SES, "454 Throttling failure: Maximum sending rate exceeded."),
+    ];
+    for (host, said) in texts {
+        let mut world = World::new(20);
+        let at_rcpt = Does::FillsUp { after: 0, phase: Phase::Rcpt, said };
+        world.bad = if host == ANY { at_rcpt } else { refuses(host, said) };
+        world.arrive(30);
+        world.pass(SECOND * 2);
+        world.arrive_poison();
+        for _ in 0..60 {
+            world.arrive(1);
+            world.pass(SECOND);
+        }
+        world.pass(SECOND * 20);
+        assert_eq!(
+            (world.logged("status=sent"), world.pauses_logged()),
+            (90, 0),
+            "{said}: {:?}",
+            world.lines
+        );
+        assert_eq!((world.status().live, world.logged("status=deferred") > 0), (1, true), "{said}");
     }
 }
 
