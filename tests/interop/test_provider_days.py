@@ -7,6 +7,7 @@ what has to wait longer than a test says why. (`src/sink/tests/day.rs` has whole
 """
 
 import re
+import shlex
 import subprocess
 import time
 import tomllib
@@ -16,7 +17,7 @@ import pytest
 
 from daemon import TREE, binary, submit
 from mounted import with_file
-from waiting import wait_until
+from waiting import free_port, wait_until
 
 # The relays of the providers that have no file in config/providers/.
 OTHER_HOSTS = {
@@ -181,3 +182,32 @@ def test_a_sender_that_a_provider_does_not_know_waits_and_others_do_not(day, mak
     nullmta.command("reload")
     nullmta.wait_until_empty()
     assert Counter(to for at in (sink, knows) for [to] in at.transactions()) == Counter(recipients)
+
+
+def test_the_rehearsal_of_the_documents_works_as_it_stands(make_nullmta, scratch):
+    """Its sink had no TLS, and the daemon refused such a relay under the provider's name."""
+    text = (TREE / "config/commands.md").read_text().partition("## A rehearsal with a provider")[2]
+    text = text.replace("2525", str(free_port())).replace("/tmp/sink.pem", str(scratch / "sink.pem"))
+    console, hosts, settings = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.M | re.S)[:3]
+    prompt, listening = console.splitlines()
+    port = listening.rpartition(":")[2]
+    words = shlex.split(prompt.removeprefix("$ nullmta ").replace("100/day", "2/day"))
+    sink = subprocess.Popen([str(binary()), *words, "--listen", f"127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert sink.stdout.readline() == listening + "\n"
+        nullmta = make_nullmta(
+            port, ca_file=scratch / "sink.pem", server_name="localhost", rewrite='[rewrite]\nsender = "noreply@example.org"',
+        )
+        at_provider(nullmta, "amazon-ses")
+        nullmta.leave_out("username", "password-file")
+        given, said = tomllib.loads(nullmta.config.read_text()), tomllib.loads(settings)
+        assert {key: given[key] for key in said} == said
+        (scratch / "hosts").write_text("127.0.0.1 localhost\n" + hosts)
+        nullmta.start(*with_file(scratch / "hosts", "/etc/hosts"))
+        for _ in range(3):
+            nullmta.send(b"Subject: x\r\n\r\nx\r\n")
+        nullmta.wait_for_log("relay paused: quota: .*: the relay said: 454 Throttling failure: Daily message quota exceeded")
+        assert nullmta.log().count("status=sent") == 2 and "ask SES for a higher daily" in nullmta.log()
+    finally:
+        sink.terminate()
+        sink.wait(timeout=20)
