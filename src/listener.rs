@@ -37,7 +37,7 @@ pub mod certificate;
 pub mod drive;
 pub mod intake;
 pub mod limits;
-mod owner;
+pub mod owner;
 pub mod peer;
 pub mod pickup;
 mod refusals;

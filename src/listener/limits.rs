@@ -12,9 +12,8 @@
 //!    root and the daemon's own user. The pick-up needs no place.
 //! 5. The memory for header sections is shared in the same way (`limits/header_memory.rs`).
 //!
-//! The kernel is asked for the user of a loopback TCP client after the client has a place (`owner.rs`). Where the
-//! answer is expensive, it is asked only when a quarter of the places is taken. A client whose user is unknown is
-//! limited by the number of all sessions alone. Root and the daemon's own user have no share over TCP. The rate
+//! The kernel is asked for the user of a loopback TCP client after the client has a place (`owner.rs`). A client whose user is
+//! unknown is limited by the number of all sessions alone. Root and the daemon's own user have no share over TCP. The rate
 //! applies to the unix socket only.
 //!
 //! Fails: the session gets 421 or the message 451, and nothing is queued. Time is an argument.
@@ -197,12 +196,6 @@ impl Permit {
     /// Returns the client of the session.
     pub fn peer(&self) -> LocalPeer {
         self.peer
-    }
-
-    /// Returns whether so many places are taken that an expensive look-up of the user of a TCP client is worth it.
-    pub fn is_one_of_many(&self) -> bool {
-        let state = self.limits.state();
-        state.sessions > state.allowed.sessions / 4
     }
 
     /// Counts a session over TCP among those of `owner`, the user as far as the kernel knows it; an error if it is

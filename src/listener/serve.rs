@@ -24,7 +24,7 @@ use tokio::time::{Instant, interval, sleep_until, timeout_at};
 use crate::listener::Service;
 use crate::listener::bound::Bound;
 use crate::listener::limits::{Overload, Permit};
-use crate::listener::owner::{LookupEffort, owner_of};
+use crate::listener::owner::owner_of;
 use crate::listener::peer::LocalPeer;
 use crate::listener::refusals::no_session;
 use crate::listener::repeats::MINUTE;
@@ -64,8 +64,7 @@ pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSigna
 /// Runs one session. For TCP, the owner of the connection is looked up before, who may have too many sessions.
 async fn hold(service: Arc<Service>, caller: Caller, mut permit: Permit, stop: StopSignal) {
     if let Caller::Tcp(stream, from) = &caller {
-        let effort = if permit.is_one_of_many() { LookupEffort::WholeTable } else { LookupEffort::OneSocket };
-        let owner = owner_of(stream, *from, effort).await;
+        let owner = owner_of(stream, *from).await;
         if let Err(overload) = permit.seat(owner, std::time::Instant::now()) {
             return caller.refuse(&service, permit.peer(), overload);
         }

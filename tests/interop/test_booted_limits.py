@@ -92,3 +92,20 @@ def test_the_service_knows_whose_a_connection_over_tcp_is(installed):
         lambda: "client=localhost[127.0.0.1] uid 65534 (nobody), from=" in installed.journal(), 30,
         lambda: f"the user in the journal:\n{installed.journal()}",
     )
+
+
+def test_the_service_knows_it_as_well_where_the_kernel_may_not_be_asked(installed):
+    """Then the kernel's table of sockets says it, which the unit must let the daemon read."""
+    drop_in = "/etc/systemd/system/nullmta.service.d/no-netlink.conf"
+    families = "RestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n"
+    installed.write(drop_in, f"[Service]\n{families}")
+    try:
+        installed.must("systemctl daemon-reload && systemctl restart nullmta.service")
+        installed.must("perl", "-e", OVER_TCP, user="nobody")
+        wait_until(
+            lambda: "client=localhost[127.0.0.1] uid 65534 (nobody), from=" in installed.journal(), 30,
+            lambda: f"the user in the journal:\n{installed.journal()}",
+        )
+    finally:
+        installed.path(drop_in).unlink()
+        installed.must("systemctl daemon-reload")

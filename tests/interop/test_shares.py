@@ -1,10 +1,13 @@
 """What one user may take of the listener from the others, over TCP too: places, time and lines of the log."""
 
+import re
 import smtplib
+import socket
 
 import pytest
 
-from as_user import SEND, start_as
+from as_user import PORT_IN_TURNS, SEND, start_as
+from waiting import free_port
 
 HOSTILE, OTHER = 64721, 64722
 
@@ -85,3 +88,25 @@ def test_refusals_in_many_sessions_are_counted(nullmta):
     # Unless that takes minutes: each has as many.
     assert len(refusals) % 5 == len(ends) % 5 == 0 and len(refusals) + len(ends) <= 40, log[-3000:]
     assert 2 <= len(numbers) <= 8, numbers
+
+
+def test_no_user_is_taken_for_one_who_had_the_port_before(nullmta):
+    """Two users share a port, and the one hangs up the moment before the other connects from there."""
+    pair, port, turns = socket.socketpair(), free_port(), 400
+    users = {"ann": HOSTILE, "ben": OTHER}
+    programs = []
+    for first, (end, (name, uid)) in enumerate(zip(pair, users.items())):
+        arguments = (name, nullmta.port, port, turns, end.fileno(), 1 - first)
+        programs.append(start_as(uid, PORT_IN_TURNS, *arguments, pass_fds=[end.fileno()]))
+        end.close()
+    sent = {}
+    for name, program in zip(users, programs):
+        said, trouble = program.communicate(timeout=300)
+        assert program.returncode == 0, trouble
+        sent[name] = int(said)
+    for name, uid in users.items():
+        known = re.findall(rf"client=localhost\[127\.0\.0\.1\](?: uid (\d+))?, from=<{name}@example\.org>", nullmta.log())
+        assert known == [str(uid)] * sent[name], (name, sent, set(known))
+        assert sent[name] > turns / 10
+    others = set(re.findall(r"localhost\[127\.0\.0\.1\] uid (\d+)", nullmta.log()))
+    assert others <= {str(uid) for uid in users.values()}, others

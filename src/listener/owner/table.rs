@@ -1,60 +1,127 @@
 //! The kernel's table of all TCP sockets: proc(5), `/proc/net/tcp`.
 //!
-//! Promises: at most [`MOST`] octets of a table are read. A line gives no user if it cannot be parsed, or is about a
-//! socket that is not established or not open in any process.
+//! Promises
+//! 1. One thread reads the table at a time, however many wait: a read answers all who waited when it began. So a socket
+//!    that was there when the question was asked is in the table, and the cost of a read is shared.
+//! 2. At most [`MOST`] octets of a table are read. The rest describes no socket, and neither does a line that is cut off.
+//! 3. No async thread reads.
+//!
+//! Fails: a table that cannot be opened or read has no sockets.
+//!
+//! Not here: what a line means (`socket_row.rs`), whether its answer still counts (`owner.rs`).
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::io::{BufRead, BufReader};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::socket_row::{FourTuple, SocketRow};
 
 /// The octets of a table that are read: about 50,000 sockets.
 const MOST: u64 = 8 << 20;
 
-/// The state `TCP_ESTABLISHED`, as the table writes it.
-const ESTABLISHED: &str = "01";
+/// A table, from its beginning.
+pub(super) type OpenTable = Box<dyn BufRead + Send>;
 
-/// Returns the user who owns the socket that connected from `from` to `to`.
-pub(super) fn owner_of(from: SocketAddr, to: SocketAddr) -> Option<u32> {
-    let table = |name| Some(BufReader::new(File::open(name).ok()?.take(MOST)));
-    let short = || find(table("/proc/self/net/tcp")?, &short_name(from)?, &short_name(to)?);
-    // An IPv6 socket may have connected to an IPv4 address.
-    let long = || find(table("/proc/self/net/tcp6")?, &long_name(from), &long_name(to));
-    short().or_else(long)
+/// A source of the tables. It is called for each read.
+type OpenTables = fn() -> Vec<OpenTable>;
+
+/// The table, and those who wait for its next read.
+pub(super) struct SocketTable<T = OpenTables> {
+    tables: T,
+    queue: Mutex<ReadQueue>,
 }
 
-/// Returns an address in the form of the IPv4 table, in which words have the byte order of memory.
-fn short_name(address: SocketAddr) -> Option<String> {
-    let IpAddr::V4(ip) = address.ip() else { return None };
-    Some(format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), address.port()))
+#[derive(Default)]
+struct ReadQueue {
+    waiting: Vec<(FourTuple, oneshot::Sender<Option<u32>>)>,
+    /// True if a thread reads now, or is about to.
+    is_read: bool,
 }
 
-/// Returns an address in the form of the IPv6 table.
-fn long_name(address: SocketAddr) -> String {
-    let ip: Ipv6Addr = match address.ip() {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-        IpAddr::V6(ip) => ip,
-    };
-    let octets = ip.octets();
-    let (words, _) = octets.as_chunks::<4>();
-    let words: String = words.iter().map(|word| format!("{:08X}", u32::from_ne_bytes(*word))).collect();
-    format!("{words}:{:04X}", address.port())
+impl SocketTable {
+    /// Returns the tables of this process's network, of IPv4 and of IPv6.
+    pub fn of_kernel() -> Arc<Self> {
+        SocketTable::of(|| {
+            // An IPv6 socket may have connected to an IPv4 address: then it is in the second one.
+            let names = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
+            let opened = names.into_iter().filter_map(|name| File::open(name).ok());
+            opened.map(|file| Box::new(BufReader::new(file)) as OpenTable).collect()
+        })
+    }
 }
 
-/// Returns the uid in the line of the socket that has the address `local` and the peer `remote`.
-fn find(table: impl BufRead, local: &str, remote: &str) -> Option<u32> {
-    table.lines().map_while(Result::ok).find_map(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let [_, of, to, state, _queues, _timer, _retransmits, uid, _timeout, inode, ..] = fields[..] else {
-            return None;
-        };
-        // A socket that no process has open any more is listed as owned by root, with inode 0.
-        let is_it = of == local && to == remote && state == ESTABLISHED;
-        (is_it && inode != "0").then(|| uid.parse().ok()).flatten()
-    })
+impl<T: Fn() -> Vec<OpenTable> + Send + Sync + 'static> SocketTable<T> {
+    pub(super) fn of(tables: T) -> Arc<Self> {
+        Arc::new(SocketTable { tables, queue: Mutex::default() })
+    }
+
+    /// Returns the user who owns the socket with these addresses.
+    pub async fn owner_of(self: &Arc<Self>, tuple: FourTuple) -> Option<u32> {
+        let (answer, answered) = oneshot::channel();
+        if self.join(tuple, answer) {
+            let table = Arc::clone(self);
+            // It ends by itself when nobody waits.
+            drop(tokio::task::spawn_blocking(move || table.read_for_all()));
+        }
+        answered.await.ok().flatten()
+    }
+
+    /// Joins those who wait. Returns whether nobody reads for them yet.
+    fn join(&self, tuple: FourTuple, answer: oneshot::Sender<Option<u32>>) -> bool {
+        let mut queue = self.queue();
+        queue.waiting.push((tuple, answer));
+        !std::mem::replace(&mut queue.is_read, true)
+    }
+
+    /// Reads the tables again and again, until nobody waits.
+    fn read_for_all(&self) {
+        loop {
+            let waiting = {
+                let mut queue = self.queue();
+                queue.is_read = !queue.waiting.is_empty();
+                std::mem::take(&mut queue.waiting)
+            };
+            if waiting.is_empty() {
+                return;
+            }
+            let mut owners = waiting.iter().map(|(tuple, _)| (*tuple, None)).collect();
+            (self.tables)().into_iter().for_each(|table| look_up(table, &mut owners));
+            for (tuple, answer) in waiting {
+                // The client may have gone meanwhile.
+                let _ = answer.send(owners.get(&tuple).copied().flatten());
+            }
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, ReadQueue> {
+        // No code under this lock can panic.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts down the owner of each of these sockets that the table has.
+pub(super) fn look_up(table: impl BufRead, owners: &mut HashMap<FourTuple, Option<u32>>) {
+    let (mut table, mut line) = (table.take(MOST), Vec::new());
+    while table.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        let row = SocketRow::parse(&line);
+        if let Some(row) = row
+            && let Some(owner) = owners.get_mut(&row.tuple)
+        {
+            *owner = owner.or(row.owner());
+        }
+        line.clear();
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Sender, channel};
+
     use super::*;
 
     const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -64,31 +131,86 @@ mod tests {
    3: 0100007F:C351 0100007F:0019 06 00000000:00000000 03:00000000 00000000     0        0 0 3 0000000000000000
    4: 0100007F:C352 0100007F:0019 01 short
    5: 0100007F:C353 0100007F:0019 01 00000000:00000000 00:00000000 00000000  -1        0 21 1
-   6: 0100007F:C355 0100007F:0019 05 00000000:00000000 00:00000000 00000000  1001        0 21 1
+   6: 0100007F:C355 0100007F:0019 05 00000000:00000000 00:00000000 00000000     0        0 0 1
    7: 0100007F:C355 0100007F:0019 02 00000000:00000000 00:00000000 00000000  1002        0 21 1
+   8: 0100007F:C356 0100007F:0019 06 00000000:00000000 03:00000000 00000000     0        0 0 3 0000000000000000
+   9: 0100007F:C356 0100007F:0019 01 00000000:00000000 00:00000000 00000000  1003        0 23 1
 ";
+
+    /// Returns the addresses of a client at this port of 127.0.0.1 that is connected to `to`.
+    fn tuple(port: u16, to: &str) -> FourTuple {
+        FourTuple::of(SocketAddr::new([127, 0, 0, 1].into(), port), to.parse().unwrap())
+    }
 
     #[test]
     fn a_user_is_found_by_both_addresses_or_not_at_all() {
+        if cfg!(target_endian = "big") {
+            return;
+        }
         let cases = [
-            ("0100007F:C350", "0100007F:0019", Some(1000)),
-            ("0100007F:C350", "0100007F:001A", None),
-            ("0100007F:C351", "0100007F:0019", None),
-            ("0100007F:C352", "0100007F:0019", None),
-            ("0100007F:C353", "0100007F:0019", None),
-            ("0100007F:C354", "0100007F:0019", None),
-            // The first socket is closing, and the second one is not connected yet.
-            ("0100007F:C355", "0100007F:0019", None),
+            (0xC350, "127.0.0.1:25", Some(1000)),
+            (0xC350, "127.0.0.1:26", None),
+            (0xC350, "127.0.0.2:25", None),
+            (0xC351, "127.0.0.1:25", None),
+            (0xC352, "127.0.0.1:25", None),
+            (0xC353, "127.0.0.1:25", None),
+            (0xC354, "127.0.0.1:25", None),
+            // The first socket is nobody's any more, and the second one is not connected yet.
+            (0xC355, "127.0.0.1:25", None),
+            // The first one is the end of an earlier connection.
+            (0xC356, "127.0.0.1:25", Some(1003)),
         ];
-        for (local, remote, expected) in cases {
-            assert_eq!(find(TABLE.as_bytes(), local, remote), expected, "{local} {remote}");
+        let mut owners = cases.iter().map(|(port, to, _)| (tuple(*port, to), None)).collect();
+        look_up(TABLE.as_bytes(), &mut owners);
+        for (port, to, expected) in cases {
+            assert_eq!(owners[&tuple(port, to)], expected, "{port:X} {to}");
         }
     }
 
     #[test]
-    fn an_ipv6_socket_with_an_ipv4_address_has_a_long_name() {
-        let name = long_name("127.0.0.1:25".parse().unwrap());
-        let mapped = if cfg!(target_endian = "little") { "FFFF00000100007F" } else { "0000FFFF7F000001" };
-        assert_eq!(name, format!("0000000000000000{mapped}:0019"));
+    fn a_table_is_read_up_to_a_bound() {
+        let endless = BufReader::new(std::io::repeat(b'x'));
+        look_up(endless, &mut HashMap::new());
+    }
+
+    /// Each of many connections read the table for itself, which took longer than the session.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn those_who_wait_share_the_next_read() {
+        let reads = Arc::new(AtomicUsize::new(0));
+        let (begun, begins) = channel();
+        let (counted, begun) = (Arc::clone(&reads), Mutex::new(begun));
+        let table = SocketTable::of(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let (go, gone) = channel::<()>();
+            // The test lets the read go on by dropping this.
+            let _: Result<(), _> = begun.lock().unwrap().send(go);
+            let _ = gone.recv();
+            vec![Box::new(TABLE.as_bytes()) as OpenTable]
+        });
+        let ask = |table: &Arc<SocketTable<_>>| {
+            let table = Arc::clone(table);
+            tokio::spawn(async move { table.owner_of(tuple(0xC350, "127.0.0.1:25")).await })
+        };
+        let first = ask(&table);
+        let go: Sender<()> = begins.recv().unwrap();
+        let others: Vec<_> = (0..50).map(|_| ask(&table)).collect();
+        while table.queue().waiting.len() < 50 {
+            tokio::task::yield_now().await;
+        }
+        drop(go);
+        first.await.unwrap();
+        drop(begins.recv().unwrap());
+        let expected = cfg!(target_endian = "little").then_some(1000);
+        for other in others {
+            assert_eq!(other.await.unwrap(), expected);
+        }
+        assert_eq!(reads.load(Ordering::SeqCst), 2);
+        // Nobody waits, so nobody reads: the next one begins anew.
+        while table.queue().is_read {
+            tokio::task::yield_now().await;
+        }
+        let next = ask(&table);
+        drop(begins.recv().unwrap());
+        assert_eq!(next.await.unwrap(), expected);
     }
 }

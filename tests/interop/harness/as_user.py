@@ -11,13 +11,47 @@ with smtplib.SMTP("127.0.0.1", int(port), timeout=60) as client:
     print(client.sendmail("ann@example.org", ["bob@example.net"], f"Subject: {subject}\\r\\n\\r\\nx\\r\\n"))
 """
 
+# Takes a port of 127.0.0.1 from the program of its second argument, a file descriptor of a socket pair to it, and gives it back:
+# in turns with that one, so many times. Each time it sends a message from there, or hangs up right behind the greeting or
+# before it, with a reset, which frees the port at once.
+PORT_IN_TURNS = """\
+import random, socket, struct, sys
+name, port, ours, turns, other, first = sys.argv[1], *map(int, sys.argv[2:])
+other = socket.socket(fileno=other)
+sent = 0
+for turn in range(turns):
+    if turn or not first:
+        assert other.recv(1)
+    client = socket.socket()
+    client.settimeout(60)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.bind(("127.0.0.1", ours))
+    client.connect(("127.0.0.1", port))
+    how = random.random()
+    if how < 0.4:
+        replies = client.makefile("rb")
+        client.sendall(f"HELO {name}\\r\\nMAIL FROM:<{name}@example.org>\\r\\nRCPT TO:<bob@example.net>\\r\\nDATA\\r\\n".encode())
+        codes = [replies.readline()[:3] for _ in range(5)]
+        assert codes == [b"220", b"250", b"250", b"250", b"354"], codes
+        client.sendall(b"Subject: x\\r\\n\\r\\nx\\r\\n.\\r\\n")
+        assert replies.readline().startswith(b"250")
+        replies.close()
+        sent += 1
+    elif how < 0.7:
+        assert client.recv(1000).startswith(b"220")
+    client.close()
+    other.send(b"x")
+print(sent)
+"""
 
-def start_as(uid, script, *arguments):
+
+def start_as(uid, script, *arguments, **options):
     """Starts a script in Python as this uid."""
     command = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", sys.executable, "-c", script]
     return subprocess.Popen(
         [*command, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, cwd="/",
+        text=True, cwd="/", **options,
     )
 
 
