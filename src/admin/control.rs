@@ -297,6 +297,7 @@ fn message(listed: MessageStanding, stored: &Stored, recipients: Vec<QueuedRecip
     let age = Timestamp::now().duration_since(stored.arrived).as_secs();
     QueuedMessage {
         state: listed.standing.into(),
+        uid: stored.submitter.user(),
         from: stored.envelope.reverse_path.to_string(),
         reason: recipients.iter().find_map(|recipient| recipient.reason.clone()),
         recipients,
@@ -312,6 +313,7 @@ fn unreadable(listed: MessageStanding, error: &ReadError) -> QueuedMessage {
     QueuedMessage {
         id: listed.id.to_string(),
         state: listed.standing.into(),
+        uid: None,
         from: String::new(),
         recipients: Vec::new(),
         size: 0,

@@ -340,6 +340,9 @@ pub struct QueuedMessage {
     pub id: String,
     /// The step at which the message waits, such as `deferred`.
     pub state: MessageState,
+    /// The user who submitted it, over the socket or TCP; `None` if not known, and for a DSN.
+    #[serde(default)]
+    pub uid: Option<u32>,
     /// The reverse-path; empty for `<>`.
     pub from: String,
     /// The recipients that are still open, and those that are dead.

@@ -99,8 +99,9 @@ const HEADING: &str = "QUEUE ID          STATE       AGE      SIZE  FROM -> TO";
 pub(super) fn text(message: &QueuedMessage) -> String {
     let recipients: Vec<&str> = message.recipients.iter().map(|recipient| &*recipient.address).collect();
     let from = if message.from.is_empty() { "<>" } else { &message.from };
+    let uid = message.uid.map_or(String::new(), |uid| format!(" (uid {uid})"));
     let text = format!(
-        "{}  {:8} {:>6} {:>9}  {} -> {}\n",
+        "{}  {:8} {:>6} {:>9}  {}{uid} -> {}\n",
         message.id,
         message.state,
         age(message.age),
@@ -161,6 +162,7 @@ mod tests {
         QueuedMessage {
             id: "18A4F1C9A02B3D40".into(),
             state: MessageState::Deferred,
+            uid: None,
             from: String::new(),
             recipients: ["a@x", "b@x", "c@x", "d@x", "e@x"].map(|to| told(to, "450 4.2.1 busy\r\n")).to_vec(),
             size: 4096,
@@ -178,6 +180,11 @@ mod tests {
             "QUEUE ID          STATE       AGE      SIZE  FROM -> TO\n\
              18A4F1C9A02B3D40  deferred     2h      4096  <> -> a@x, b@x, c@x and 2 more\n\
              \u{20}                 (450 4.2.1 busy\\r\\n)\n"
+        );
+        let of_a_user = text(&QueuedMessage { uid: Some(33), from: "app@x".into(), ..message() });
+        assert!(
+            of_a_user.starts_with("18A4F1C9A02B3D40  deferred     2h      4096  app@x (uid 33) -> a@x"),
+            "{of_a_user}"
         );
     }
 

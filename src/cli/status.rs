@@ -143,6 +143,7 @@ mod tests {
         protocol::QueuedMessage {
             id: "18A4F1C9A02B3D40".into(),
             state: protocol::MessageState::Dead,
+            uid: None,
             from: String::new(),
             recipients: vec![protocol::QueuedRecipient {
                 address: "ops@x".into(),
