@@ -40,6 +40,7 @@ pub mod limits;
 pub mod owner;
 pub mod peer;
 pub mod pickup;
+mod process;
 mod refusals;
 pub mod repeats;
 pub mod serve;
@@ -57,6 +58,7 @@ use drive::{CONNECT, ClientConnection, Pace, drive};
 use intake::{SessionDesk, SpoolBackend};
 use limits::{Limits, Overload, Permit};
 use peer::LocalPeer;
+use process::ProcessLookup;
 use repeats::{RepeatKind, RepeatTally};
 use stop::StopSignal;
 
@@ -159,17 +161,18 @@ impl Service {
         self.limits.admit_pickup(peer)
     }
 
-    /// Runs one session, from the greeting to its end.
+    /// Runs one session, from the greeting to its end. The process of a client on the unix socket is being looked up.
     fn session(
         &self,
         stream: BoxStream,
         permit: Permit,
+        process: Option<ProcessLookup>,
         stop: StopSignal,
     ) -> impl Future<Output = ()> + Send + use<> {
         let terms = self.terms();
         let session = Session::new(Arc::clone(&terms.policy));
         let (client, pace) = (permit.peer().to_string(), terms.pace(permit.peer()));
-        let backend = SpoolBackend::new(terms.desk.clone(), permit, self.tally());
+        let backend = SpoolBackend::new(terms.desk.clone(), permit, self.tally()).of_process(process);
         let connection = ClientConnection { stream, client, tally: self.tally(), pace, stop };
         async move {
             drive(session, backend, connection).await;

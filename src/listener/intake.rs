@@ -26,6 +26,7 @@ use crate::envelope::{Envelope, ReversePath};
 use crate::listener::backend::{Backend, BoxStream, Hello};
 use crate::listener::certificate::Certificate;
 use crate::listener::limits::{HeaderRoom, Permit};
+use crate::listener::process::ProcessLookup;
 use crate::listener::refusals::{TOO_MANY_HEADERS, not_committed, too_many_headers, too_many_messages};
 use crate::listener::repeats::{RepeatKind, RepeatTally, SessionLines};
 use crate::log::{self, AcceptedLine};
@@ -79,6 +80,8 @@ pub struct SpoolBackend {
     permit: Permit,
     /// The user at the other end. It is looked up for each message, since only messages need the name.
     user: Option<LocalUser>,
+    /// The process at the other end of the unix socket.
+    process: Option<ProcessLookup>,
     /// The TLS version, after the handshake.
     tls: Option<&'static str>,
 }
@@ -87,7 +90,12 @@ impl SpoolBackend {
     /// Returns the backend for the session that `permit` admitted.
     pub fn new(desk: SessionDesk, permit: Permit, tally: Arc<RepeatTally>) -> Self {
         let lines = SessionLines::new(permit.peer().to_string(), tally);
-        SpoolBackend { desk, lines, permit, user: None, tls: None }
+        SpoolBackend { desk, lines, permit, user: None, process: None, tls: None }
+    }
+
+    /// Returns the same backend for a client on the unix socket, whose process is being looked up.
+    pub(super) fn of_process(self, process: Option<ProcessLookup>) -> Self {
+        SpoolBackend { process, ..self }
     }
 
     /// Returns the refusal if a message of this size cannot be accepted now, whatever its content.
@@ -154,6 +162,7 @@ impl SpoolBackend {
             protocol: accepted.protocol,
             helo: accepted.helo.as_deref(),
             message_id: accepted.message_id.as_deref(),
+            process: self.process.as_ref().map(ProcessLookup::process),
         });
     }
 }
@@ -191,6 +200,9 @@ impl Backend for SpoolBackend {
             (None, Some(uid)) => self.desk.users.named_soon(uid).await,
             (None, None) => None,
         };
+        if let Some(process) = &mut self.process {
+            process.settle().await;
+        }
         let now = (self.desk.clock)();
         let draft = self.desk.spool.draft(now.timestamp()).of(self.permit.peer().submitter());
         let fixup = self.fixup(&draft, envelope, hello, now);

@@ -26,6 +26,7 @@ use crate::listener::bound::Bound;
 use crate::listener::limits::{Overload, Permit};
 use crate::listener::owner::owner_of;
 use crate::listener::peer::LocalPeer;
+use crate::listener::process::ProcessLookup;
 use crate::listener::refusals::no_session;
 use crate::listener::repeats::MINUTE;
 use crate::listener::stop::StopSignal;
@@ -69,7 +70,8 @@ async fn hold(service: Arc<Service>, caller: Caller, mut permit: Permit, stop: S
             return caller.refuse(&service, permit.peer(), overload);
         }
     }
-    service.session(caller.stream(), permit, stop).await;
+    let process = caller.process();
+    service.session(caller.stream(), permit, process, stop).await;
 }
 
 async fn drain(mut sessions: JoinSet<()>, deadline: Instant) {
@@ -202,6 +204,16 @@ impl Caller {
             Caller::Tcp(_, from) => LocalPeer::over_tcp(*from)
                 .ok_or_else(|| io::Error::other(format!("connection from {from}, which is not this host"))),
             Caller::Unix(stream) => Ok(LocalPeer::Uid(stream.peer_cred()?.uid())),
+        }
+    }
+
+    /// Begins to look up the process of a client on the unix socket.
+    fn process(&self) -> Option<ProcessLookup> {
+        match self {
+            Caller::Tcp(..) => None,
+            Caller::Unix(stream) => {
+                stream.peer_cred().ok().map(|client| ProcessLookup::begin(stream, client))
+            }
         }
     }
 

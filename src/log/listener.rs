@@ -33,6 +33,37 @@ pub struct AcceptedLine<'a> {
     pub helo: Option<&'a str>,
     /// The Message-ID, by which the program that submitted it knows it.
     pub message_id: Option<&'a str>,
+    /// The process that connected to the unix socket.
+    pub process: Option<&'a ClientProcess>,
+}
+
+/// The process at the other end of the unix socket, as far as the kernel tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientProcess {
+    /// The group that it ran in when it connected.
+    pub gid: u32,
+    /// Its id; `None` if it is in another PID namespace.
+    pub pid: Option<u32>,
+    /// Its name, which it may have chosen itself.
+    pub command: Option<String>,
+    /// The systemd unit that it belongs to.
+    pub unit: Option<String>,
+}
+
+impl fmt::Display for ClientProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gid={}", self.gid)?;
+        if let Some(pid) = self.pid {
+            write!(f, ", pid={pid}")?;
+        }
+        if let Some(command) = &self.command {
+            write!(f, ", command=<{}>", Foreign(command))?;
+        }
+        if let Some(unit) = &self.unit {
+            write!(f, ", unit={}", Foreign(unit))?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for AcceptedLine<'_> {
@@ -51,6 +82,9 @@ impl fmt::Display for AcceptedLine<'_> {
         if let Some(message_id) = self.message_id {
             write!(f, ", message-id={}", Foreign(message_id))?;
         }
+        if let Some(process) = self.process {
+            write!(f, ", {process}")?;
+        }
         f.write_str(" (queued)")
     }
 }
@@ -60,8 +94,12 @@ pub fn accepted(accepted: &AcceptedLine<'_>) {
     let AcceptedLine { id, client, from, size, nrcpt, protocol, .. } = accepted;
     let AcceptedLine { user, message_id, .. } = accepted;
     let helo = accepted.helo.map(|helo| Foreign(helo).to_string());
+    let process = accepted.process;
+    let (gid, pid) = (process.map(|process| process.gid), process.and_then(|process| process.pid));
+    let command = process.and_then(|process| process.command.as_deref());
+    let unit = process.and_then(|process| process.unit.as_deref());
     info!(
-        queue_id = %id, client, user, %from, size, nrcpt, proto = protocol, helo, message_id,
+        queue_id = %id, client, user, %from, size, nrcpt, proto = protocol, helo, message_id, gid, pid, command, unit,
         "{accepted}"
     );
 }

@@ -176,6 +176,7 @@ fn the_accepted_line() {
         protocol: "ESMTP",
         helo: Some("x\u{7}y"),
         message_id: None,
+        process: None,
     };
     assert_eq!(
         line.to_string(),
@@ -196,6 +197,41 @@ fn the_accepted_line() {
     );
     let json: serde_json::Value = serde_json::from_str(&logged(|| accepted(&line))).unwrap();
     assert_eq!((&json["user"], &json["message_id"]), (&"ann".into(), &"<1@web1>".into()), "{json}");
+    let absent = ["gid", "pid", "command", "unit"].map(|field| json[field].is_null());
+    assert_eq!(absent, [true; 4], "{json}");
+}
+
+#[test]
+fn the_accepted_line_of_a_process_that_is_known() {
+    let mut process = ClientProcess { gid: 1000, pid: None, command: None, unit: None };
+    let line = |process: &ClientProcess| {
+        let line = AcceptedLine {
+            id: ID,
+            client: "uid 1000",
+            user: Some("ann"),
+            from: &ReversePath::Null,
+            size: 1234,
+            nrcpt: 1,
+            protocol: "ESMTP",
+            helo: None,
+            message_id: None,
+            process: Some(process),
+        };
+        (line.to_string(), logged(|| accepted(&line)))
+    };
+    let begin = "18A4F1C9A02B3D40: client=uid 1000 (ann), from=<>, size=1234, nrcpt=1, proto=ESMTP, gid=1000";
+    assert_eq!(line(&process).0, format!("{begin} (queued)"));
+    process = ClientProcess {
+        pid: Some(4711),
+        command: Some("x\n: y".into()),
+        unit: Some("cron.service".into()),
+        ..process
+    };
+    let (text, json) = line(&process);
+    assert_eq!(text, format!("{begin}, pid=4711, command=<x\\n: y>, unit=cron.service (queued)"));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["gid"], &json["pid"]), (&1000.into(), &4711.into()), "{json}");
+    assert_eq!((&json["command"], &json["unit"]), (&"x\n: y".into(), &"cron.service".into()), "{json}");
 }
 
 #[test]

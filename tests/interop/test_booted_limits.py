@@ -85,6 +85,17 @@ def test_one_user_does_not_take_the_control_socket_from_others(installed):
         operators.communicate("\n", timeout=60)
 
 
+def test_the_service_knows_the_program_and_the_unit_of_a_client_of_the_socket(installed):
+    command = "echo x | sendmail -i bob@example.net"
+    installed.must(
+        "systemd-run", "--wait", "--quiet", "--unit=report-job", "--uid=nobody", "sh", "-c", command
+    )
+    known = r"client=uid 65534 \(nobody\), .*, gid=\d+, pid=\d+, command=<sendmail>, unit=report-job\.service \(queued\)"
+    wait_until(
+        lambda: re.search(known, installed.journal()), 30, lambda: f"{known} in the journal:\n{installed.journal()}"
+    )
+
+
 def test_the_service_knows_whose_a_connection_over_tcp_is(installed):
     """Under all that the unit forbids, among it most kinds of sockets."""
     installed.must("perl", "-e", OVER_TCP, user="nobody")

@@ -119,7 +119,7 @@ impl Host {
     pub async fn session_of(&self, peer: LocalPeer) -> (Client, JoinHandle<()>) {
         let (ours, theirs) = duplex(64 << 10);
         let permit = self.service.admit(peer).unwrap();
-        let session = tokio::spawn(self.service.session(Box::new(ours), permit, self.stop.clone()));
+        let session = tokio::spawn(self.service.session(Box::new(ours), permit, None, self.stop.clone()));
         (Client::greeted(theirs).await, session)
     }
 
