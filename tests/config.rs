@@ -272,6 +272,7 @@ fn everything(config: &Config) {
     assert_eq!(config.listen.max_sessions, 20);
     assert_eq!(config.listen.max_sessions_per_uid, 20, "its default stays below max-sessions");
     assert_eq!(config.listen.max_messages_per_minute_per_uid, Some(60));
+    assert!(config.listen.uid_in_received);
     let (chain, key) = ("/etc/nullmta-listen.pem".into(), "/etc/nullmta-listen.key".into());
     assert_eq!(config.listen.certificate, Some(ServerCertificate::Files { chain, key }));
     assert_eq!(config.queue.delay_warning, None);

@@ -115,6 +115,7 @@ table! {
         max_sessions_per_uid: Key<PositiveCount>,
         max_messages_per_minute_per_uid: Key<OrOff<PositiveCount>>,
         idle_timeout: Key<PositiveDuration>,
+        uid_in_received: Key<bool>,
         certificate: Key<ShownCertificate>,
         key: Key<AbsolutePath>,
     }

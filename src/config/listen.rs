@@ -54,6 +54,8 @@ pub struct ListenConfig {
     pub max_messages_per_minute_per_uid: Option<u32>,
     /// A session in which the client is silent for this long is closed (421).
     pub idle_timeout: Duration,
+    /// True if the Received field names the user of a TCP client, as it always does for the unix socket.
+    pub uid_in_received: bool,
     /// The certificate that is shown after STARTTLS; `None` if STARTTLS is not offered.
     pub certificate: Option<ServerCertificate>,
 }
@@ -88,6 +90,7 @@ impl ListenConfig {
                 .and_then(|limit| limit.0)
                 .map(|count| count.0.get()),
             idle_timeout: PositiveDuration::or(&listen.idle_timeout, IDLE_TIMEOUT),
+            uid_in_received: listen.uid_in_received.as_ref().is_some_and(|entry| entry.value),
             certificate: certificate_of(listen)?,
         })
     }

@@ -203,6 +203,7 @@ pub(super) fn session_desk(
         rules: Arc::clone(&config.rewrite),
         users,
         hostname: config.listen.hostname.as_str().into(),
+        uid_in_received: config.listen.uid_in_received,
         overseers: config.queue.overseers(),
         probe: Arc::new(move || {
             let queue = queue.clone();

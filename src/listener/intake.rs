@@ -61,6 +61,8 @@ pub struct SessionDesk {
     pub users: Users,
     /// The name of this host for Received fields and generated Message-IDs.
     pub hostname: Arc<str>,
+    /// True if the Received field names the user of a TCP client.
+    pub uid_in_received: bool,
     /// The addresses that are told if mail was accepted and cannot be sent, besides the reverse-path.
     pub overseers: Overseers,
     /// The function that is called for each ETRN.
@@ -120,7 +122,7 @@ impl SpoolBackend {
         };
         let received = Received {
             helo: hello.helo,
-            origin: self.permit.peer().origin(),
+            origin: self.permit.peer().origin(self.desk.uid_in_received),
             hostname: &self.desk.hostname,
             protocol: hello.protocol,
             tls: self.tls,

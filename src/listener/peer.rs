@@ -67,10 +67,11 @@ impl LocalPeer {
         }
     }
 
-    /// Returns the origin for the Received field.
-    pub fn origin(self) -> Origin {
+    /// Returns the origin for the Received field, which names the user of a TCP client only if that is wanted.
+    pub fn origin(self, names_tcp_user: bool) -> Origin {
         match self {
-            LocalPeer::Loopback(ip) | LocalPeer::LoopbackUser(ip, _) => Origin::Tcp(ip),
+            LocalPeer::Loopback(ip) => Origin::Tcp(ip, None),
+            LocalPeer::LoopbackUser(ip, uid) => Origin::Tcp(ip, names_tcp_user.then_some(uid)),
             LocalPeer::Uid(uid) => Origin::Uid(uid),
         }
     }
@@ -122,9 +123,10 @@ mod tests {
             (Submitter::LoopbackUid(33), None, Some(33))
         );
         assert_eq!(
-            (owned.origin(), owned.to_string()),
-            (loopback.origin(), "localhost[127.0.0.1] uid 33".into())
+            (owned.origin(false), owned.to_string()),
+            (loopback.origin(true), "localhost[127.0.0.1] uid 33".into())
         );
+        assert_eq!(owned.origin(true), Origin::Tcp("127.0.0.1".parse().unwrap(), Some(33)));
         assert_eq!(
             (loopback.owned_by(None), LocalPeer::Uid(1).owned_by(Some(2))),
             (loopback, LocalPeer::Uid(1))

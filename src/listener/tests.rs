@@ -52,6 +52,7 @@ pub(super) fn listen() -> ListenConfig {
         max_sessions_per_uid: 500,
         max_messages_per_minute_per_uid: None,
         idle_timeout: IDLE,
+        uid_in_received: false,
         certificate: None,
     }
 }

@@ -28,8 +28,8 @@ const MAX_FOR_OCTETS: usize = 900;
 /// The origin of a message, as we know it without asking the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A TCP client at this address.
-    Tcp(IpAddr),
+    /// A TCP client at this address, whose connection belongs to this user, if that is known and is to be named.
+    Tcp(IpAddr, Option<u32>),
     /// A local user, known by the unix socket or the drop directory.
     Uid(u32),
     /// nullmta itself, which writes DSNs.
@@ -75,7 +75,7 @@ impl Received<'_> {
         let (helo, facts) = match self.origin {
             Origin::Ourselves => return field,
             Origin::Uid(uid) => (sanitized_helo(self.helo.unwrap_or("localhost")), format!("(uid {uid})")),
-            Origin::Tcp(address) => (sanitized_helo(self.helo.unwrap_or_default()), tcp_info(address)),
+            Origin::Tcp(address, _) => (sanitized_helo(self.helo.unwrap_or_default()), tcp_info(address)),
         };
         let field = field.word("from").word(&helo).word(&facts);
         match self.tls {
@@ -86,7 +86,11 @@ impl Received<'_> {
 
     fn by(&self, field: Folded) -> Folded {
         let field = field.word("by").word(self.hostname).word("(nullmta)");
-        if self.protocol.is_empty() { field } else { field.word(&format!("with {}", self.protocol)) }
+        let user = match self.origin {
+            Origin::Tcp(_, Some(uid)) => format!(" (uid {uid})"),
+            Origin::Tcp(_, None) | Origin::Uid(_) | Origin::Ourselves => String::new(),
+        };
+        if self.protocol.is_empty() { field } else { field.word(&format!("with {}{user}", self.protocol)) }
     }
 
     fn recipient_to_name(&self) -> Option<&str> {
@@ -134,7 +138,7 @@ mod tests {
     fn plain(now: &Zoned) -> Received<'_> {
         Received {
             helo: Some("app.example.org"),
-            origin: Origin::Tcp([127, 0, 0, 1].into()),
+            origin: Origin::Tcp([127, 0, 0, 1].into(), None),
             hostname: "web1.example.org",
             protocol: "ESMTP",
             tls: None,
@@ -165,7 +169,7 @@ mod tests {
             (
                 Received {
                     helo: Some("[::1]"),
-                    origin: Origin::Tcp([0, 0, 0, 0, 0, 0, 0, 1].into()),
+                    origin: Origin::Tcp([0, 0, 0, 0, 0, 0, 0, 1].into(), None),
                     protocol: "UTF8SMTPS",
                     tls: Some("TLSv1.3"),
                     ..plain(&now)
@@ -176,9 +180,15 @@ mod tests {
                  \tSat, 21 Nov 2026 02:10:00 +0000\r\n",
             ),
             (
-                Received { helo: None, origin: Origin::Tcp(mapped), protocol: "SMTP", ..plain(&now) },
+                Received { helo: None, origin: Origin::Tcp(mapped, None), protocol: "SMTP", ..plain(&now) },
                 "Received: from unknown (localhost [127.0.0.1])\r\n\
                  \tby web1.example.org (nullmta) with SMTP id 18A4F1C9A02B3D40;\r\n\
+                 \tSat, 21 Nov 2026 02:10:00 +0000\r\n",
+            ),
+            (
+                Received { origin: Origin::Tcp(mapped, Some(33)), ..plain(&now) },
+                "Received: from app.example.org (localhost [127.0.0.1])\r\n\
+                 \tby web1.example.org (nullmta) with ESMTP (uid 33) id 18A4F1C9A02B3D40;\r\n\
                  \tSat, 21 Nov 2026 02:10:00 +0000\r\n",
             ),
             (

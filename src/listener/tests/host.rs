@@ -97,6 +97,7 @@ impl Host {
             rules: Arc::new(Rules::new(RewriteSettings::new("origin.example", "host.example.org")).unwrap()),
             users: Users::of(Arc::new(AnnIs1000::default())),
             hostname: "host.example.org".into(),
+            uid_in_received: listen.uid_in_received,
             overseers: Overseers::default(),
             probe: Arc::new(move || {
                 let is_first = counted.fetch_add(1, Ordering::SeqCst) == 0;
