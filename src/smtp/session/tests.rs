@@ -3,6 +3,8 @@
 use super::MessageRefusal::Host;
 use super::*;
 
+mod model;
+
 struct Stored;
 
 impl Durable for Stored {
