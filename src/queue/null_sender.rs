@@ -20,10 +20,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::attempt::Attempt;
+use crate::config::RuleScope;
 use crate::envelope::{Address, Envelope, ReversePath};
 use crate::log;
 use crate::queue_id::QueueId;
-use crate::relay::{RecipientReport, Report, Subject, Verdict};
+use crate::relay::{RecipientReport, Report, Subject, Verdict, WaitClass};
 
 /// The addresses that the relay may get in place of `<>`.
 #[derive(Clone, Debug, Default)]
@@ -112,7 +113,10 @@ impl NullSender {
 
 /// Returns whether the relay may have refused the reverse-path, and not the recipient or the content.
 pub(super) fn may_be_about_sender(refused: &RecipientReport) -> bool {
-    refused.from_relay
-        && refused.verdict == Verdict::Bounced
-        && matches!(refused.about, Subject::Permission | Subject::Unclear)
+    let is_blamed = match refused.verdict {
+        Verdict::Bounced => matches!(refused.about, Subject::Permission | Subject::Unclear),
+        Verdict::Waits(reason) => reason.class == WaitClass::Configuration(RuleScope::Sender),
+        _ => false,
+    };
+    refused.from_relay && is_blamed
 }

@@ -25,6 +25,10 @@ use crate::envelope::ReversePath;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Excess, Phase, Trouble, WaitClass, WaitReason};
 
+/// The advice where the relay takes no mail from `<>`, nor from what it gets in its place.
+const NULL_SENDER_HINT: &str =
+    "set queue.bounce-sender to an address that the relay takes as a sender: bounces are then sent from it";
+
 impl AtRelay<'_> {
     /// Returns what a refusal for this reason means for its message.
     pub(super) fn judge_wait(
@@ -125,7 +129,8 @@ impl AtRelay<'_> {
             // The relay takes mail of this sender.
             return Ruling::Defer;
         }
-        let WaitReason { hint, pause, .. } = reason;
+        let WaitReason { pause, .. } = reason;
+        let hint = if refusal.from == ReversePath::Null { Some(NULL_SENDER_HINT) } else { reason.hint };
         let sender = SenderRefusal { from: refusal.from.clone(), said: refusal.said.clone(), hint, pause };
         match self.relay.roster.sender_refused(refusal.id, &sender, self.shared.now.steady) {
             SenderRuling::Own => return Ruling::Defer,

@@ -1,5 +1,6 @@
 //! Relays that refuse the null reverse-path `<>`.
 
+use super::super::LogLine;
 use super::world::{Does, HOUR, SetUp, World};
 use crate::envelope::{Address, ReversePath};
 use crate::queue::Standing;
@@ -185,6 +186,36 @@ fn a_bounce_that_is_refused_for_the_null_reverse_path_goes_from_bounce_sender() 
         ("bounces@example.org", "app@example.org"),
     ]);
     assert_eq!(ways(&world), expected);
+}
+
+/// Where a rule read the refusal of `<>` as one of a sender, each bounce was held for ever, though `queue.bounce-sender` was
+/// set.
+#[test]
+fn words_about_a_sender_are_about_the_null_reverse_path_too() {
+    for (host, said) in [
+        ("mail.hoster.example", "550 5.7.1 <> is not a verified sender"),
+        ("mail.hoster.example", "553 5.7.1 <>: Sender address rejected: not owned by user app"),
+        ("mail.hoster.example", "550 5.7.1 not authorized to send from that address"),
+        ("smtp.office365.com", "554 5.2.252 SendAsDenied; app@x not allowed to send as"),
+        ("email-smtp.eu-west-1.amazonaws.com", "554 Message rejected: Email address is not verified."),
+    ] {
+        let refuses = Does::RefusesByRule { host, from: Some(""), said };
+        let mut world = World::with(2, has_bounce_sender);
+        world.relay_always(refuses.clone());
+        world.submit("", &["ann@example.net"]);
+        assert_eq!(world.status().live, 0, "{said}: {:?}", ways(&world));
+        assert_eq!(ways(&world).last().unwrap().0, "bounces@example.org", "{said}");
+
+        let mut world = World::new(2);
+        world.relay_always(refuses);
+        world.submit("", &["ann@example.net"]);
+        assert_eq!(world.standing(), Standing::Held, "{said}");
+        let hint = world.lines.iter().find_map(|line| match line {
+            LogLine::SenderHeld { sender, .. } => sender.hint,
+            _ => None,
+        });
+        assert!(hint.is_some_and(|hint| hint.contains("queue.bounce-sender")), "{said}: {hint:?}");
+    }
 }
 
 /// SES says this to `<>`, at MAIL.
