@@ -157,6 +157,12 @@ impl Attempt {
         self.earlier = Some(said);
     }
 
+    /// Returns whether the relay has taken a recipient in an earlier transaction of this attempt.
+    pub(super) fn has_been_taken(&self) -> bool {
+        let earlier = self.earlier.iter().flat_map(|earlier| &earlier.findings);
+        earlier.into_iter().any(|finding| finding.report.verdict == Verdict::Sent)
+    }
+
     /// Decides about refusals for which nothing shows that they were about this recipient: the first one defers the
     /// recipient, and a second one with the same code and status, on another connection, is believed.
     pub(super) fn weigh_unproven(&self, report: &mut Report) {

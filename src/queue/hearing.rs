@@ -74,9 +74,13 @@ impl Hearing {
             TransactionAnswer::Nothing
         };
         null_sender.excuse(attempt, &mut report);
+        let mut refusal = Refusal::of(&report, &attempt.envelope);
+        if let Some(refusal) = &mut refusal {
+            refusal.in_company |= attempt.has_been_taken();
+        }
         Hearing {
             connection,
-            refusal: Refusal::of(&report, &attempt.envelope),
+            refusal,
             report,
             from: attempt.envelope.reverse_path.clone(),
             answer,

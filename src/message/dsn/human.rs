@@ -26,8 +26,9 @@ pub(super) fn part(dsn: &Dsn<'_>) -> DsnPart {
     let mut text = Text::default();
     text.paragraph(&format!("This is the mail system at host {}.", dsn.hostname));
     text.paragraph(&happened(dsn));
+    let is_for_one = dsn.original.envelope.recipients.len() == 1;
     for affected in dsn.affected.iter().take(MAX_LISTED) {
-        text.recipient(affected);
+        text.recipient(affected, is_for_one);
     }
     if let Some(more @ 1..) = dsn.affected.len().checked_sub(MAX_LISTED) {
         text.paragraph(&format!("... and {more} more, all listed in the second part of this report."));
@@ -89,6 +90,11 @@ fn common_advice(affected: &[Affected<'_>]) -> &'static str {
 const MAY_HAVE_ARRIVED: &str = "The whole message was sent and the connection lost before the answer came: it may \
                                 have been delivered all the same, more than once even.";
 
+/// The same for a message to several recipients, which may have been sent in several parts.
+const MAY_HAVE_ARRIVED_AT_SOME: &str = "The message was sent, to some or all of its recipients, and the connection lost before \
+                                        the answer came: it may have been delivered all the same, to this one or to \
+                                        others, more than once even.";
+
 const GENERAL_ADVICE: &str = "put right what is complained about above, and send the message again.";
 
 /// Returns the advice for a status, by its subject and detail (RFC 3463 3).
@@ -140,7 +146,8 @@ impl Text {
         self.wrapped("", words);
     }
 
-    fn recipient(&mut self, affected: &Affected<'_>) {
+    /// Adds what became of a recipient; `is_for_one` says that the message has no other.
+    fn recipient(&mut self, affected: &Affected<'_>, is_for_one: bool) {
         self.blank_line();
         let recipient = affected.recipient;
         self.wrapped("  ", &format!("<{}>", shown(&recipient.address)));
@@ -156,7 +163,8 @@ impl Text {
             (false, _) => self.wrapped("    ", &said),
         }
         if affected.may_have_arrived {
-            self.wrapped("    ", MAY_HAVE_ARRIVED);
+            let words = if is_for_one { MAY_HAVE_ARRIVED } else { MAY_HAVE_ARRIVED_AT_SOME };
+            self.wrapped("    ", words);
         }
     }
 

@@ -23,7 +23,7 @@ pub(in crate::queue) struct Refusal {
     pub said: String,
     /// The reverse-path of the message.
     pub from: ReversePath,
-    /// True if the relay took another recipient in the same transaction.
+    /// True if the relay took another recipient of the message, in the same transaction or before it on this connection.
     pub in_company: bool,
     /// The domains of the recipients that were refused.
     pub domains: BTreeSet<String>,

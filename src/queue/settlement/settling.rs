@@ -30,16 +30,19 @@ pub(in crate::queue) struct Settling {
     pub(in crate::queue) said: AttemptResult,
     /// True if the connection ended in the last transaction without a report, of which `said` then knows nothing.
     is_unreported: bool,
+    /// True if nothing is recorded of the last transaction, whatever is recorded of those before.
+    is_last_unsaid: bool,
 }
 
 impl Settling {
     /// Begins to settle what the relay said in the last transaction of an attempt, and in those before.
     pub(in crate::queue) fn of_result(mut attempt: Attempt, mut said: AttemptResult) -> Self {
+        let is_last_unsaid = said.unsaid.is_some();
         if let Some(earlier) = attempt.earlier.take() {
             said.findings.extend(earlier.findings);
             said.unsaid = None;
         }
-        Self::of_said(attempt, said)
+        Settling { is_last_unsaid, ..Self::of_said(attempt, said) }
     }
 
     /// Begins to settle what was said in the transactions so far, which others should have followed.
@@ -65,7 +68,7 @@ impl Settling {
     }
 
     fn of_said(attempt: Attempt, said: AttemptResult) -> Self {
-        Settling { attempt, said, is_unreported: false }
+        Settling { attempt, said, is_unreported: false, is_last_unsaid: false }
     }
 
     /// Returns what happens to the message, if there is nothing to record.
@@ -76,11 +79,10 @@ impl Settling {
     /// Returns how the attempt ended, if the spool would not know it from what is recorded.
     pub(in crate::queue) fn flight_to_end(&self) -> Option<Flight> {
         let leaves_copy = self.is_unreported || self.said.copy == UnconfirmedCopy::OfThisAttempt;
-        match (self.attempt.progress, self.said.unsaid) {
-            (Progress::BeforeDot, _) => None,
-            (Progress::PastContent, _) if leaves_copy => Some(Flight::Told),
-            (Progress::PastContent, None) => None,
-            (Progress::PastContent, Some(_)) => Some(Flight::Over),
+        match self.attempt.progress {
+            Progress::BeforeDot => None,
+            Progress::PastContent if leaves_copy => Some(Flight::Told),
+            Progress::PastContent => self.is_last_unsaid.then_some(Flight::Over),
         }
     }
 

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::super::Event;
 use super::world::{CONTENT, Does, MINUTE, World};
 use crate::envelope::Notify;
 use crate::queue::testing::envelope;
 use crate::queue_id::QueueId;
-use crate::relay::Phase;
+use crate::relay::{Cause, Phase};
+use crate::smtp::reply::Reply;
 
 fn recipients(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("user{number}@example.net")).collect()
@@ -190,4 +192,48 @@ fn a_relay_that_takes_one_domain_gets_the_others_at_once_and_then_one_in_each() 
         world.submit("app@example.org", &to);
         assert_eq!(sizes(&world)[before..], [2, 1], "it is remembered");
     }
+}
+
+fn odd_from_50((number, address): (usize, String)) -> String {
+    if number < 50 { address } else { format!("odd{address}") }
+}
+
+/// The second part of a message was answered, and after a kill the log and the bounce said that it may have arrived.
+#[test]
+fn a_part_whose_final_dot_was_answered_leaves_no_copy_in_doubt() {
+    let quota = Does::RefusesByRule {
+        host: "smtp.gmail.com",
+        from: None,
+        said: "550 5.4.5 Daily user sending limit exceeded.",
+    };
+    for answered in [quota, Does::Breaks(Phase::Dot, Cause::Reply(Reply::bare(421, "going down")))] {
+        let mut world = World::new(2);
+        world.relay.once(Does::Takes);
+        world.relay.once(answered);
+        world.relay_always(Does::RefusesOdd("550 5.1.1 no such user"));
+        let to: Vec<String> = recipients(60).into_iter().enumerate().map(odd_from_50).collect();
+        submit(&mut world, &to);
+        world.restart();
+        world.tell(Event::ProbeNow);
+        world.pass(MINUTE * 10);
+        assert_eq!((world.status().live, world.logged(": possible duplicate")), (0, 0), "{:?}", world.log);
+        let bounce = world.seen.iter().find(|seen| seen.from.is_empty()).expect("ten were refused");
+        assert!(!bounce.content.contains("delivered all the same"), "{}", bounce.content);
+    }
+}
+
+/// All that was left of the message was held, though the relay had taken its sender's mail a moment before.
+#[test]
+fn a_part_that_is_refused_for_its_sender_behind_one_that_was_taken_is_the_message_s_own_trouble() {
+    let mut world = World::new(2);
+    world.relay.once(Does::Takes);
+    world.relay.once(Does::RefusesByRule {
+        host: "email-smtp.eu-west-1.amazonaws.com",
+        from: None,
+        said: "554 Message rejected: Email address is not verified.",
+    });
+    submit(&mut world, &recipients(60));
+    assert_eq!((world.logged("status=sent"), world.logged("status=deferred")), (50, 10), "{:?}", world.log);
+    world.pass(MINUTE * 3);
+    assert_eq!(world.status().live, 0);
 }
