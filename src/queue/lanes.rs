@@ -1,7 +1,9 @@
-//! A fair order among submitters: each has a lane, and the lanes take turns.
+//! A fair order among submitters: each has a lane, and the lanes take turns. Within a lane the reverse-paths take turns: one
+//! application sends both its newsletter and its password resets as one user.
 //!
 //! Promises: a message that joins an empty lane waits for at most one message of every other lane, however many wait
-//! there. Within a lane, the message that came first is served first.
+//! there; one of a reverse-path that has no message in its lane waits for at most one message of every other reverse-path
+//! there, whenever the lane has its turn. Of one reverse-path in a lane, the message that came first is served first.
 //!
 //! Pure. Not here: the lane of a message (the spool names it), when a message is ready (`roster.rs`).
 
@@ -9,6 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
+use crate::envelope::ReversePathKey;
 use crate::queue_id::QueueId;
 
 /// The name of a lane: it stands for one submitter, and comes from the entry in the spool.
@@ -26,7 +29,9 @@ pub fn short_name(lane: Lane) -> u32 {
 /// Messages that are ready for an attempt, in the order in which they get one.
 #[derive(Debug, Default)]
 pub struct Lanes {
-    waiting: HashMap<Lane, VecDeque<QueueId>>,
+    waiting: HashMap<(Lane, ReversePathKey), VecDeque<QueueId>>,
+    /// Of every lane with a message in it each reverse-path that has one there, once; the front is next.
+    paths: HashMap<Lane, VecDeque<ReversePathKey>>,
     /// Every lane with a message in it, once; the front is next.
     turns: VecDeque<Lane>,
     len: usize,
@@ -38,22 +43,43 @@ impl Lanes {
         self.len
     }
 
-    /// Puts a message at the end of its lane.
-    pub fn push(&mut self, lane: Lane, id: QueueId) {
-        let queue = self.waiting.entry(lane).or_default();
+    /// Puts a message of this reverse-path into a lane.
+    pub fn push(&mut self, lane: Lane, from: ReversePathKey, id: QueueId) {
+        let queue = self.waiting.entry((lane, from)).or_default();
         if queue.is_empty() {
-            self.turns.push_back(lane);
+            let paths = self.paths.entry(lane).or_default();
+            if paths.is_empty() {
+                self.turns.push_back(lane);
+            }
+            paths.push_back(from);
         }
         queue.push_back(id);
         self.len += 1;
     }
 
     /// Removes and returns the next message of the lane whose turn it is. A message that is not `current` any more is
-    /// removed, and costs its lane no turn.
+    /// removed, and costs its lane and its reverse-path no turn.
     pub fn pop(&mut self, mut current: impl FnMut(QueueId) -> bool) -> Option<QueueId> {
         while let Some(lane) = self.turns.pop_front() {
-            // A lane has a turn only while it has a message.
-            let queue = self.waiting.get_mut(&lane)?;
+            let next = self.pop_of(lane, &mut current);
+            if self.paths.get(&lane).is_some_and(VecDeque::is_empty) {
+                self.paths.remove(&lane);
+            } else {
+                self.turns.push_back(lane);
+            }
+            if next.is_some() {
+                return next;
+            }
+        }
+        None
+    }
+
+    /// Removes and returns the next message of a lane.
+    fn pop_of(&mut self, lane: Lane, mut current: impl FnMut(QueueId) -> bool) -> Option<QueueId> {
+        let paths = self.paths.get_mut(&lane)?;
+        while let Some(from) = paths.pop_front() {
+            // A reverse-path has a turn only while it has a message.
+            let queue = self.waiting.get_mut(&(lane, from))?;
             let before = queue.len();
             let mut next = queue.pop_front();
             while next.is_some_and(|id| !current(id)) {
@@ -61,9 +87,9 @@ impl Lanes {
             }
             self.len -= before - queue.len();
             if queue.is_empty() {
-                self.waiting.remove(&lane);
+                self.waiting.remove(&(lane, from));
             } else {
-                self.turns.push_back(lane);
+                paths.push_back(from);
             }
             if next.is_some() {
                 return next;
@@ -78,14 +104,21 @@ impl Lanes {
             queue.retain(|id| current(*id));
             !queue.is_empty()
         });
-        self.turns.retain(|lane| self.waiting.contains_key(lane));
+        self.paths.retain(|lane, paths| {
+            paths.retain(|from| self.waiting.contains_key(&(*lane, *from)));
+            !paths.is_empty()
+        });
+        self.turns.retain(|lane| self.paths.contains_key(lane));
         self.len = self.waiting.values().map(VecDeque::len).sum();
     }
 
-    /// Returns the messages from this place on, counted lane after lane. They stay where they are.
+    /// Returns the messages from this place on, counted lane after lane, and in each by its reverse-paths. They stay where
+    /// they are.
     pub fn behind_place(&self, place: usize) -> impl Iterator<Item = QueueId> + '_ {
         let mut before = place;
-        self.turns.iter().filter_map(|lane| self.waiting.get(lane)).flat_map(move |queue| {
+        let paths_of = |lane| self.paths.get(lane).into_iter().flatten().map(move |from| (*lane, *from));
+        let queues = self.turns.iter().flat_map(paths_of).filter_map(|key| self.waiting.get(&key));
+        queues.flat_map(move |queue| {
             let passed = before.min(queue.len());
             before -= passed;
             queue.range(passed..).copied()
@@ -101,6 +134,10 @@ mod tests {
         QueueId::from_raw(raw)
     }
 
+    fn ann() -> ReversePathKey {
+        ReversePathKey::of_text("ann@x")
+    }
+
     fn drain(lanes: &mut Lanes) -> Vec<u64> {
         std::iter::from_fn(|| lanes.pop(|_| true)).map(QueueId::raw).collect()
     }
@@ -109,19 +146,53 @@ mod tests {
     fn a_bulk_run_does_not_delay_a_single_message() {
         let mut lanes = Lanes::default();
         for raw in 0..10_000 {
-            lanes.push(1, id(raw));
+            lanes.push(1, ann(), id(raw));
         }
         lanes.pop(|_| true);
-        lanes.push(2, id(99_999));
+        lanes.push(2, ann(), id(99_999));
         let position = std::iter::from_fn(|| lanes.pop(|_| true)).position(|next| next == id(99_999));
         assert_eq!(position, Some(1));
+    }
+
+    /// A newsletter of ten thousand messages delayed each password reset of the same application.
+    #[test]
+    fn a_bulk_run_does_not_delay_mail_of_the_same_user_from_another_address() {
+        let mut lanes = Lanes::default();
+        let [bulk, single] = ["news@x", "noreply@x"].map(ReversePathKey::of_text);
+        for raw in 0..10_000 {
+            lanes.push(1, bulk, id(raw));
+        }
+        lanes.push(2, bulk, id(20_000));
+        lanes.push(1, single, id(99_999));
+        assert_eq!(lanes.behind_place(0).last(), Some(id(20_000)));
+        let first: Vec<u64> = std::iter::from_fn(|| lanes.pop(|_| true)).map(QueueId::raw).take(5).collect();
+        assert_eq!(first, [0, 20_000, 99_999, 1, 2]);
+    }
+
+    /// Many addresses do not give a user more turns.
+    #[test]
+    fn reverse_paths_take_turns_within_their_lane_only() {
+        let mut lanes = Lanes::default();
+        for raw in 0..100 {
+            lanes.push(1, ReversePathKey::of_text(&format!("bounce-{raw}@x")), id(raw));
+        }
+        for raw in 100..103 {
+            lanes.push(2, ann(), id(raw));
+        }
+        let dropped = |id: QueueId| (1..50).contains(&id.raw());
+        let mut next = || lanes.pop(|id| !dropped(id)).map(QueueId::raw);
+        assert_eq!([next(), next(), next(), next()], [Some(0), Some(100), Some(50), Some(101)]);
+        lanes.retain(|id| id.raw() > 97);
+        assert_eq!((lanes.len(), lanes.paths.len(), lanes.waiting.len()), (3, 2, 3));
+        assert_eq!(drain(&mut lanes), [98, 102, 99]);
+        assert!(lanes.waiting.is_empty() && lanes.paths.is_empty() && lanes.turns.is_empty());
     }
 
     #[test]
     fn lanes_take_turns_and_keep_their_own_order() {
         let mut lanes = Lanes::default();
         for (lane, raw) in [(1, 10), (1, 11), (1, 12), (2, 20), (3, 30), (3, 31)] {
-            lanes.push(lane, id(raw));
+            lanes.push(lane, ann(), id(raw));
         }
         assert_eq!(lanes.len(), 6);
         assert_eq!(drain(&mut lanes), [10, 20, 30, 11, 31, 12]);
@@ -133,7 +204,7 @@ mod tests {
     fn a_message_that_is_not_current_any_more_costs_its_lane_no_turn() {
         let mut lanes = Lanes::default();
         for (lane, raw) in [(1, 10), (1, 11), (1, 12), (2, 20), (2, 21), (3, 30)] {
-            lanes.push(lane, id(raw));
+            lanes.push(lane, ann(), id(raw));
         }
         let current = |id: QueueId| ![10, 11, 30].contains(&id.raw());
         assert_eq!(lanes.pop(current), Some(id(12)));
@@ -146,11 +217,11 @@ mod tests {
     fn what_is_kept_keeps_its_order_and_its_turn() {
         let mut lanes = Lanes::default();
         for (lane, raw) in [(1, 10), (2, 20), (1, 11), (3, 30), (1, 12)] {
-            lanes.push(lane, id(raw));
+            lanes.push(lane, ann(), id(raw));
         }
         lanes.retain(|id| ![10, 20].contains(&id.raw()));
         assert_eq!(lanes.len(), 3);
-        lanes.push(2, id(22));
+        lanes.push(2, ann(), id(22));
         assert_eq!(drain(&mut lanes), [11, 30, 22, 12]);
     }
 
@@ -158,7 +229,7 @@ mod tests {
     fn a_place_counts_through_all_lanes() {
         let mut lanes = Lanes::default();
         for (lane, raw) in [(1, 10), (1, 11), (1, 12), (2, 20), (3, 30), (3, 31)] {
-            lanes.push(lane, id(raw));
+            lanes.push(lane, ann(), id(raw));
         }
         let all = [10, 11, 12, 20, 30, 31];
         for place in 0..8 {
@@ -172,11 +243,11 @@ mod tests {
     fn an_emptied_lane_costs_nothing_and_can_come_back() {
         let mut lanes = Lanes::default();
         for raw in 0..100 {
-            lanes.push(raw, id(raw));
+            lanes.push(raw, ann(), id(raw));
             lanes.pop(|_| true);
         }
         assert!(lanes.waiting.is_empty() && lanes.turns.is_empty());
-        lanes.push(7, id(7));
+        lanes.push(7, ann(), id(7));
         assert_eq!(drain(&mut lanes), [7]);
     }
 }

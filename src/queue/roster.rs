@@ -314,7 +314,7 @@ impl Roster {
     fn join_lane(&mut self, id: QueueId) {
         let Some(member) = self.members.get_mut(&id).filter(|member| !member.is_named) else { return };
         member.is_named = true;
-        self.lanes.push(member.lane.into(), id);
+        self.lanes.push(member.lane.into(), member.from, id);
         if self.lanes.len() > 2 * self.ready() + SPARE_NAMES {
             self.tidy();
         }

@@ -73,9 +73,9 @@ fn refuse(roster: &mut Roster, messages: [u64; 3]) {
 /// Returns a roster of messages 1 to 5 of one sender, of which the relay has refused three, and 6 of another one.
 fn roster_with_stopped_sender() -> Roster {
     let mut roster = roster_of(&[1, 2, 3, 4, 5]);
+    refuse(&mut roster, [1, 2, 3]);
     let other = ReversePathKey::of_text("ann@example.org");
     roster.admit(&Entry { from: other, ..entry(6, EntryState::Active) }, Duration::ZERO, at(0));
-    refuse(&mut roster, [1, 2, 3]);
     roster
 }
 
