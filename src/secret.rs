@@ -4,10 +4,15 @@
 //! or the output of a program, are a secret if they are one line of text, in UTF-8 or in a charset of one octet for each
 //! character, such as Latin-1.
 //! Not here: reading secrets (`config/secret_source.rs`, `relay/password.rs`), proving them to a relay (`relay/sasl.rs`).
+//! Words of others, which may repeat one, pass `secret/masks.rs`.
+
+mod masks;
 
 use std::fmt;
 
 use zeroize::Zeroizing;
+
+pub use masks::SecretMasks;
 
 /// Upper bound, in octets, of a secret that is read: enough for an OAuth token.
 pub const MAX_OCTETS: usize = 16 * 1024;

@@ -44,6 +44,11 @@ impl AccessToken {
         }
     }
 
+    /// Returns the token as a secret.
+    pub fn secret(&self) -> &Secret {
+        &self.0
+    }
+
     /// Returns the text of the token, for the one call that proves it to a relay.
     pub fn expose(&self) -> &str {
         // `of` has found only ASCII in it.

@@ -6,18 +6,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::words::quoted;
+use crate::secret::SecretMasks;
 
 /// The fields of the challenge that say something to an operator. The others name schemes and configurations.
 const TELLING: [&str; 2] = ["status", "scope"];
 
 /// Returns the reason that `challenge`, the text of a 334 reply, gives: `status 400, scope https://mail.google.com/`;
-/// `None` if it gives none.
-pub fn reason_in(challenge: &str) -> Option<String> {
+/// `None` if it gives none. `secrets` are masked in it.
+pub fn reason_in(challenge: &str, secrets: &SecretMasks) -> Option<String> {
     let octets = STANDARD.decode(challenge.trim()).ok()?;
     let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&octets).ok()?;
     let told = TELLING.iter().filter_map(|name| {
         let value = match fields.get(*name)? {
-            serde_json::Value::String(text) => quoted(text),
+            serde_json::Value::String(text) => quoted(text, secrets),
             serde_json::Value::Number(number) => number.to_string(),
             _ => return None,
         };
@@ -47,8 +48,22 @@ mod tests {
             ("{", None),
         ];
         for (json, expected) in cases {
-            assert_eq!(reason_in(&STANDARD.encode(json)).as_deref(), expected, "{json}");
+            assert_eq!(
+                reason_in(&STANDARD.encode(json), &SecretMasks::default()).as_deref(),
+                expected,
+                "{json}"
+            );
         }
-        assert_eq!(reason_in("not base64!"), None);
+        assert_eq!(reason_in("not base64!", &SecretMasks::default()), None);
+    }
+
+    /// The token came out of the JSON whole, or as the first 200 characters of it.
+    #[test]
+    fn a_token_in_the_reason_is_masked() {
+        let token = "a/token.".repeat(40);
+        let mut secrets = SecretMasks::default();
+        secrets.keep(&token);
+        let json = format!(r#"{{"status":"401","scope":"no {}"}}"#, token.replace('/', "\\/"));
+        assert_eq!(reason_in(&STANDARD.encode(json), &secrets).unwrap(), "status 401, scope no ***");
     }
 }

@@ -1,7 +1,8 @@
 //! The reply of a token endpoint: a token, or why there is none.
 //!
 //! Promises: a reply without a token says whether an operator must act ([`Denial::Configuration`]) or the endpoint has
-//! trouble ([`Denial::Trouble`]), in a sentence; nothing of a token is in it.
+//! trouble ([`Denial::Trouble`]), in a sentence; nothing of a token is in it, neither of those in the reply nor of the secrets
+//! that the caller names. These change only words of the endpoint that are repeated, never what its reply means.
 //!
 //! RFC 6749 5.1, 5.2; RFC 8628 3.2, 3.5.
 
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 use super::access_token::AccessToken;
 use super::remedies::{DenialEnd, TokenGrant, known};
 use super::words::quoted;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretMasks};
 
 /// A token, with what comes with it.
 #[derive(Debug)]
@@ -62,16 +63,22 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Reads the reply with the HTTP status `status` to a request for a token with `grant`.
-pub fn granted(grant: TokenGrant, status: u16, body: &[u8]) -> Result<Granted, Denial> {
-    let reply = fields(grant, status, body)?;
+/// Reads the reply with the HTTP status `status` to a request for a token with `grant`. `secrets` are masked in a denial.
+pub fn granted(
+    grant: TokenGrant,
+    secrets: &SecretMasks,
+    status: u16,
+    body: &[u8],
+) -> Result<Granted, Denial> {
+    let reply = fields(grant, secrets, status, body)?;
     let Some(token) = text(&reply, "access_token") else {
         return Err(Denial::Trouble("it gave no access token".into()));
     };
     let token = AccessToken::of(Secret::new(token.into()))
         .map_err(|bad| Denial::Trouble(format!("it gave {bad}")))?;
     if let Some(kind) = text(&reply, "token_type").filter(|kind| !kind.eq_ignore_ascii_case("bearer")) {
-        let words = format!("it gives tokens of the type {}; only Bearer can be used", quoted(kind));
+        let kind = quoted(kind, &with_own(secrets, &reply));
+        let words = format!("it gives tokens of the type {kind}; only Bearer can be used");
         return Err(Denial::Configuration(words));
     }
     Ok(Granted { token, lifetime: seconds(&reply, "expires_in"), refresh_token: refresh_token(&reply) })
@@ -81,12 +88,12 @@ pub fn granted(grant: TokenGrant, status: u16, body: &[u8]) -> Result<Granted, D
 /// with it: the one before may be dead.
 pub fn rotated(status: u16, body: &[u8]) -> Option<Secret> {
     // The grant matters only where there is none.
-    refresh_token(&fields(TokenGrant::RefreshToken, status, body).ok()?)
+    refresh_token(&fields(TokenGrant::RefreshToken, &SecretMasks::default(), status, body).ok()?)
 }
 
-/// Reads the reply with the HTTP status `status` to a request for a device code.
-pub fn device_code(status: u16, body: &[u8]) -> Result<DeviceCode, Denial> {
-    let reply = fields(TokenGrant::DeviceCode, status, body)?;
+/// Reads the reply with the HTTP status `status` to a request for a device code. `secrets` are masked in every text of it.
+pub fn device_code(secrets: &SecretMasks, status: u16, body: &[u8]) -> Result<DeviceCode, Denial> {
+    let reply = fields(TokenGrant::DeviceCode, secrets, status, body)?;
     // Google writes `verification_url`.
     let page = text(&reply, "verification_uri").or(text(&reply, "verification_url"));
     let (Some(device), Some(user), Some(page)) =
@@ -96,11 +103,20 @@ pub fn device_code(status: u16, body: &[u8]) -> Result<DeviceCode, Denial> {
     };
     Ok(DeviceCode {
         device_code: Secret::new(device.into()),
-        user_code: quoted(user),
-        page: quoted(page),
+        user_code: quoted(user, secrets),
+        page: quoted(page, secrets),
         lifetime: seconds(&reply, "expires_in").unwrap_or(Duration::from_secs(600)),
         interval: seconds(&reply, "interval").unwrap_or(INTERVAL).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL),
     })
+}
+
+/// Returns `secrets` with those that the reply itself holds.
+fn with_own(secrets: &SecretMasks, reply: &Map<String, Value>) -> SecretMasks {
+    let mut secrets = secrets.clone();
+    for name in ["access_token", "refresh_token", "id_token", "device_code"] {
+        secrets.keep(text(reply, name).unwrap_or_default());
+    }
+    secrets
 }
 
 /// RFC 6749 A.17: 1*VSCHAR.
@@ -112,7 +128,12 @@ fn refresh_token(reply: &Map<String, Value>) -> Option<Secret> {
     text(reply, "refresh_token").filter(is_token).map(|text| Secret::new(text.into()))
 }
 
-fn fields(grant: TokenGrant, status: u16, body: &[u8]) -> Result<Map<String, Value>, Denial> {
+fn fields(
+    grant: TokenGrant,
+    secrets: &SecretMasks,
+    status: u16,
+    body: &[u8],
+) -> Result<Map<String, Value>, Denial> {
     let reply: Option<Map<String, Value>> = serde_json::from_slice(body).ok();
     match (status, reply) {
         (200..=299, Some(reply)) if text(&reply, "error").is_none() => Ok(reply),
@@ -121,7 +142,9 @@ fn fields(grant: TokenGrant, status: u16, body: &[u8]) -> Result<Map<String, Val
             "it redirects (HTTP {status}), which is not followed, since the secret would go along; set the address that \
              it leads to"
         ))),
-        (_, Some(reply)) if text(&reply, "error").is_some() => Err(refused(grant, status, &reply)),
+        (_, Some(reply)) if text(&reply, "error").is_some() => {
+            Err(refused(grant, &with_own(secrets, &reply), status, &reply))
+        }
         (400..=499, _) if ![408, 425, 429].contains(&status) => Err(Denial::Configuration(format!(
             "HTTP {status}, and no word of OAuth: is auth.oauth.token-url right?"
         ))),
@@ -129,7 +152,7 @@ fn fields(grant: TokenGrant, status: u16, body: &[u8]) -> Result<Map<String, Val
     }
 }
 
-fn refused(grant: TokenGrant, status: u16, reply: &Map<String, Value>) -> Denial {
+fn refused(grant: TokenGrant, secrets: &SecretMasks, status: u16, reply: &Map<String, Value>) -> Denial {
     let error = text(reply, "error").unwrap_or_default();
     let description = text(reply, "error_description");
     match error {
@@ -139,8 +162,8 @@ fn refused(grant: TokenGrant, status: u16, reply: &Map<String, Value>) -> Denial
     }
     let (end, remedy) = known(grant, error, description.unwrap_or_default());
     let remedy = remedy.map(|remedy| format!(": {remedy}")).unwrap_or_default();
-    let said = description.map(|text| format!("; it said: {}", quoted(text))).unwrap_or_default();
-    let words = format!("{}{remedy}{said}", quoted(error));
+    let said = description.map(|text| format!("; it said: {}", quoted(text, secrets))).unwrap_or_default();
+    let words = format!("{}{remedy}{said}", quoted(error, secrets));
     // 429 and 5xx say that it is not about the request.
     match end {
         DenialEnd::ByOperator | DenialEnd::AnotherLogin if status < 500 && status != 429 => {

@@ -33,6 +33,7 @@ use super::trouble::{Cause, Peer, Phase, Trouble};
 use crate::config::Timeouts;
 use crate::log::{self, RelayLine};
 use crate::queue_id::QueueId;
+use crate::secret::SecretMasks;
 use crate::smtp::reply::{Reply, ReplyReader, Severity};
 use told_secrets::ToldSecrets;
 
@@ -90,9 +91,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         self.told_secrets.forget();
     }
 
-    /// Returns what the relay said in `text` without the secrets that it was told.
-    pub(crate) fn masked(&self, text: &str) -> String {
-        self.told_secrets.masked(text)
+    /// Keeps also what `secrets` keeps out of what the relay says.
+    pub(super) fn keep_all_secrets(&mut self, secrets: &SecretMasks) {
+        self.told_secrets.keep_all(secrets);
+    }
+
+    /// Returns the secrets that the relay was told, for text that is read out of what it says.
+    pub(super) fn told_secrets(&self) -> &SecretMasks {
+        self.told_secrets.masks()
     }
 
     /// Sets the message that the dialogue is about from now on, for the log.

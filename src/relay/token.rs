@@ -11,6 +11,8 @@
 //!    minute of a failure.
 //! 5. If a token is not renewed while the old one is valid, the log says so once, before mail waits.
 //!
+//! 6. No secret of a request, and none of the tokens exchanged lately, is in words of the endpoint that are repeated.
+//!
 //! Fails: [`Denial`], with the endpoint in front: an operator must act, or the endpoint has trouble.
 //!
 //! Not here: the text of requests and replies (`oauth/`), HTTP (`token/endpoint.rs`), how long a token is used
@@ -19,6 +21,7 @@
 //! RFC 6749.
 
 mod endpoint;
+mod exchanged;
 mod keeping;
 mod login;
 mod refresh_file;
@@ -38,7 +41,9 @@ pub use refresh_file::{is_ours as is_refresh_token_of_ours, settled as refresh_t
 use crate::config::{Families, OAuthConfig, OAuthGrant, SettingError, WebAddress};
 use crate::log;
 use crate::oauth::{AccessToken, Denial, Granted, granted, rotated};
+use crate::secret::SecretMasks;
 use endpoint::{Endpoint, EndpointReply};
+use exchanged::ExchangedTokens;
 use keeping::TokenKeeping;
 use refresh_file::{RefreshFile, Unwritable};
 use request::TokenRequest;
@@ -53,6 +58,7 @@ pub(super) struct TokenDesk {
     endpoint: Endpoint,
     /// The lock is held across a request, so that the others wait for its token (promise 1).
     keeping: Mutex<TokenKeeping>,
+    exchanged: ExchangedTokens,
 }
 
 /// A token for a login.
@@ -77,7 +83,8 @@ impl TokenDesk {
         warnings.extend(
             refresh_file.into_iter().flat_map(|file| refresh_file::warnings(file, oauth.has_login())),
         );
-        Ok((TokenDesk { route, oauth, username, endpoint, keeping: Mutex::default() }, warnings))
+        let (keeping, exchanged) = (Mutex::default(), ExchangedTokens::default());
+        Ok((TokenDesk { route, oauth, username, endpoint, keeping, exchanged }, warnings))
     }
 
     /// Returns a token that is valid now.
@@ -99,6 +106,11 @@ impl TokenDesk {
             secrets
         };
         tokio::task::spawn_blocking(read).await.ok()
+    }
+
+    /// Returns the masks of the tokens that were exchanged lately.
+    pub(super) fn exchanged(&self) -> SecretMasks {
+        self.exchanged.masks()
     }
 
     /// Takes in that a relay has refused `token`.
@@ -153,7 +165,7 @@ impl TokenDesk {
                 let request =
                     aside(move || TokenRequest::for_token(&desk.oauth, &desk.username, None)).await?;
                 let reply = self.post(&request).await?;
-                read_grant(&request, &reply)
+                self.read_grant(&request, &reply)
             }
         }
     }
@@ -178,9 +190,11 @@ impl TokenDesk {
             Ok((file, token, request))
         })
         .await?;
+        self.exchanged.keep(&token);
         let reply = self.post(&request).await?;
         // Also beside an access token that cannot be used: the old one may be dead from now on.
         if let Some(new) = rotated(reply.status, &reply.body).filter(|new| new.expose() != token.expose()) {
+            self.exchanged.keep(&new);
             let desk = Arc::clone(self);
             aside(move || {
                 if let Err(error) = file.replace(token, new) {
@@ -194,7 +208,17 @@ impl TokenDesk {
             })
             .await?;
         }
-        read_grant(&request, &reply)
+        self.read_grant(&request, &reply)
+    }
+
+    /// Reads the reply to `request`.
+    fn read_grant(&self, request: &TokenRequest, reply: &EndpointReply) -> Result<Granted, NotGranted> {
+        let mut secrets = self.exchanged.masks();
+        secrets.keep_all(&request.secrets);
+        let granted = granted(request.grant, &secrets, reply.status, &reply.body);
+        let granted = granted.map_err(|denial| NotGranted { denial, retry_after: reply.retry_after })?;
+        self.exchanged.keep(granted.token.secret());
+        Ok(granted)
     }
 
     async fn post(&self, request: &TokenRequest) -> Result<EndpointReply, Denial> {
@@ -230,24 +254,6 @@ fn given_up() -> Denial {
 /// Returns an error if nobody waits any more.
 fn still_wanted(asker: &Asker) -> Result<(), Denial> {
     if asker.is_closed() { Err(given_up()) } else { Ok(()) }
-}
-
-fn read_grant(request: &TokenRequest, reply: &EndpointReply) -> Result<Granted, NotGranted> {
-    let retry_after = reply.retry_after;
-    let reader = |status, body: &[u8]| granted(request.grant, status, body);
-    read(request, reply, reader).map_err(|denial| NotGranted { denial, retry_after })
-}
-
-/// Reads the reply to `request`. The secrets of the request are not in a denial, even if the endpoint repeats them.
-fn read<T>(
-    request: &TokenRequest,
-    reply: &EndpointReply,
-    reader: impl Fn(u16, &[u8]) -> Result<T, Denial>,
-) -> Result<T, Denial> {
-    match reader(reply.status, &reply.body) {
-        Ok(read) => Ok(read),
-        Err(_) => reader(reply.status, &request.masked(&reply.body)),
-    }
 }
 
 /// Returns the denial for a refresh token that cannot be written to `path`.

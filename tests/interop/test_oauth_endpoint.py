@@ -1,9 +1,11 @@
 """A token endpoint that fails: each thing that it may say, or not say, in place of a token. The relay is the sink."""
 
+import base64
 import json
 import re
 import subprocess
 import time
+import urllib.parse
 
 import pytest
 
@@ -15,6 +17,10 @@ from waiting import wait_until
 
 MESSAGE = b"Subject: one\r\n\r\nhello\r\n"
 GOOD = "good-token.0123456789"
+
+# The secret as an endpoint may write it in JSON: escaped, as it was sent, and in base64.
+WRITTEN = [SECRET.replace("&", "\\u0026"), "".join(f"\\u{ord(one):04X}" for one in SECRET), urllib.parse.quote(SECRET),
+           urllib.parse.quote(SECRET).lower(), base64.b64encode(SECRET.encode()).decode().replace("/", "\\/")]
 
 # What the endpoint answers; what the log says behind "the token endpoint 127.0.0.1: "; `True`: an operator must act.
 ANSWERS = {
@@ -48,6 +54,9 @@ ANSWERS = {
                'unauthorized_client: the app is for one tenant, and token-url says "common"; .* Application \'app\'', True),
     "a secret that is repeated": (error(401, "invalid_client", f"the secret {SECRET} is wrong"),
                                   r"invalid_client: .*the secret \*\*\* is wrong", True),
+    "a secret that is repeated in other ways": (
+        reply(401, '{"error":"invalid_client","error_description":"' + " ".join(WRITTEN) + '!"}'),
+        r"invalid_client: .*; it said: \*\*\* \*\*\* \*\*\* \*\*\* \*\*\*!", True),
     "no page": (reply(404, "<html>not here"), "HTTP 404, and no word of OAuth: is auth.oauth.token-url right", True),
     "too often": (reply(429, ""), "HTTP 429", False),
     "transient": (error(400, "invalid_request", "AADSTS90033: A transient error has occurred."),

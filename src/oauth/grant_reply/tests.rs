@@ -1,7 +1,11 @@
 use super::*;
 
+fn device_code(status: u16, body: &[u8]) -> Result<DeviceCode, Denial> {
+    super::device_code(&SecretMasks::default(), status, body)
+}
+
 fn granted(status: u16, body: &[u8]) -> Result<Granted, Denial> {
-    super::granted(TokenGrant::DeviceCode, status, body)
+    super::granted(TokenGrant::DeviceCode, &SecretMasks::default(), status, body)
 }
 
 #[test]
@@ -106,4 +110,71 @@ fn a_device_code_names_the_page_and_the_pace() {
 fn never_printed() {
     let granted = granted(200, br#"{"access_token":"sesame","refresh_token":"sesame"}"#).unwrap();
     assert!(!format!("{granted:?}").contains("sesame"));
+}
+
+fn words_of(denial: Denial) -> String {
+    match denial {
+        Denial::Configuration(words) | Denial::Trouble(words) => words,
+        other => format!("{other:?}"),
+    }
+}
+
+/// The secret was looked for in the JSON, where it was written in another way, and came out of it into the log.
+#[test]
+fn a_secret_in_the_words_of_an_endpoint_is_masked_however_it_is_written() {
+    let secret = "s/a\"b\\c\u{e4} e";
+    let mut secrets = SecretMasks::default();
+    secrets.keep(secret);
+    let in_json = [
+        r#"s/a\"b\\c\u00e4 e"#,
+        r#"s\/a\u0022b\u005Cc\u00E4\u0020e"#,
+        "s%2Fa%22b%5Cc%C3%A4+e",
+        "s%2fa%22b%5cc%c3%a4%20e",
+        "cy9hImJcY8OkIGU=",
+        "cy9hImJcY8OkIGU",
+    ];
+    for written in in_json {
+        let body = format!(r#"{{"error":"invalid_client","error_description":"bad {written}."}}"#);
+        let denial =
+            super::granted(TokenGrant::ClientCredentials, &secrets, 401, body.as_bytes()).unwrap_err();
+        let words = words_of(denial);
+        assert!(
+            words.starts_with("invalid_client: ") && words.ends_with("; it said: bad ***."),
+            "{written}: {words}"
+        );
+        let body = format!(r#"{{"error":"{written}"}}"#);
+        let denial =
+            super::granted(TokenGrant::ClientCredentials, &secrets, 401, body.as_bytes()).unwrap_err();
+        assert_eq!(words_of(denial), "***", "{written}");
+    }
+}
+
+/// The tokens of the reply itself are secrets as well.
+#[test]
+fn a_token_in_the_reply_is_not_in_its_denial() {
+    for body in [
+        r#"{"access_token":"sesame","token_type":"sesame"}"#,
+        r#"{"refresh_token":"sesame","error":"x","error_description":"sesame"}"#,
+    ] {
+        let words = words_of(granted(200, body.as_bytes()).unwrap_err());
+        assert!(words.contains("***") && !words.contains("sesame"), "{words}");
+    }
+}
+
+/// A secret that is a word of the protocol made the reply another one.
+#[test]
+fn a_secret_that_is_a_common_word_changes_nothing_of_the_meaning() {
+    let mut secrets = SecretMasks::default();
+    ["error", "invalid", "access_token", "s", "the"].iter().for_each(|word| secrets.keep(word));
+    let granted =
+        |status, body: &str| super::granted(TokenGrant::ClientCredentials, &secrets, status, body.as_bytes());
+    assert_eq!(granted(200, r#"{"access_token":"t"}"#).unwrap().token.expose(), "t");
+    let denial =
+        granted(401, r#"{"error":"invalid_client","error_description":"AADSTS7000222: the secret"}"#);
+    let Denial::Configuration(words) = denial.unwrap_err() else { panic!("not for an operator") };
+    assert!(
+        words.contains("the client secret has expired")
+            && words.ends_with("it said: AADSTS7000222: the secret"),
+        "{words}"
+    );
 }

@@ -1,74 +1,57 @@
 //! The secrets that were told to a relay, so that none of them comes back out of its mouth into the log.
 //!
-//! Some relays, and proxies that are out of step, repeat what they were told: `535 no such password hunter22`, `500
-//! unrecognized command: dGVzdA==`. What they say is logged, shown by `status` and kept with messages.
-//!
-//! Promises: in text that has passed [`ToldSecrets::masked`], a secret that was kept, its base64, and each line that held
-//! a secret are `***`, and so is the beginning of one where the text is cut off in it. Secrets of less than
-//! [`SHORTEST`] octets are left as they are: they would stand in any word, and the mask would tell where. When the login is
+//! Promises: in text that has passed [`ToldSecrets::masked`], a secret that was kept, in the forms that `secret/masks.rs` knows,
+//! and each line that held a secret are `***`, and so is the beginning of one where the text is cut off in it. When the login is
 //! accepted all are forgotten: what a relay says of a message is never changed, whatever word the password is.
 //!
 //! RFC 4954 4 (the lines of AUTH).
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use crate::secret::SecretMasks;
 use crate::smtp::reply::Reply;
-
-/// The fewest octets of a secret, or of the beginning of one, that are masked.
-const SHORTEST: usize = 4;
-
-/// The text in place of a secret.
-const MASK: &str = "***";
 
 /// The texts by which one connection has told its secrets.
 #[derive(Default)]
-pub(super) struct ToldSecrets(Vec<Zeroizing<String>>);
+pub(super) struct ToldSecrets(SecretMasks);
 
 impl ToldSecrets {
     /// Keeps `secret`, which will be told in one form or another.
     pub(super) fn keep(&mut self, secret: &[u8]) {
-        self.add(as_quoted(secret));
-        self.add(Zeroizing::new(STANDARD.encode(secret)));
+        self.0.keep(&as_quoted(secret));
+        self.0.keep_base64(secret);
+    }
+
+    /// Keeps also what `secrets` keeps.
+    pub(super) fn keep_all(&mut self, secrets: &SecretMasks) {
+        self.0.keep_all(secrets);
     }
 
     /// Keeps the words of `line`, which holds a secret; AUTH and the name of the mechanism are none.
     pub(super) fn keep_line(&mut self, line: &[u8]) {
-        let line = String::from_utf8_lossy(line);
+        let line = Zeroizing::new(String::from_utf8_lossy(line).into_owned());
         let named = if line.starts_with("AUTH ") { 2 } else { 0 };
-        line.split(' ').skip(named).for_each(|word| self.add(Zeroizing::new(word.to_owned())));
+        line.split(' ').skip(named).for_each(|word| self.0.keep_text(word));
     }
 
     /// Forgets them: no more is told.
     pub(super) fn forget(&mut self) {
-        self.0.clear();
+        self.0.forget();
     }
 
     /// Returns `reply` without the secrets.
     pub(super) fn masked_reply(&self, reply: Reply) -> Reply {
-        if self.0.is_empty() { reply } else { reply.with_text(|line| self.masked(line)) }
+        if self.0.is_empty() { reply } else { reply.with_text(|line| self.0.masked(line)) }
+    }
+
+    /// Returns the secrets, for text that is read out of a reply.
+    pub(super) fn masks(&self) -> &SecretMasks {
+        &self.0
     }
 
     /// Returns `text` without the secrets.
     pub(super) fn masked(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for secret in &self.0 {
-            text = text.replace(secret.as_str(), MASK);
-        }
-        let begun = self.0.iter().filter_map(|secret| begun_at_the_end(&text, secret)).min();
-        if let Some(at) = begun {
-            text.replace_range(at.., MASK);
-        }
-        text
-    }
-
-    fn add(&mut self, text: Zeroizing<String>) {
-        if text.len() >= SHORTEST && !self.0.contains(&text) {
-            self.0.push(text);
-            // The longest first: one may be a part of another.
-            self.0.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        }
+        self.0.masked(text)
     }
 }
 
@@ -84,13 +67,6 @@ fn as_quoted(octets: &[u8]) -> Zeroizing<String> {
         _ => None,
     };
     Zeroizing::new(quoted.unwrap_or_default())
-}
-
-/// Returns where the beginning of `secret` stands at the end of `text`, if it is long enough to tell something.
-fn begun_at_the_end(text: &str, secret: &str) -> Option<usize> {
-    let longest = secret.len().min(text.len());
-    let begins = |octets: &usize| secret.is_char_boundary(*octets) && text.ends_with(&secret[..*octets]);
-    (2 * SHORTEST..longest).rev().find(begins).map(|octets| text.len() - octets)
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub(super) async fn authenticate_by_token(
             .handed_token(tokens)
             .await
             .map_err(|denial| channel.trouble(Phase::Auth, cause_of(denial)))?;
+        // The relay may speak of an earlier token.
+        channel.keep_all_secrets(&tokens.exchanged());
         match authenticate(channel, mechanism, &auth.username, &handed.token).await {
             Err(trouble) if matches!(trouble.cause, Cause::LoginRefused { for_good: true, .. }) => {
                 tokens.refused(&handed.token).await;
@@ -90,7 +92,7 @@ async fn authenticate(
     let mut reply = begin(channel, mechanism, &response).await?;
     let mut reason = None;
     if reply.severity() == Severity::Intermediate {
-        reason = reason_in(challenge(&reply));
+        reason = reason_in(challenge(&reply), channel.told_secrets());
         // RFC 7628 3.2.3; XOAUTH2 asks for an empty line.
         let acknowledged: &[u8] = if mechanism == Mechanism::OAuthBearer { b"AQ==" } else { b"" };
         reply = channel.secret_command(Phase::Auth, acknowledged).await?;
@@ -104,7 +106,6 @@ async fn authenticate(
         }
         _ if reply.code() == 421 => Err(channel.trouble(Phase::Auth, Cause::Reply(reply))),
         severity => {
-            let reason = reason.map(|reason| channel.masked(&reason).to_string());
             let said = Cause::Reply(reply.clone()).to_string();
             let for_good = severity == Severity::Permanent;
             Err(channel.trouble(Phase::Auth, refused(said, for_good, Some(reply), reason)))

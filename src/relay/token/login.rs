@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::endpoint::Endpoint;
 use super::refresh_file;
 use super::request::TokenRequest;
-use super::{aside, at, read, unwritten, words_of};
+use super::{aside, at, unwritten, words_of};
 use crate::config::{Families, OAuthConfig, OAuthGrant};
 use crate::oauth::{Denial, device_code, granted};
 
@@ -44,7 +44,7 @@ pub async fn device_login(
     let request = TokenRequest::for_device_code(oauth, client_id, proof.as_ref()).map_err(told_of_device)?;
     let reply = endpoint.post(device_url, &request.form()).await;
     let reply = reply.map_err(|words| told_of_device(Denial::Trouble(words)))?;
-    let code = read(&request, &reply, device_code).map_err(told_of_device)?;
+    let code = device_code(&request.secrets, reply.status, &reply.body).map_err(told_of_device)?;
     prompt(&DevicePrompt { page: code.page, user_code: code.user_code, lifetime: code.lifetime });
     let (ends_at, mut interval) = (Instant::now() + code.lifetime, code.interval);
     let token = loop {
@@ -59,8 +59,7 @@ pub async fn device_login(
             interval *= 2;
             continue;
         };
-        let reader = |status, body: &[u8]| granted(request.grant, status, body);
-        match read(&request, &reply, reader) {
+        match granted(request.grant, &request.secrets, reply.status, &reply.body) {
             Ok(granted) => break granted.refresh_token,
             Err(Denial::Pending | Denial::Trouble(_)) => {}
             Err(Denial::SlowDown) => interval += Duration::from_secs(5),

@@ -10,14 +10,15 @@ use crate::config::{
     ClientProof, OAuthConfig, OAuthGrant, SecretError, read_assertion_key, read_client_key, read_text,
 };
 use crate::oauth::{Claims, Denial, TokenGrant, form};
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretMasks};
 
 /// The fields of a request, with the secrets that are in them.
 pub(super) struct TokenRequest {
     /// The grant that it asks with.
     pub(super) grant: TokenGrant,
     fields: Vec<(&'static str, Zeroizing<String>)>,
-    secrets: Vec<Secret>,
+    /// The secrets among them.
+    pub(super) secrets: SecretMasks,
 }
 
 impl TokenRequest {
@@ -89,7 +90,7 @@ impl TokenRequest {
     }
 
     fn empty(grant: TokenGrant) -> TokenRequest {
-        TokenRequest { grant, fields: Vec::new(), secrets: Vec::new() }
+        TokenRequest { grant, fields: Vec::new(), secrets: SecretMasks::default() }
     }
 
     /// Returns the form to send.
@@ -99,23 +100,15 @@ impl TokenRequest {
         form(&fields)
     }
 
-    /// Returns `body`, a reply without a token, in which each secret of the request is masked.
-    pub(super) fn masked(&self, body: &[u8]) -> Vec<u8> {
-        let mut text = String::from_utf8_lossy(body).into_owned();
-        for secret in &self.secrets {
-            text = text.replace(secret.text().unwrap_or_default(), "***");
-        }
-        text.into_bytes()
-    }
-
     fn plain(&mut self, name: &'static str, value: &str) {
         self.fields.push((name, Zeroizing::new(value.into())));
     }
 
     fn secret(&mut self, name: &'static str, value: Secret) {
         // `read_secret` takes only UTF-8, and a token or an assertion is ASCII.
-        self.plain(name, value.text().unwrap_or_default());
-        self.secrets.push(value);
+        let text = value.text().unwrap_or_default();
+        self.plain(name, text);
+        self.secrets.keep(text);
     }
 
     fn scope(&mut self, scope: Option<&str>) {

@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
 use nullmta::oauth::{AccessToken, Denial, DeviceCode, TokenGrant, device_code, granted, reason_in, rotated};
-use nullmta::secret::Secret;
+use nullmta::secret::{Secret, SecretMasks};
 use serde_json::{Map, Value};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -62,10 +62,11 @@ fn secret_in(body: &[u8]) -> Option<String> {
 }
 
 fuzz_target!(|octets: &[u8]| {
-    if let Some(reason) = reason_in(&STANDARD.encode(octets)) {
+    let none = SecretMasks::default();
+    if let Some(reason) = reason_in(&STANDARD.encode(octets), &none) {
         assert_line(&reason);
     }
-    if let Some(reason) = std::str::from_utf8(octets).ok().and_then(reason_in) {
+    if let Some(reason) = std::str::from_utf8(octets).ok().and_then(|text| reason_in(text, &none)) {
         assert_line(&reason);
     }
     let Some((digits, body)) = octets.split_at_checked(3) else { return };
@@ -73,7 +74,7 @@ fuzz_target!(|octets: &[u8]| {
     let secret = secret_in(body);
     let refresh = rotated(status, body);
     refresh.iter().for_each(assert_kept);
-    match granted(TokenGrant::DeviceCode, status, body) {
+    match granted(TokenGrant::DeviceCode, &none, status, body) {
         Ok(granted) => {
             assert_token(&granted.token);
             assert!(granted.lifetime.is_none_or(|lifetime| lifetime <= DAY));
@@ -82,7 +83,7 @@ fuzz_target!(|octets: &[u8]| {
         }
         Err(denial) => assert_denial(&denial, secret.as_deref()),
     }
-    match device_code(status, body) {
+    match device_code(&none, status, body) {
         Ok(code) => assert_device(&code),
         Err(denial) => assert_denial(&denial, secret.as_deref()),
     }
