@@ -213,6 +213,14 @@ impl Config {
         check::load(path).map_err(|fault| ConfigError::new(path, fault))
     }
 
+    /// Does the same at a start, where a secret that cannot be used now is no error: only the relay that needs it waits for it.
+    /// Returns what is wrong with each. Blocks on the disk.
+    pub fn load_for_start(path: &Path) -> Result<(Config, Vec<ConfigError>), ConfigError> {
+        let told = |fault| ConfigError::new(path, fault);
+        let (config, faults) = check::load_for_start(path).map_err(told)?;
+        Ok((config, faults.into_iter().map(told).collect()))
+    }
+
     /// Returns the text of `error`, in front of which stands the position of its setting in the file: `FILE:LINE: key …`.
     pub fn located(&self, error: &SettingError) -> String {
         check::located(&self.text.path, &self.text.text, error)

@@ -1,6 +1,7 @@
 //! `nullmta run`: runs the daemon in the foreground, as systemd needs it.
 //!
-//! Promises: if it cannot start, clients that wait on sockets which systemd holds get a reply that says so.
+//! Promises: a secret that cannot be used does not keep it from starting, since mail is safer on the spool than nowhere: the relay
+//! that needs it waits as for any other secret (`relay/login.rs`), and the log says so. If it cannot start, clients that wait on sockets which systemd holds get a reply that says so.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -8,13 +9,14 @@ use std::path::Path;
 
 use rustix::process::{getegid, geteuid};
 
-use super::ConfigFile;
+use super::{ConfigFile, config_failure};
 use super::exit::{Exit, Failure};
 use super::service_user::{NAME, ServiceUser};
 use crate::config::{self, Config};
 use crate::daemon::{self, DaemonError, Start};
 use crate::journal;
 use crate::listener::waiting::turn_away;
+use crate::log;
 use crate::smtp::reply::Reply;
 use crate::spool::OpenError;
 use crate::status::Status;
@@ -33,10 +35,11 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
 }
 
 fn run_on(file: &ConfigFile, inherited: Inherited) -> Result<(), Failure> {
-    let config = file.load()?;
+    let (config, faults) = Config::load_for_start(&file.config).map_err(config_failure)?;
     refuse_root(&file.config, &config)?;
     let spool = config.spool.clone();
     let level = journal::start(&config.log);
+    faults.iter().for_each(|fault| log::secret_not_usable(fault));
     let start = Start { path: file.config.clone(), config, inherited, level };
     let runtime = daemon::runtime()
         .map_err(|error| Failure::new(Exit::OsError, format!("cannot start threads: {error}")))?;

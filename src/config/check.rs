@@ -1,7 +1,8 @@
 //! Loads the configuration file, checks the secret that it names, and locates errors about files that it names.
 //!
-//! Promises: the secret that a loaded configuration names could be read a moment ago. An error about a file names the key
-//! that names the file, with its line.
+//! Promises: the secrets that a loaded configuration names could be read a moment ago; at a start, what is wrong with them comes
+//! beside the configuration, since only the mail of their relays waits for it. An error about a file names the key that names
+//! the file, with its line.
 //!
 //! Not here: certificates and keys, which are read by those who use them (`relay/trust.rs`, `listener/certificate.rs`);
 //! the spool (`spool/`), the sockets (`listener/`).
@@ -21,13 +22,20 @@ use super::table::location_of;
 use super::tls_file::TlsFileError;
 use super::{Config, ConfigError, Environment, RelayConfig, SettingError};
 
-/// Reads and parses the file at `path`, and checks the secret that it names.
+/// Reads and parses the file at `path`, and checks the secrets that it names.
 pub(super) fn load(path: &Path) -> Result<Config, ConfigFault> {
+    let (config, faults) = load_for_start(path)?;
+    faults.into_iter().next().map_or(Ok(config), Err)
+}
+
+/// Reads and parses the file at `path`. Returns it with what is wrong with the secrets that it names, which a relay needs only
+/// when there is mail for it.
+pub(super) fn load_for_start(path: &Path) -> Result<(Config, Vec<ConfigFault>), ConfigFault> {
     let (file, config) = parse(path)?;
-    check_secret(&file.auth, &config.relay)?;
-    let routes = file.route.iter().zip(&config.routes);
-    routes.into_iter().try_for_each(|(table, route)| check_secret(&table.value.auth, &route.relay))?;
-    Ok(config)
+    let logins = std::iter::once(&file.auth).chain(file.route.iter().map(|route| &route.value.auth));
+    let checked = logins.zip(config.relays()).map(|(auth, relay)| check_secret(auth, relay));
+    let faults = checked.filter_map(Result::err).collect();
+    Ok((config, faults))
 }
 
 /// Reads and parses the file at `path`, and reads no other file.

@@ -43,6 +43,13 @@ pub fn config_warning(warning: &str) {
     warn!("{warning}");
 }
 
+/// Logs at a start that the secret of a relay cannot be used.
+pub fn secret_not_usable(fault: &dyn fmt::Display) {
+    error!(
+        "{fault}; nullmta starts nevertheless: mail for this relay is taken, and waits on the spool until that is mended"
+    );
+}
+
 /// Logs a warning about the set-up of the relay.
 pub fn relay_warning(warning: &str) {
     warn!("{warning}");

@@ -71,6 +71,60 @@ def test_a_password_file_that_cannot_be_used(sink_and_nullmta, fault):
     assert Sink.PASSWORD not in daemon.log()
 
 
+def test_a_start_without_the_secret_of_a_route(make_sink, make_nullmta, scratch):
+    """A token that another program writes after the boot kept the whole daemon from starting, and port 25 was closed."""
+    sink, other = make_sink().start(), make_sink("--token", f"app@example.com:{TOKEN}").start()
+    daemon = make_nullmta(
+        sink.port, ca_file=sink.ca_file, server_name="localhost", user=sink.USER, password=sink.PASSWORD,
+    )
+    token = scratch / "token"
+    daemon.config.write_text(
+        daemon.config.read_text() + f"""
+[[route]]
+name = "shop"
+senders = "@shop.example"
+relayhost = "localhost:{other.port}"
+[route.tls]
+ca-file = "{other.ca_file}"
+[route.auth]
+username = "app@example.com"
+token-file = "{token}"
+""")
+    checked = daemon.try_command("check")
+    assert checked.returncode == 78 and f"token-file`: cannot read {token}" in checked.stderr, checked
+    daemon.start()
+    told = daemon.wait_for_log(r".*ERROR .*token-file`: cannot read .*; nullmta starts nevertheless: mail for this relay is taken.*")
+    assert str(token) in told.group()
+    daemon.send(MESSAGE, reverse_path="ann@shop.example")
+    daemon.wait_for_log("route shop: relay paused: configuration: .*AUTH: cannot read .*")
+    daemon.send(MESSAGE)
+    sink.wait_for(1)
+    assert len(daemon.queue()) == 1
+    # Nobody tells the daemon: it watches the file.
+    write_secret(token, TOKEN)
+    daemon.wait_until_empty(seconds=30)
+    assert len(other.received()) == 1
+    assert TOKEN not in daemon.log()
+
+
+def test_a_start_without_the_only_secret(make_sink, make_nullmta):
+    """Mail is safer on the spool than with a client whose port 25 is closed."""
+    sink = make_sink().start()
+    daemon = make_nullmta(
+        sink.port, ca_file=sink.ca_file, server_name="localhost", user=sink.USER, password=sink.PASSWORD,
+    )
+    secret = daemon.base / "secret"
+    secret.unlink()
+    daemon.start()
+    daemon.wait_for_log("ERROR .*password-file`: cannot read .*; nullmta starts nevertheless")
+    daemon.send(MESSAGE)
+    waits_for_an_operator(daemon, FAULTS["missing"][1])
+    assert daemon.try_command("reload").returncode == 78
+    write_secret(secret, Sink.PASSWORD)
+    daemon.wait_until_empty(seconds=30)
+    assert len(sink.received()) == 1
+
+
 def test_a_token_file_with_something_else(make_sink, make_nullmta, scratch):
     sink = make_sink("--token", f"app@example.com:{TOKEN}").start()
     token = write_secret(scratch / "token", f"Bearer {TOKEN}")

@@ -275,3 +275,30 @@ fn what_changed_is_told_of_the_texts_that_were_read() {
     assert_eq!(old.changed_keys(&new), ["queue.retry-min"]);
     assert_eq!(new.changed_keys(&new), [""; 0]);
 }
+
+/// A token that another program writes after the boot kept the whole daemon from starting, and port 25 was closed.
+#[test]
+fn a_secret_that_cannot_be_used_is_no_error_of_a_start() {
+    let host = Host::new();
+    host.file("open", "hunter2", 0o644);
+    let toml = format!(
+        "{HEAD}[auth]\nusername = \"u\"\npassword-file = \"DIR/open\"\n[[route]]\nname = \"a\"\nsenders = \"@a.example\"\n\
+         relayhost = \"a.example\"\n[route.auth]\nusername = \"u\"\ntoken-file = \"DIR/no\"\n[[route]]\nname = \"b\"\n\
+         senders = \"@b.example\"\nrelayhost = \"b.example\"\n"
+    );
+    let directory = host.0.path().to_str().unwrap();
+    let path = host.file("nullmta.toml", toml.replace("DIR", directory), 0o644);
+    let (config, faults) = Config::load_for_start(Path::new(&path)).unwrap();
+    assert_eq!(config.routes.len(), 2);
+    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let expected = [(5, "auth.password-file", "is open to others"), (12, "auth.token-file", "cannot read")];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (told, (line, key, words)) in told.iter().zip(expected) {
+        assert!(told.starts_with(&format!("{path}:{line}: key `")), "{told}");
+        assert!(told.contains(&format!("{key}`: ")) && told.contains(words), "{told}");
+    }
+    assert_eq!(Config::load(Path::new(&path)).unwrap_err().to_string(), told[0]);
+    // What the file itself says is an error as before.
+    let bad = host.file("bad.toml", toml.replace("password-file", "passwort-file"), 0o644);
+    assert!(Config::load_for_start(Path::new(&bad)).is_err());
+}
