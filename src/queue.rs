@@ -122,6 +122,11 @@ pub trait Connector: Send + Sync + 'static {
     fn passed_over(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// Returns a sentence about a token of the login that could not be written yet.
+    fn unwritten_token(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Connector for Relay {
@@ -146,6 +151,10 @@ impl Connector for Relay {
 
     fn passed_over(&self) -> Vec<String> {
         Relay::passed_over(self)
+    }
+
+    fn unwritten_token(&self) -> Option<String> {
+        Relay::unwritten_token(self)
     }
 }
 

@@ -85,7 +85,9 @@ pub use dialog::Connection;
 pub use reply_meaning::{Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
 pub use reply_rules::{ExplainedReply, ReplyConsequence, ReplyRules, ShownRule};
 pub use subject::Subject;
-pub use token::{DevicePrompt, device_login, is_refresh_token_of_ours, refresh_tokens_settled};
+pub use token::{
+    DevicePrompt, device_login, is_refresh_token_of_ours, refresh_tokens_retried, refresh_tokens_settled,
+};
 pub use trouble::{Cause, Peer, Phase, TokenRefusal, Trouble};
 pub use verdict::Verdict;
 
@@ -290,9 +292,11 @@ impl Relay {
         }
     }
 
-    /// Has each relayhost and address that is passed over tried in its turn by the next connection.
+    /// Has each relayhost and address that is passed over tried in its turn by the next connection, and the refresh tokens
+    /// written that could not be.
     pub fn give_turns(&self) {
         self.memory.give_turns();
+        refresh_tokens_retried();
     }
 
     /// Returns a print of the secret of the last login; that of no secret without a login.
@@ -303,6 +307,11 @@ impl Relay {
     /// Returns a sentence for each relayhost or address that is passed over, since it did not work and another one did.
     pub fn passed_over(&self) -> Vec<String> {
         self.memory.notices()
+    }
+
+    /// Returns a sentence about a refresh token of OAuth that could not be written yet.
+    pub fn unwritten_token(&self) -> Option<String> {
+        self.login.as_ref()?.tokens.as_ref()?.unwritten()
     }
 
     /// Returns a sentence for each certificate that is about to expire: ours, and those that the relay has shown; and for the

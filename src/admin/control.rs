@@ -380,6 +380,7 @@ fn figures(relay: &RelayStatus) -> RelayFigures {
         pace: speed(&relay.pace),
         expiring: relay.expiring.clone(),
         passed_over: relay.passed_over.clone(),
+        unwritten_token: relay.unwritten_token.clone(),
     }
 }
 

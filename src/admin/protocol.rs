@@ -132,6 +132,9 @@ pub struct RelayFigures {
     /// A sentence for each relayhost, or address of one, that is passed over, since it did not work and another one did.
     #[serde(default)]
     pub passed_over: Vec<String>,
+    /// A sentence about a refresh token that could not be written yet, and is in memory alone.
+    #[serde(default)]
+    pub unwritten_token: Option<String>,
 }
 
 /// How fast the relay gets mail.

@@ -9,9 +9,9 @@ use std::path::Path;
 
 use rustix::process::{getegid, geteuid};
 
-use super::{ConfigFile, config_failure};
 use super::exit::{Exit, Failure};
 use super::service_user::{NAME, ServiceUser};
+use super::{ConfigFile, config_failure};
 use crate::config::{self, Config};
 use crate::daemon::{self, DaemonError, Start};
 use crate::journal;

@@ -101,7 +101,15 @@ fn details(relay: &protocol::RelayFigures, indent: &str) -> String {
     let expiring = relay.expiring.iter().map(|notice| format!("expires {}\n", Foreign(notice)));
     let probe = relay.next_probe.as_ref().map(|probe| format!("probe   {probe}\n"));
     let passed_over = relay.passed_over.iter().map(|notice| format!("passed  {}\n", Foreign(notice)));
-    let lines = pace.into_iter().chain(trouble).chain(held).chain(expiring).chain(passed_over).chain(probe);
+    let token = relay.unwritten_token.as_ref().map(|notice| format!("token   {}\n", Foreign(notice)));
+    let lines = pace
+        .into_iter()
+        .chain(trouble)
+        .chain(token)
+        .chain(held)
+        .chain(expiring)
+        .chain(passed_over)
+        .chain(probe);
     lines.map(|line| format!("{indent}{line}")).collect()
 }
 
@@ -195,6 +203,7 @@ mod tests {
                 ..pace()
             },
             expiring: vec!["the certificate of the relay mx expires in 3 days".into()],
+            unwritten_token: Some("the new refresh token is in memory alone".into()),
             passed_over: vec!["mx1:587 is passed over, and tried again in 45s: connection refused".into()],
         }
     }
@@ -257,6 +266,7 @@ mod tests {
              10 recipients in a transaction, as the relay took; one domain in a transaction, as the relay asked; \
              next message 2026-11-21T02:09:00Z\n\
              trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
+             token   the new refresh token is in memory alone\n\
              held    what the relay refuses is held\n\
              expires the certificate of the relay mx expires in 3 days\n\
              passed  mx1:587 is passed over, and tried again in 45s: connection refused\n\
@@ -276,6 +286,7 @@ mod tests {
             pace: pace(),
             expiring: Vec::new(),
             passed_over: Vec::new(),
+            unwritten_token: None,
             connections: 2,
             ..paused()
         };
@@ -286,6 +297,7 @@ mod tests {
             pace: pace(),
             expiring: Vec::new(),
             passed_over: Vec::new(),
+            unwritten_token: None,
             ..paused()
         };
         let expected = "relay   mx:587: usable, 2 connections; 4 messages: 1 ready, 0 active, 1 deferred, 0 held\n\

@@ -11,13 +11,14 @@ use crate::config::{Config, ConfigError, ServerCertificate};
 use crate::listener::certificate::Certificate;
 use crate::log;
 use crate::queue::Settings;
-use crate::relay::is_refresh_token_of_ours;
+use crate::relay::{is_refresh_token_of_ours, refresh_tokens_retried};
 use crate::systemd;
 
 impl Daemon {
     /// Reads the configuration again, and puts it into force if it has no error.
     pub(super) async fn reload(&mut self) -> Reloaded {
         notify(systemd::reloading());
+        refresh_tokens_retried();
         let (path, contents) = (self.path.clone(), self.contents.clone());
         let load = move || {
             let config = Config::load(&path)?;

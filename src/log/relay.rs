@@ -165,13 +165,26 @@ pub fn client_secret_expires(route: Option<&str>, notice: &str) {
 }
 
 /// Logs that a new refresh token could not be written, while the endpoint may take the old one no more.
-pub fn refresh_token_not_written(route: Option<&str>, path: &dyn fmt::Display, error: &dyn fmt::Display) {
+/// `has_login` tells it to be that of a login on a terminal.
+pub fn refresh_token_not_written(
+    route: Option<&str>,
+    path: &dyn fmt::Display,
+    error: &dyn fmt::Display,
+    has_login: bool,
+) {
     let by = ByRoute(route);
+    let remedy = if has_login { "log in again (nullmta oauth login)" } else { "put a new one into the file" };
     error!(
         route,
-        "{by}refresh token not written to {path}: {error}; it is in memory alone, and if nullmta ends now, log in again \
-         (nullmta oauth login)"
+        "{by}refresh token not written to {path}: {error}; it is in memory alone, and tried again every few seconds; if \
+         nullmta is killed before, {remedy}"
     );
+}
+
+/// Logs that a refresh token is written that could not be before.
+pub fn refresh_token_written(route: Option<&str>, path: &dyn fmt::Display) {
+    let by = ByRoute(route);
+    info!(route, "{by}refresh token written to {path}, at last");
 }
 
 /// Logs that there is no other access token for `username`, while the one at hand is valid for the time `left`.

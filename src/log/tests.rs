@@ -113,7 +113,9 @@ fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_a
             relayhost_works_again(route, &"mx1:587");
             certificate_expires(route, "x");
             client_secret_expires(route, "x");
-            refresh_token_not_written(route, &"/token", &"x");
+            refresh_token_not_written(route, &"/token", &"x", true);
+            refresh_token_not_written(route, &"/token", &"x", false);
+            refresh_token_written(route, &"/token");
             token_not_renewed(route, "ann", "x", minute);
             refusal_held(route, &said);
             sender_held(route, &from, "x", None, minute);
@@ -124,7 +126,7 @@ fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_a
         })
     };
     let (with, without) = (all(Some("news")), all(None));
-    assert_eq!(with.lines().count(), 23);
+    assert_eq!(with.lines().count(), 25);
     for (with, without) in with.lines().zip(without.lines()) {
         let [with, without] =
             [with, without].map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());

@@ -92,6 +92,8 @@ pub struct RelayStatus {
     pub expiring: Vec<String>,
     /// A sentence for each host of the relay that is passed over, since it did not work and another one did.
     pub passed_over: Vec<String>,
+    /// A sentence about a refresh token that could not be written yet.
+    pub unwritten_token: Option<String>,
     /// The senders whose mail is held until an operator acts; other mail goes on.
     pub held_senders: Vec<SenderStatus>,
     /// Reason why messages are held, and what an operator can do about it; `None` if none is held.

@@ -36,7 +36,10 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 pub use login::{DevicePrompt, device_login};
-pub use refresh_file::{is_ours as is_refresh_token_of_ours, settled as refresh_tokens_settled};
+pub use refresh_file::{
+    is_ours as is_refresh_token_of_ours, retry_now as refresh_tokens_retried,
+    settled as refresh_tokens_settled,
+};
 
 use crate::config::{Families, OAuthConfig, OAuthGrant, SettingError, WebAddress};
 use crate::log;
@@ -45,7 +48,7 @@ use crate::secret::SecretMasks;
 use endpoint::{Endpoint, EndpointReply};
 use exchanged::ExchangedTokens;
 use keeping::TokenKeeping;
-use refresh_file::{RefreshFile, Unwritable};
+use refresh_file::{RefreshFile, TokenUser, Unwritable};
 use request::TokenRequest;
 
 /// The tokens of one `[auth.oauth]`.
@@ -113,6 +116,11 @@ impl TokenDesk {
         self.exchanged.masks()
     }
 
+    /// Returns a sentence about a refresh token that could not be written yet.
+    pub(super) fn unwritten(&self) -> Option<String> {
+        refresh_file::unwritten_notice(self.oauth.refresh_token_file()?)
+    }
+
     /// Takes in that a relay has refused `token`.
     pub(super) async fn refused(&self, token: &AccessToken) {
         self.keeping.lock().await.refused(token);
@@ -155,7 +163,11 @@ impl TokenDesk {
     async fn ask(self: &Arc<Self>, asker: &Asker) -> Result<Granted, NotGranted> {
         match &self.oauth.grant {
             OAuthGrant::RefreshToken { file, device_url, .. } => {
-                let file = RefreshFile::lock(file, self.route.clone()).await;
+                let file = RefreshFile::lock(
+                    file,
+                    TokenUser { route: self.route.clone(), has_login: device_url.is_some() },
+                )
+                .await;
                 still_wanted(asker)?;
                 self.refresh(file, device_url.is_some()).await
             }
@@ -195,15 +207,8 @@ impl TokenDesk {
         // Also beside an access token that cannot be used: the old one may be dead from now on.
         if let Some(new) = rotated(reply.status, &reply.body).filter(|new| new.expose() != token.expose()) {
             self.exchanged.keep(&new);
-            let desk = Arc::clone(self);
             aside(move || {
-                if let Err(error) = file.replace(token, new) {
-                    log::refresh_token_not_written(
-                        desk.route.as_deref(),
-                        &desk.refresh_path().display(),
-                        &error,
-                    );
-                }
+                file.replace(token, new);
                 Ok(())
             })
             .await?;

@@ -10,6 +10,7 @@ import urllib.parse
 import pytest
 
 from daemon import Sink, UnixSMTP, binary, submit
+from mounted import with_file
 from namespace import Network
 from oauth import MAILBOX, SECRET, write_secret
 from scripted_endpoint import ScriptedEndpoint, error, reply, token
@@ -332,3 +333,84 @@ def test_a_renewal_that_fails_is_told_before_mail_waits(make, endpoint, authorit
                      r"has expired; make a new one .*; the one at hand is valid for another \d+", daemon.log())
     is_told()
     assert daemon.log().count("not renewed: ") == 1 and "relay paused" not in daemon.log()
+
+
+def with_refresh_token(make, url, path):
+    """A daemon whose refresh token is in the file at `path`, and its sink."""
+    write_secret(path, "refresh-1")
+    daemon = make.daemon(url, at=(sink := make.sink().start()), relay='idle = "off"')
+    text = daemon.config.read_text().replace('"client-credentials"', '"refresh-token"')
+    daemon.config.write_text(re.sub(r"client-secret-file = .*", f'refresh-token-file = "{path}"', text))
+    return daemon, sink
+
+
+@pytest.fixture
+def small_disk(scratch):
+    directory = scratch / "small"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(directory)], check=True)
+    yield directory
+    subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def fill(path):
+    with open(path, "wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+def test_a_new_refresh_token_is_written_when_the_disk_has_room_again(make, endpoint, authority, small_disk):
+    """It stayed in memory until the next request, and a kill before that lost the login."""
+    far = endpoint(token(GOOD, refresh_token="refresh-2"), identity=authority.issue("endpoint", "IP:127.0.0.1"))
+    path = small_disk / "token"
+    daemon, sink = with_refresh_token(make, far.url, path)
+    fill(small_disk / "filling")
+    daemon.start()
+    daemon.send(MESSAGE)
+    daemon.wait_until_empty()
+    told = daemon.wait_for_log("ERROR refresh token not written to .*").group()
+    assert "No space left on device" in told and "put a new one into the file" in told and "oauth login" not in told
+    assert f"token   the new refresh token is in memory alone, since it cannot be written to {path}" in daemon.command("status")
+    assert path.read_text() == "refresh-1"
+    (small_disk / "filling").unlink()
+    daemon.wait_for_log(f"refresh token written to {path}, at last")
+    assert path.read_text() == "refresh-2\n" and len(far.forms) == 1
+    assert "token   " not in daemon.command("status")
+    daemon.kill()
+    far.answers = [token(GOOD)]
+    daemon.start()
+    daemon.send(MESSAGE)
+    daemon.wait_until_empty()
+    assert far.forms[-1]["refresh_token"] == "refresh-2" and len(sink.received()) == 2
+    assert "refresh-2" not in daemon.log() + json.dumps(daemon.status())
+
+
+def test_a_refresh_token_file_that_is_mounted_by_itself_is_for_an_operator(make, endpoint, authority, scratch):
+    """`Device or resource busy` was told as trouble that passes."""
+    far = endpoint(token(GOOD, lifetime=0, refresh_token="refresh-2"), identity=authority.issue("endpoint", "IP:127.0.0.1"))
+    place = scratch / "mounted" / "token"
+    place.parent.mkdir()
+    daemon, _ = with_refresh_token(make, far.url, place)
+    inside = with_file(write_secret(scratch / "token-of-the-host", "refresh-1"), str(place))
+    check = [*inside, str(binary()), "check", "-c", str(daemon.config)]
+    done = subprocess.run(check, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "mount its directory, not the file" in done.stderr, done
+    daemon.start(*inside)
+    daemon.send(MESSAGE)
+    daemon.wait_until_empty()
+    daemon.send(MESSAGE)
+    told = daemon.wait_for_log("relay paused: configuration: .*").group()
+    assert "mount its directory, not the file" in told, told
+
+
+def test_a_refresh_token_behind_a_link_is_replaced_and_the_link_stays(make, endpoint, authority, scratch):
+    """The link was replaced by a file, and the file behind it kept a dead token."""
+    far = endpoint(token(GOOD, refresh_token="refresh-2"), identity=authority.issue("endpoint", "IP:127.0.0.1"))
+    there, link = scratch / "there" / "token", scratch / "link"
+    there.parent.mkdir()
+    link.symlink_to(there)
+    daemon, _ = with_refresh_token(make, far.url, link)
+    daemon.start()
+    daemon.send(MESSAGE)
+    daemon.wait_until_empty()
+    assert link.is_symlink() and there.read_text() == "refresh-2\n"

@@ -28,6 +28,7 @@ fn relay() -> RelayStatus {
         trouble_outline: None,
         expiring: Vec::new(),
         passed_over: Vec::new(),
+        unwritten_token: None,
         held_senders: Vec::new(),
         held_because: None,
         pace: PaceStatus {

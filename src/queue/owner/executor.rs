@@ -82,11 +82,12 @@ impl Executor {
         }
     }
 
-    /// Adds to the figures of each relay what its connector knows of certificates and of hosts that do not work.
+    /// Adds to the figures of each relay what its connector knows of certificates, tokens and hosts that do not work.
     fn add_notices(&self, status: &mut QueueStatus) {
         for (relay, settings) in status.relays.iter_mut().zip(&self.desk.settings.relays) {
             relay.expiring = settings.connector.expiring();
             relay.passed_over = settings.connector.passed_over();
+            relay.unwritten_token = settings.connector.unwritten_token();
         }
     }
 

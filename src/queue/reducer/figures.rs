@@ -114,6 +114,7 @@ impl Reducer {
             // The executor knows the connectors, which know this.
             expiring: Vec::new(),
             passed_over: Vec::new(),
+            unwritten_token: None,
             held_senders: relay.roster.refused_senders().map(sender_status).collect(),
             held_because: self.held_because(relay),
             pace: self.pace(relay),

@@ -1,12 +1,13 @@
 //! The file of the refresh token.
 //!
 //! Promises:
-//! 1. A refresh token that replaces another is durable before it is used: it is written beside the file, synced, and
-//!    renamed over it, and the directory is synced.
+//! 1. A refresh token that replaces another is durable before it is used (`refresh_file/writing.rs`).
 //! 2. One request at a time uses the token of a file in this process, also around a reload and for several relays: two
-//!    would each get a new token, and many endpoints then revoke both.
+//!    would each get a new token, and many endpoints then revoke both. Two paths that lead to one file by links are one.
 //! 3. A token that somebody else wrote meanwhile, as `nullmta oauth login` does, is not overwritten.
 //! 4. A token that was written here is known as such ([`is_ours`]): it is no change that somebody made.
+//! 5. A token that could not be written is tried again every [`RETRY_PAUSE`], and at a reload, a flush and a stop, until it is
+//!    written; the log says so then, and `nullmta status` until then.
 //!
 //! Fails: if the new token cannot be written, it is kept in memory, and no other request is made before it is written; a
 //! crash in this time loses the login, which the log says. A crash between the endpoint's answer and the write, a few
@@ -15,34 +16,74 @@
 //! replace it); where they do not, they say `invalid_grant`, and somebody must log in again. A stop of the daemon waits for
 //! the request and the write ([`settled`]).
 
+mod writing;
+
 use std::collections::BTreeMap;
-use std::fmt;
-use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::time::sleep;
 
-use rustix::fs::{Access, access};
-
-use crate::config::{SecretFile, stays_until_mended};
+use crate::config::SecretFile;
 use crate::log;
 use crate::secret::Secret;
+use writing::{directory_of, is_mount, target_of};
+
+pub(in crate::relay) use writing::write;
+pub(super) use writing::{Unwritable, is_writable, rehearse};
+
+/// The time between two tries to write a token: a try costs the disk next to nothing, and while it is not written, a crash loses
+/// the login.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+/// Who asks with the token of a file.
+#[derive(Clone, Default)]
+pub(super) struct TokenUser {
+    /// The name of the route that leads to the relay, for the log.
+    pub(super) route: Option<Arc<str>>,
+    /// True if the token is that of a login on a terminal.
+    pub(super) has_login: bool,
+}
 
 /// A refresh token that could not be written yet.
 struct Unwritten {
     old: Secret,
     new: Secret,
-    /// The name of the route that leads to the relay of whoever asked for it, for the log.
-    route: Option<Arc<str>>,
+    user: TokenUser,
+    /// The sentence about it for `nullmta status`.
+    notice: String,
 }
 
-/// The files that are in use, each with its lock.
-static FILES: LazyLock<Mutex<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<Option<Unwritten>>>>>> =
-    LazyLock::new(Mutex::default);
+/// What this process knows of one file.
+#[derive(Default)]
+struct SharedFile {
+    /// Held across a request: that is its purpose (promise 2).
+    turn: Arc<tokio::sync::Mutex<()>>,
+    state: Mutex<FileState>,
+}
+
+#[derive(Default)]
+struct FileState {
+    unwritten: Option<Unwritten>,
+    /// True while a task tries to write it.
+    is_retried: bool,
+}
+
+impl SharedFile {
+    /// The state is whole between any two statements that can panic.
+    fn state(&self) -> MutexGuard<'_, FileState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The files that are in use, each by the path to which links lead.
+static FILES: LazyLock<Mutex<BTreeMap<PathBuf, Arc<SharedFile>>>> = LazyLock::new(Mutex::default);
+
+/// Wakes the tasks that wait before the next try.
+static WAKE: Notify = Notify::const_new();
 
 /// A print of the token that was written last to each path, by a key of this run, which tells nothing about the token.
 static WRITTEN: LazyLock<(RandomState, Mutex<BTreeMap<PathBuf, u64>>)> = LazyLock::new(Default::default);
@@ -50,59 +91,121 @@ static WRITTEN: LazyLock<(RandomState, Mutex<BTreeMap<PathBuf, u64>>)> = LazyLoc
 /// The file of a refresh token, locked for one request.
 pub(super) struct RefreshFile {
     path: PathBuf,
-    route: Option<Arc<str>>,
-    /// It is held across the request: that is its purpose (promise 2).
-    unwritten: OwnedMutexGuard<Option<Unwritten>>,
+    user: TokenUser,
+    shared: Arc<SharedFile>,
+    _turn: OwnedMutexGuard<()>,
 }
 
 impl RefreshFile {
-    /// Waits until no other request uses the file at `path`; `route` leads to the relay of who waits.
-    pub(super) async fn lock(path: &Path, route: Option<Arc<str>>) -> RefreshFile {
-        // The map is whole between any two statements that can panic.
-        let lock =
-            FILES.lock().unwrap_or_else(PoisonError::into_inner).entry(path.into()).or_default().clone();
-        RefreshFile { path: path.into(), route, unwritten: lock.lock_owned().await }
+    /// Waits until no other request uses the file at `path`; `user` is who waits.
+    pub(super) async fn lock(path: &Path, user: TokenUser) -> RefreshFile {
+        let shared = shared(path);
+        let turn = Arc::clone(&shared.turn).lock_owned().await;
+        RefreshFile { path: path.into(), user, shared, _turn: turn }
     }
 
-    /// Writes a token that could not be written before. Blocks on the disk.
+    /// Writes a token that could not be written before, and logs that it is written. Blocks on the disk.
     pub(super) fn catch_up(&mut self) -> Result<(), Unwritable> {
-        match self.unwritten.take() {
-            Some(Unwritten { old, new, route }) => {
-                self.route = route;
-                self.replace(old, new)
-            }
-            None => Ok(()),
+        let Some(Unwritten { old, new, user, .. }) = self.shared.state().unwritten.take() else {
+            return Ok(());
+        };
+        self.user = user;
+        if self.put(old, new)? {
+            log::refresh_token_written(self.user.route.as_deref(), &self.path.display());
+        }
+        Ok(())
+    }
+
+    /// Replaces `old`, which was used, by `new`. If that is not possible now, it is logged, and tried again. Blocks on the disk.
+    pub(super) fn replace(&mut self, old: Secret, new: Secret) {
+        if let Err(error) = self.put(old, new) {
+            self.log(&error);
+            self.begin_retries();
         }
     }
 
-    /// Replaces `old`, which was used, by `new`. Blocks on the disk.
-    pub(super) fn replace(&mut self, old: Secret, new: Secret) -> Result<(), Unwritable> {
+    /// Returns whether `new` has taken the place of `old`, and not somebody else's token. After an error it is kept.
+    fn put(&self, old: Secret, new: Secret) -> Result<bool, Unwritable> {
         // A file that is gone, or cannot be read, is written anew.
         let now = SecretFile::at(&self.path).read();
         if now.is_ok_and(|now| now.expose() != old.expose()) {
-            return Ok(());
+            return Ok(false);
         }
         note(&self.path, &new);
         let written = write(&self.path, &new);
-        if written.is_err() {
-            *self.unwritten = Some(Unwritten { old, new, route: self.route.clone() });
+        if let Err(error) = &written {
+            let notice = format!(
+                "the new refresh token is in memory alone, since it cannot be written to {}: {error}",
+                self.path.display()
+            );
+            self.shared.state().unwritten = Some(Unwritten { old, new, user: self.user.clone(), notice });
         }
-        written
+        written.map(|()| true)
     }
+
+    fn log(&self, error: &Unwritable) {
+        let TokenUser { route, has_login } = &self.user;
+        log::refresh_token_not_written(route.as_deref(), &self.path.display(), error, *has_login);
+    }
+
+    fn begin_retries(&self) {
+        let was_retried = std::mem::replace(&mut self.shared.state().is_retried, true);
+        if !was_retried {
+            tokio::spawn(retried(self.path.clone(), Arc::clone(&self.shared)));
+        }
+    }
+}
+
+/// Tries again and again to write the token of the file at `path`, until it is written.
+async fn retried(path: PathBuf, shared: Arc<SharedFile>) {
+    loop {
+        tokio::select! {
+            () = sleep(RETRY_PAUSE) => {}
+            () = WAKE.notified() => {}
+        }
+        let mut file = RefreshFile::lock(&path, TokenUser::default()).await;
+        // Its first failure is logged, and status tells the newest one.
+        let _ = tokio::task::spawn_blocking(move || file.catch_up()).await;
+        let mut state = shared.state();
+        if state.unwritten.is_none() {
+            state.is_retried = false;
+            return;
+        }
+    }
+}
+
+/// Has the tokens that could not be written tried at once.
+pub fn retry_now() {
+    WAKE.notify_waiters();
+}
+
+/// Returns a sentence about the token of the file at `path` if it could not be written yet. Blocks on the disk for a look at
+/// links.
+pub(super) fn unwritten_notice(path: &Path) -> Option<String> {
+    let shared = files().get(&target_of(path))?.clone();
+    let state = shared.state();
+    state.unwritten.as_ref().map(|unwritten| unwritten.notice.clone())
 }
 
 /// Waits until no request uses the file of a refresh token, and writes the tokens that could not be written before. Called
 /// at a stop, when nobody begins a request any more.
 pub async fn settled() {
-    let paths: Vec<PathBuf> = FILES.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+    let paths: Vec<PathBuf> = files().keys().cloned().collect();
     for path in paths {
-        let mut file = RefreshFile::lock(&path, None).await;
-        let route = file.unwritten.as_ref().and_then(|unwritten| unwritten.route.clone());
-        let written = tokio::task::spawn_blocking(move || file.catch_up()).await;
-        if let Ok(Err(error)) = written {
-            log::refresh_token_not_written(route.as_deref(), &path.display(), &error);
-        }
+        let mut file = RefreshFile::lock(&path, TokenUser::default()).await;
+        let settle = move || file.catch_up().inspect_err(|error| file.log(error));
+        // A panic was logged.
+        let _ = tokio::task::spawn_blocking(settle).await;
     }
+}
+
+/// The map is whole between any two statements that can panic.
+fn files() -> MutexGuard<'static, BTreeMap<PathBuf, Arc<SharedFile>>> {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn shared(path: &Path) -> Arc<SharedFile> {
+    files().entry(target_of(path)).or_default().clone()
 }
 
 /// Remembers that `token` is about to be written to `path`.
@@ -122,52 +225,11 @@ pub fn is_ours(path: &Path) -> bool {
     })
 }
 
-/// The reason why the file of a refresh token cannot be written.
-#[derive(Debug)]
-pub(super) struct Unwritable {
-    path: PathBuf,
-    error: io::Error,
-}
-
-impl Unwritable {
-    /// True if an operator must act: the next try fails in the same way.
-    pub(super) fn is_for_operator(&self) -> bool {
-        stays_until_mended(&self.error)
-    }
-}
-
-impl fmt::Display for Unwritable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.error)?;
-        if self.is_for_operator() {
-            let directory = directory_of(&self.path).display();
-            let us = rustix::process::geteuid().as_raw();
-            write!(
-                f,
-                "; uid {us} must be able to make files in {directory}, since a new file takes the place of "
-            )?;
-            write!(
-                f,
-                "the old one: give it the directory (chown), and let the unit write there (ReadWritePaths=)"
-            )?;
-        }
-        Ok(())
-    }
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(path)
-}
-
-/// True if a file can be made beside `path`, as far as rights tell. Blocks on the disk.
-pub(super) fn is_writable(path: &Path) -> bool {
-    access(directory_of(path), Access::WRITE_OK | Access::EXEC_OK).is_ok()
-}
-
 /// Returns warnings about the file of a refresh token at `path`, which `has_login` tells to be that of a login on a terminal.
 /// Blocks on the disk.
 pub(super) fn warnings(path: &Path, has_login: bool) -> Vec<String> {
-    let (shown, directory) = (path.display(), directory_of(path).display());
+    let target = target_of(path);
+    let (shown, directory) = (path.display(), directory_of(&target).display());
     let mut warnings = Vec::new();
     if has_login && !path.exists() {
         warnings.push(format!(
@@ -182,66 +244,34 @@ pub(super) fn warnings(path: &Path, has_login: bool) -> Vec<String> {
              of this one would be lost at a stop, and mail would wait; give it the directory (chown)"
         ));
     }
-    warnings
-}
-
-/// Writes `token` to the file at `path`, durably. Written by root, the file gets the owner of its directory. Blocks on the
-/// disk.
-pub(in crate::relay) fn write(path: &Path, token: &Secret) -> Result<(), Unwritable> {
-    put(path, |draft| {
-        fill(draft, directory_of(path), token)?;
-        fs::rename(draft, path)
-    })
-}
-
-/// Tries what [`write`] does, and leaves the file at `path` as it is. Blocks on the disk.
-pub(super) fn rehearse(path: &Path) -> Result<(), Unwritable> {
-    let nothing = Secret::new(String::new());
-    put(path, |draft| {
-        fill(draft, directory_of(path), &nothing)?;
-        fs::remove_file(draft)
-    })
-}
-
-/// Makes a draft beside the file at `path`, and does with it what `settle` does, durably. No draft stays.
-fn put(path: &Path, settle: impl Fn(&Path) -> io::Result<()>) -> Result<(), Unwritable> {
-    let put = || {
-        let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file");
-        let mut draft_name = path.file_name().ok_or_else(invalid)?.to_owned();
-        draft_name.push(".new");
-        let draft = directory_of(path).join(draft_name);
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        if let Err(error) = settle(&draft) {
-            let _ = fs::remove_file(&draft);
-            return Err(error);
-        }
-        File::open(directory_of(path))?.sync_all()
-    };
-    put().map_err(|error| Unwritable { path: path.into(), error })
-}
-
-fn fill(draft: &Path, directory: &Path, token: &Secret) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
-    if rustix::process::geteuid().is_root() {
-        let owner = fs::metadata(directory)?;
-        chown(draft, Some(owner.uid()), Some(owner.gid()))?;
+    if is_mount(&target) {
+        warnings.push(format!("auth.oauth.refresh-token-file: {shown}: {}", writing::MOUNTED));
     }
-    file.write_all(token.expose())?;
-    file.write_all(b"\n")?;
-    file.sync_all()
+    warnings
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
     fn secret(text: &str) -> Secret {
         Secret::new(text.into())
+    }
+
+    /// Waits for ten tries, at most.
+    async fn settle_of(path: &Path) {
+        for _ in 0..10 {
+            if unwritten_notice(path).is_some() {
+                sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+
+    async fn lock(path: &Path) -> RefreshFile {
+        RefreshFile::lock(path, TokenUser::default()).await
     }
 
     fn read(path: &Path) -> String {
@@ -255,39 +285,13 @@ mod tests {
         write(&path, &secret("one")).unwrap();
         // A draft that a crash left.
         fs::write(directory.path().join("token.new"), "half").unwrap();
-        RefreshFile::lock(&path, None).await.replace(secret("one"), secret("two")).unwrap();
+        lock(&path).await.replace(secret("one"), secret("two"));
         assert_eq!(read(&path), "two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no draft stays");
         assert!(is_ours(&path));
         write(&path, &secret("of a login")).unwrap();
         assert!(!is_ours(&path) && !is_ours(&directory.path().join("other")));
-    }
-
-    /// A user was sent through the login, and only then it was said that nothing could be kept of it.
-    #[test]
-    fn a_rehearsal_says_whether_a_token_could_be_written_and_leaves_none() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("token");
-        rehearse(&path).unwrap();
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-        write(&path, &secret("one")).unwrap();
-        rehearse(&path).unwrap();
-        assert_eq!(read(&path), "one");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-        let missing = rehearse(&directory.path().join("no/token")).unwrap_err();
-        let us = rustix::process::geteuid().as_raw();
-        let expected = format!(
-            "No such file or directory (os error 2); uid {us} must be able to make files in {}/no, since",
-            directory.path().display()
-        );
-        assert!(missing.is_for_operator() && missing.to_string().starts_with(&expected), "{missing}");
-        let full = Unwritable { path, error: io::Error::from_raw_os_error(28) };
-        assert_eq!(
-            (full.is_for_operator(), full.to_string().contains("uid")),
-            (false, false),
-            "ENOSPC passes"
-        );
     }
 
     #[test]
@@ -309,7 +313,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
         write(&path, &secret("of a login")).unwrap();
-        RefreshFile::lock(&path, None).await.replace(secret("one"), secret("two")).unwrap();
+        lock(&path).await.replace(secret("one"), secret("two"));
         assert_eq!(read(&path), "of a login");
     }
 
@@ -318,14 +322,57 @@ mod tests {
     async fn a_token_that_cannot_be_written_is_kept_until_it_can() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("there/token");
-        let mut file = RefreshFile::lock(&path, None).await;
-        file.replace(secret("one"), secret("two")).unwrap_err();
-        drop(file);
-        RefreshFile::lock(&path, None).await.catch_up().unwrap_err();
+        lock(&path).await.replace(secret("one"), secret("two"));
+        assert!(unwritten_notice(&path).unwrap().contains("there/token: No such file or directory"));
+        lock(&path).await.catch_up().unwrap_err();
         fs::create_dir(directory.path().join("there")).unwrap();
-        let mut file = RefreshFile::lock(&path, None).await;
+        let mut file = lock(&path).await;
         file.catch_up().unwrap();
         file.catch_up().unwrap();
+        assert_eq!((read(&path).as_str(), unwritten_notice(&path)), ("two", None));
+    }
+
+    /// The disk had room again, and the only valid token was in memory alone until the next request, or a kill.
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_could_not_be_written_is_written_without_a_request() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("there/token");
+        lock(&path).await.replace(secret("one"), secret("two"));
+        sleep(3 * RETRY_PAUSE).await;
+        assert!(unwritten_notice(&path).is_some());
+        fs::create_dir(directory.path().join("there")).unwrap();
+        settle_of(&path).await;
         assert_eq!(read(&path), "two");
+        // The next one is tried anew.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        lock(&path).await.replace(secret("two"), secret("three"));
+        fs::remove_dir(&path).unwrap();
+        settle_of(&path).await;
+        assert_eq!(read(&path), "three");
+    }
+
+    /// The login of an operator, made while the disk was full, was undone when it had room again.
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_leaves_the_token_of_somebody_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("there/token");
+        lock(&path).await.replace(secret("one"), secret("two"));
+        fs::create_dir(directory.path().join("there")).unwrap();
+        write(&path, &secret("of a login")).unwrap();
+        settle_of(&path).await;
+        assert_eq!(read(&path), "of a login");
+    }
+
+    /// Two relays used one token by two names, and the endpoint revoked both.
+    #[tokio::test]
+    async fn two_paths_to_one_file_have_one_turn() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("token"), directory.path().join("link"));
+        std::os::unix::fs::symlink("token", &link).unwrap();
+        let held = lock(&path).await;
+        assert!(shared(&link).turn.try_lock().is_err());
+        drop(held);
+        assert!(shared(&link).turn.try_lock().is_ok());
     }
 }
