@@ -63,6 +63,8 @@ pub(crate) struct Channel<S> {
     /// The current message, for the log.
     subject: Option<QueueId>,
     told_secrets: ToldSecrets,
+    /// The time from which on no message is begun, since the proof of the login is about to end.
+    retires_at: Option<Instant>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
@@ -78,12 +80,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
             broken: None,
             subject: None,
             told_secrets: ToldSecrets::default(),
+            retires_at: None,
         }
     }
 
     /// Keeps `secret` out of what the relay says, until the login is accepted: it may repeat what it is told.
     pub(crate) fn keep_secret(&mut self, secret: &[u8]) {
         self.told_secrets.keep(secret);
+    }
+
+    /// Sets the time from which on no message is begun, since the proof of the login is about to end.
+    pub(super) fn retire_at(&mut self, at: Instant) {
+        self.retires_at = Some(at);
+    }
+
+    /// Returns that time.
+    pub(super) fn retires_at(&self) -> Option<Instant> {
+        self.retires_at
     }
 
     /// Takes in that the login was accepted. From now on replies are about messages, and are left as they are.

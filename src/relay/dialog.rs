@@ -45,6 +45,9 @@ use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
 use crate::status::Status;
 
+/// The shortest time for which a token is expected to be of use for a connection.
+const SHORTEST_USE: Duration = Duration::from_secs(1);
+
 /// A connection that is ready for transactions: verified, greeted, authenticated.
 pub struct Connection {
     channel: Channel<Verified>,
@@ -96,12 +99,16 @@ impl Connection {
         offered: Capabilities,
         settings: &config::RelayConfig,
     ) -> Self {
+        let now = Instant::now();
+        // A token with less of a life than that would never send a message.
+        let of_login = channel.retires_at().filter(|at| *at > now + SHORTEST_USE);
+        let of_age = settings.connection_age.map(|age| now + age);
         Connection {
             channel,
             offered,
             left: settings.messages_per_connection.get(),
             idle: settings.idle,
-            retires_at: settings.connection_age.map(|age| Instant::now() + age),
+            retires_at: of_age.into_iter().chain(of_login).min(),
             recoding: Recoding { eight_bit: settings.eight_bit, long_lines: settings.long_lines },
             connecting: Duration::ZERO,
             has_served: false,

@@ -6,7 +6,8 @@
 //! 2. A request that has begun comes to its end even if the connection that wanted it is given up, and a stop of the daemon
 //!    waits for it: a refresh token that the endpoint hands out meanwhile is written (`token/refresh_file.rs`). No request is
 //!    begun for a connection that was given up.
-//! 3. A token that a relay has refused is not used again.
+//! 3. A token that a relay has refused is not used again. Connections that logged in with one take no further message shortly
+//!    before its stated end: some relays look at it again, and refuse messages for good.
 //! 4. The endpoint is not asked before the time that it names (Retry-After), and while an old token is valid, not within a
 //!    minute of a failure.
 //! 5. If a token is not renewed while the old one is valid, the log says so once, before mail waits.
@@ -70,6 +71,8 @@ pub(super) struct HandedToken {
     pub(super) token: AccessToken,
     /// True if the endpoint has handed it out just now. If it is refused, another one would be, too.
     pub(super) is_fresh: bool,
+    /// The time from which on a connection that it opened takes no further message, as far as its end is stated.
+    pub(super) retires_at: Option<Instant>,
 }
 
 impl TokenDesk {
@@ -136,7 +139,7 @@ impl TokenDesk {
         let mut keeping = self.keeping.lock().await;
         let now = Instant::now();
         if let Some(token) = keeping.token(now) {
-            return Ok(HandedToken { token, is_fresh: false });
+            return Ok(HandedToken { token, is_fresh: false, retires_at: keeping.retires_at() });
         }
         let asked = match keeping.rested(now) {
             Ok(()) => self.ask(asker).await,
@@ -145,7 +148,7 @@ impl TokenDesk {
         match asked {
             Ok(granted) => {
                 keeping.keep(now, &granted);
-                Ok(HandedToken { token: granted.token, is_fresh: true })
+                Ok(HandedToken { token: granted.token, is_fresh: true, retires_at: keeping.retires_at() })
             }
             Err(NotGranted { denial, retry_after }) => {
                 keeping.failed(Instant::now(), &denial, retry_after);
@@ -154,7 +157,7 @@ impl TokenDesk {
                     let words = words_of(at(&self.oauth.token_url, denial));
                     log::token_not_renewed(self.route.as_deref(), &self.username, &words, left);
                 }
-                Ok(HandedToken { token, is_fresh: false })
+                Ok(HandedToken { token, is_fresh: false, retires_at: keeping.retires_at() })
             }
         }
     }

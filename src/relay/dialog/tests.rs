@@ -251,6 +251,27 @@ async fn an_old_connection_does_not_wait_for_another_message() {
     assert_eq!(begun.elapsed(), age);
 }
 
+/// A relay that looks at the token again said `550 5.7.1 Access token expired` at MAIL, and each message bounced.
+#[tokio::test(start_paused = true)]
+async fn a_connection_takes_no_message_when_its_token_ends() {
+    let goodbye = "C: QUIT\nS: 221 bye";
+    let one = format!("{ENVELOPE}{TAKEN}C: one\nC: .\nS: 250 ok\n{goodbye}");
+    // The second one had ended before the login was accepted: by that no message would ever go.
+    for (life, taken, script) in [(7, 0, goodbye.to_owned()), (0, 1, one)] {
+        let begun = Instant::now();
+        let (near, far) = wire("192.0.2.5:587");
+        let mut channel = Channel::new(Verified::assumed(near), peer(), settings().timeouts);
+        channel.retire_at(begun + Duration::from_secs(life));
+        let connection = Connection::new(channel, pipelining(), &settings());
+        tokio::time::advance(Duration::from_secs(life)).await;
+        let mut given = Given::new(vec![message(1, "one")]);
+        let relay = tokio::spawn(async move { Server::over(far).play(&script).await });
+        connection.run(&mut given).await.unwrap();
+        relay.await.unwrap();
+        assert_eq!(given.reports.len(), taken, "{life}");
+    }
+}
+
 /// A thousand recipients, and buffers of 256 octets on the wire.
 #[tokio::test(start_paused = true)]
 async fn a_big_envelope_does_not_hang() {

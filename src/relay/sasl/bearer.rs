@@ -51,7 +51,12 @@ pub(super) async fn authenticate_by_token(
                     return Err(with_remedy(trouble));
                 }
             }
-            result => return result,
+            result => {
+                if let Some(at) = handed.retires_at {
+                    channel.retire_at(at);
+                }
+                return result;
+            }
         }
     }
 }

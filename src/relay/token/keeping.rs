@@ -17,6 +17,10 @@ const AHEAD: Duration = Duration::from_secs(300);
 const UNSAID: Duration = Duration::from_secs(600);
 /// The time between two tries to renew a token that is still valid.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
+/// The most time before the stated end of a token from which on no message is begun on a connection that it opened, and the part
+/// of its life that is less.
+const RETIREMENT: Duration = Duration::from_secs(5);
+const RETIREMENT_PART: u32 = 10;
 /// The longest time that the endpoint may name in Retry-After.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
@@ -31,6 +35,8 @@ struct HeldToken {
     token: AccessToken,
     renew_at: Instant,
     ends_at: Instant,
+    /// The time from which on connections that it opened take no further message; `None` if the endpoint states no end.
+    retires_at: Option<Instant>,
     /// True if it was told that another one is not to be had.
     is_told: bool,
 }
@@ -54,6 +60,11 @@ impl TokenKeeping {
         Some(held.token.clone())
     }
 
+    /// Returns the time from which on connections that the held token opens take no further message.
+    pub(super) fn retires_at(&self) -> Option<Instant> {
+        self.held.as_ref()?.retires_at
+    }
+
     /// Returns an error while the endpoint wants no request.
     pub(super) fn rested(&self, now: Instant) -> Result<(), Denial> {
         match self.rest.as_ref().filter(|rest| now < rest.ends_at) {
@@ -73,6 +84,9 @@ impl TokenKeeping {
             token: granted.token.clone(),
             renew_at,
             ends_at: now + lifetime,
+            retires_at: granted
+                .lifetime
+                .map(|stated| now + stated - RETIREMENT.min(stated / RETIREMENT_PART)),
             is_told: false,
         });
         self.rest = None;
@@ -128,6 +142,18 @@ mod tests {
             [(Some(3600), 3300), (Some(600), 300), (Some(60), 30), (Some(0), 0), (None, 300)]
         {
             assert_eq!(renewed_at(lifetime), renewed, "{lifetime:?}");
+        }
+    }
+
+    /// A relay that looks at the token again refused messages for good once it had ended.
+    #[test]
+    fn a_connection_retires_shortly_before_the_stated_end_of_its_token() {
+        for (lifetime, expected) in
+            [(Some(3600), Some(3595)), (Some(20), Some(18)), (Some(0), Some(0)), (None, None)]
+        {
+            let (mut keeping, now) = (TokenKeeping::default(), Instant::now());
+            keeping.keep(now, &granted(lifetime));
+            assert_eq!(keeping.retires_at(), expected.map(|seconds| now + Duration::from_secs(seconds)));
         }
     }
 
