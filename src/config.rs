@@ -83,7 +83,7 @@ pub use relay::{EhloName, RelayConfig, Timeouts};
 pub use relayhost::{HostOrIp, RelayHost, RelayPort, ServiceKind};
 pub use reply_rule::{Means, ReplyPattern, ReplyPhase, ReplyRule, RuleScope};
 pub use route::RouteConfig;
-pub use secret_file::{SecretError, SecretFile, stays_until_mended};
+pub use secret_file::{SecretError, SecretFile, SecretKind, stays_until_mended};
 pub use secret_source::{SecretSource, TokenSource};
 pub use setting_error::SettingError;
 pub use tls::{ClientCertificate, Tls, TlsSettings, Trust};

@@ -239,7 +239,7 @@ impl Relay {
         let (protection, mut warnings) = Protection::new(&settings.tls, &settings.hosts)?;
         warnings.extend(protection.expiring());
         let secret_end = Expiries::of_client_secret(&settings);
-        warnings.extend(secret_end.notices(Timestamp::now().as_second()));
+        warnings.extend(secret_end.notices_at_start(Timestamp::now().as_second()));
         let pace = Arc::new(RelayPace::new(settings.pipelining));
         let key_exchange = settings.tls.settings().map(|tls| tls.key_exchange);
         let offer = Offer::new(key_exchange.unwrap_or(config::KeyExchangeChoice::Any));

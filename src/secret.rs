@@ -17,6 +17,10 @@ pub use masks::SecretMasks;
 /// Upper bound, in octets, of a secret that is read: enough for an OAuth token.
 pub const MAX_OCTETS: usize = 16 * 1024;
 
+/// The octets that are read of a file or a program: those of the longest secret, of a byte order mark in front of it and the line
+/// break at its end, which are no part of it, and one more, which shows that it is too long.
+pub const MOST_READ: usize = MAX_OCTETS + BYTE_ORDER_MARK.len() + "\r\n".len() + 1;
+
 /// U+FEFF, which some editors put in front of a text. It is not part of the password.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// U+FEFF in UTF-16.
@@ -39,8 +43,7 @@ pub enum BadSecret {
     Utf16,
 }
 
-/// Returns an empty buffer for the longest secret and one octet more, which shows that a secret is too long. The buffer
-/// never grows, because growing would leave a copy behind in memory.
+/// Returns an empty buffer for [`MOST_READ`] octets. It never grows, because growing would leave a copy behind in memory.
 pub fn buffer() -> Zeroizing<Vec<u8>> {
     Zeroizing::new(Vec::with_capacity(MAX_OCTETS + 64))
 }
@@ -54,9 +57,6 @@ impl Secret {
     /// Returns the secret in `octets`, which were read from a file or a program. A byte order mark in front of it and one
     /// line break at its end are dropped.
     pub fn of_octets(mut octets: Zeroizing<Vec<u8>>) -> Result<Self, BadSecret> {
-        if octets.len() > MAX_OCTETS {
-            return Err(BadSecret::TooLong);
-        }
         if octets.starts_with(BYTE_ORDER_MARK) {
             octets.drain(..BYTE_ORDER_MARK.len());
         }
@@ -71,6 +71,9 @@ impl Secret {
         }
         if octets.is_empty() {
             return Err(BadSecret::Empty);
+        }
+        if octets.len() > MAX_OCTETS {
+            return Err(BadSecret::TooLong);
         }
         let has_control = match std::str::from_utf8(&octets) {
             Ok(text) => text.chars().any(char::is_control),
@@ -167,6 +170,9 @@ mod tests {
             (b"hunter\xff", Ok(b"hunter\xff")),
             (&longest, Ok(&longest)),
             (&[b'x'; MAX_OCTETS + 1], Err(BadSecret::TooLong)),
+            (&[&longest[..], b"\r\n"].concat(), Ok(&longest)),
+            (&[b"\xef\xbb\xbf", &longest[..], b"\r\n"].concat(), Ok(&longest)),
+            (&[b'\n'; MOST_READ], Err(BadSecret::TooLong)),
         ] {
             assert_eq!(taken(octets), expected.map(<[u8]>::to_vec));
         }

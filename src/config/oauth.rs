@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::access::OpenFault;
 use super::error::{ConfigFault, KeyLocation};
 use super::file::OAuthTable;
-use super::secret_file::{SecretError, SecretFile, stays_until_mended};
+use super::secret_file::{SecretError, SecretFile, SecretKind, stays_until_mended};
 use super::table::{Key, Located, given, location_of};
 use super::tls_file::{TlsFile, TlsFileError, TlsFileFault};
 use super::web_address::WebAddress;
@@ -139,13 +139,15 @@ impl OAuthConfig {
             OAuthGrant::RefreshToken { file, device_url, .. } => {
                 // Before the login on a terminal there is no refresh token.
                 let is_awaited = device_url.is_some() && !file.exists();
-                let read = if is_awaited { Ok(()) } else { check_text(file) };
+                let read = if is_awaited { Ok(()) } else { check_text(file, SecretKind::RefreshToken) };
                 read.map_err(|error| (REFRESH_TOKEN_FILE, error))?;
             }
         }
         match self.proof() {
             None => Ok(()),
-            Some(ClientProof::Secret { file, .. }) => check_text(file).map_err(|error| (SECRET_FILE, error)),
+            Some(ClientProof::Secret { file, .. }) => {
+                check_text(file, SecretKind::ClientSecret).map_err(|error| (SECRET_FILE, error))
+            }
             Some(ClientProof::Certificate { certificate, key }) => {
                 let certificate_error = |error| (CERTIFICATE, error);
                 read_certificate(certificate).map_err(certificate_error)?;
@@ -217,16 +219,16 @@ impl OAuthConfig {
 }
 
 /// Returns the secret in the file at `path`, which goes into a form, and so is UTF-8. Blocks on the disk.
-pub fn read_text(path: &Path) -> Result<Secret, SecretError> {
-    let secret = SecretFile::at(path).read()?;
+pub fn read_text(path: &Path, kind: SecretKind) -> Result<Secret, SecretError> {
+    let secret = SecretFile::at(path, kind).read()?;
     match secret.text() {
         Some(_) => Ok(secret),
         None => Err(SecretError::Unusable(format!("{} is not UTF-8", path.display()))),
     }
 }
 
-fn check_text(path: &Path) -> Result<(), SecretError> {
-    read_text(path).map(drop)
+fn check_text(path: &Path, kind: SecretKind) -> Result<(), SecretError> {
+    read_text(path, kind).map(drop)
 }
 
 /// Returns the key in a `key-file`. Blocks on the disk.
@@ -265,7 +267,7 @@ fn of_tls_file(error: TlsFileError) -> SecretError {
     match error.fault {
         // It passes by itself, unlike what is wrong with a file.
         TlsFileFault::Closed(OpenFault::Unreadable(fault)) if !stays_until_mended(&fault) => {
-            SecretError::File(error.path, OpenFault::Unreadable(fault))
+            SecretError::File(error.path, OpenFault::Unreadable(fault), SecretKind::ClientSecret)
         }
         _ => SecretError::Unusable(error.words()),
     }

@@ -21,13 +21,27 @@ use crate::secret::{self, BadSecret, Secret};
 pub struct SecretFile {
     pub(super) path: PathBuf,
     guard: Guard,
+    kind: SecretKind,
+}
+
+/// The kind of the secret in a file, on which depends what else an operator can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretKind {
+    /// `password-file`, or a credential.
+    Password,
+    /// `token-file`.
+    AccessToken,
+    /// `client-secret-file`.
+    ClientSecret,
+    /// `refresh-token-file`.
+    RefreshToken,
 }
 
 /// The reason why there is no secret. It never contains anything that was read.
 #[derive(Debug)]
 pub enum SecretError {
-    /// The file at this path cannot be read, or must not be used.
-    File(PathBuf, OpenFault),
+    /// The file at this path, which is to hold such a secret, cannot be read, or must not be used.
+    File(PathBuf, OpenFault, SecretKind),
     /// `$CREDENTIALS_DIRECTORY` is not set; holds the name of the credential.
     NoCredentials(String),
     /// The program does not exist, or cannot be run.
@@ -39,14 +53,14 @@ pub enum SecretError {
 }
 
 impl SecretFile {
-    /// Returns the file of a `password-file`.
-    pub fn at(path: &Path) -> Self {
-        SecretFile { path: path.into(), guard: Guard::Ourselves }
+    /// Returns the file at `path`, which holds a secret of this kind.
+    pub fn at(path: &Path, kind: SecretKind) -> Self {
+        SecretFile { path: path.into(), guard: Guard::Ourselves, kind }
     }
 
     /// Returns the file at `path`, which systemd keeps from others.
     pub(super) fn of_systemd(path: &Path) -> Self {
-        SecretFile { path: path.into(), guard: Guard::Systemd }
+        SecretFile { path: path.into(), guard: Guard::Systemd, kind: SecretKind::Password }
     }
 
     /// Returns the file of the systemd credential `name`; an error if systemd gave this process no credentials.
@@ -56,15 +70,15 @@ impl SecretFile {
 
     pub(super) fn in_directory(directory: Option<OsString>, name: &str) -> Result<Self, SecretError> {
         let directory = directory.ok_or_else(|| SecretError::NoCredentials(name.into()))?;
-        Ok(SecretFile { path: PathBuf::from(directory).join(name), guard: Guard::Systemd })
+        Ok(SecretFile::of_systemd(&PathBuf::from(directory).join(name)))
     }
 
     /// Reads the secret. Blocks on the disk.
     pub fn read(&self) -> Result<Secret, SecretError> {
-        let of_file = |fault| SecretError::File(self.path.clone(), fault);
+        let of_file = |fault| SecretError::File(self.path.clone(), fault, self.kind);
         let (file, _) = open(&self.path, self.guard).map_err(of_file)?;
         let mut octets = secret::buffer();
-        file.take(secret::MAX_OCTETS as u64 + 1)
+        file.take(secret::MOST_READ as u64)
             .read_to_end(&mut octets)
             .map_err(|error| of_file(OpenFault::Unreadable(error)))?;
         Secret::of_octets(octets).map_err(|bad| SecretError::NoSecret(self.path.display().to_string(), bad))
@@ -74,13 +88,9 @@ impl SecretFile {
 impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SecretError::File(path, fault @ OpenFault::OpenToOthers { .. }) => write!(
-                f,
-                "{}, or, where its mode is not yours to change, hand a password over as a systemd credential \
-                 (credential) or by a program (password-command)",
-                fault.words(path)
-            ),
-            SecretError::File(path, fault) => write!(f, "{}{}", fault.words(path), remedy(fault)),
+            SecretError::File(path, fault, kind) => {
+                write!(f, "{}{}", fault.words(path), remedy(fault, *kind))
+            }
             SecretError::NoCredentials(name) => {
                 write!(f, "no credential {name}: systemd gave us none (LoadCredential={name}:PATH does)")
             }
@@ -98,13 +108,49 @@ impl SecretError {
     /// of the system, such as too many open files, passes.
     pub fn is_for_operator(&self) -> bool {
         match self {
-            SecretError::File(_, OpenFault::Unreadable(error)) | SecretError::NotRun(_, error) => {
+            SecretError::File(_, OpenFault::Unreadable(error), _) | SecretError::NotRun(_, error) => {
                 stays_until_mended(error)
             }
             SecretError::File(..)
             | SecretError::NoCredentials(_)
             | SecretError::NoSecret(..)
             | SecretError::Unusable(_) => true,
+        }
+    }
+}
+
+impl SecretKind {
+    /// Returns what to do about a file that is not there.
+    fn missing(self) -> &'static str {
+        match self {
+            SecretKind::Password | SecretKind::ClientSecret => {
+                "; put the secret there, on one line, in a file of mode 600 that belongs to nullmta's user"
+            }
+            SecretKind::AccessToken => {
+                "; put the token there, on one line, in a file of mode 600 that belongs to nullmta's user"
+            }
+            SecretKind::RefreshToken => {
+                "; put a refresh token there, on one line, in a file of mode 600 that belongs to nullmta's user, or log in on a \
+                 terminal: auth.oauth.grant = \"device-code\", then nullmta oauth login"
+            }
+        }
+    }
+
+    /// Returns what to do in place of a file that others can read.
+    fn instead(self) -> &'static str {
+        match self {
+            SecretKind::Password => {
+                ", or, where its mode is not yours to change, hand a password over as a systemd credential (credential) or by \
+                 a program (password-command)"
+            }
+            SecretKind::AccessToken => {
+                ", or, where its mode is not yours to change, have a program print the token (token-command)"
+            }
+            SecretKind::ClientSecret => {
+                ", or, where its mode is not yours to change, name a copy of it with that mode, which belongs to nullmta's user"
+            }
+            // It is written anew by nullmta, whose files have that mode.
+            SecretKind::RefreshToken => "",
         }
     }
 }
@@ -121,16 +167,15 @@ pub fn stays_until_mended(error: &io::Error) -> bool {
 }
 
 /// Returns what to do about `fault`, where its words do not say it.
-fn remedy(fault: &OpenFault) -> &'static str {
+fn remedy(fault: &OpenFault, kind: SecretKind) -> &'static str {
     match fault {
-        OpenFault::Unreadable(error) if error.kind() == io::ErrorKind::NotFound => {
-            "; put the secret there, on one line, in a file of mode 600 that belongs to nullmta's user"
-        }
+        OpenFault::Unreadable(error) if error.kind() == io::ErrorKind::NotFound => kind.missing(),
         OpenFault::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             "; give the file to that user (chown), with mode 600, and let it through the directories"
         }
         OpenFault::WrongOwner { .. } => "; give it to one of them (chown)",
         OpenFault::NotAFile => "; name a file",
-        OpenFault::Unreadable(_) | OpenFault::OpenToOthers { .. } => "",
+        OpenFault::OpenToOthers { .. } => kind.instead(),
+        OpenFault::Unreadable(_) => "",
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::oauth::OAuthConfig;
-use super::secret_file::{SecretError, SecretFile};
+use super::secret_file::{SecretError, SecretFile, SecretKind};
 use super::words::Mechanism;
 
 /// The place from which a secret is read.
@@ -54,8 +54,9 @@ impl SecretSource {
     /// this process any; `nullmta check` usually runs without, and then asks what the unit loads. Blocks on the disk.
     pub(super) fn check(&self) -> Result<(), SecretError> {
         match self {
-            SecretSource::File(path) | SecretSource::Token(TokenSource::File(path)) => {
-                SecretFile::at(path).read().map(drop)
+            SecretSource::File(path) => SecretFile::at(path, SecretKind::Password).read().map(drop),
+            SecretSource::Token(TokenSource::File(path)) => {
+                SecretFile::at(path, SecretKind::AccessToken).read().map(drop)
             }
             SecretSource::Credential(name) => match SecretFile::of_credential(name) {
                 Ok(file) => file.read().map(drop),

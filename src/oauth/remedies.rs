@@ -212,6 +212,8 @@ const ERRORS: &[KnownDenial] = &[
         "the endpoint does not know what the token is wanted for; is auth.oauth.scope right?",
     ),
     ("access_denied", ByOperator, "the user said no, or a policy did"),
+    // The word of Microsoft for it.
+    ("authorization_declined", ByOperator, "the user said no, or a policy did"),
     ("expired_token", ByOperator, "the code has expired; begin again"),
     ("interaction_required", AnotherLogin, "the provider asks for the user"),
     ("login_required", AnotherLogin, "the provider asks for the user"),
@@ -273,9 +275,10 @@ const AT_THE_RELAY: &[(&str, &str)] = &[
     ),
     (
         "5.7.3",
-        "the token is good and the mailbox refuses it: New-ServicePrincipal needs the Object ID of the Enterprise \
-         application, not that of the app registration; the app needs SMTP.SendAsApp with admin consent and \
-         Add-MailboxPermission (FullAccess) for this mailbox; auth.username is the mailbox",
+        "either the token is not for SMTP (auth.oauth.scope, the tenant in token-url), or it is good and the mailbox refuses \
+         it: New-ServicePrincipal needs the Object ID of the Enterprise application, not that of the app registration; the app \
+         needs SMTP.SendAsApp with admin consent and Add-MailboxPermission (FullAccess) for this mailbox; auth.username is the \
+         mailbox",
     ),
     ("5.7.30", "the relay took this for a password: it wants XOAUTH2"),
     (
@@ -284,10 +287,21 @@ const AT_THE_RELAY: &[(&str, &str)] = &[
     ),
 ];
 
-/// Returns what to do about a relay that refuses a fresh token with the words `said`; `None` if nothing is known of it.
-pub fn remedy_at_relay(said: &str) -> Option<&'static str> {
+/// The statuses that mean this at Microsoft's relays alone, and elsewhere that the proof is not accepted.
+const ONLY_AT_MICROSOFT: &[&str] = &["5.7.3"];
+/// What to do about them elsewhere.
+const ELSEWHERE: &str = "the token is not for this mailbox, or its scope not for this relay: are auth.username and auth.oauth.scope right?";
+/// The ends of the names of Microsoft's relays.
+const MICROSOFT: &[&str] = &[".office365.com", ".outlook.com"];
+
+/// Returns what to do about the relay `host` that refuses a fresh token with the words `said`; `None` if nothing is known of it.
+pub fn remedy_at_relay(host: &str, said: &str) -> Option<&'static str> {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let is_microsoft = MICROSOFT.iter().any(|end| host.ends_with(end));
     let has = |status: &str| said.split([' ', ';', ',']).any(|word| word == status);
-    AT_THE_RELAY.iter().find(|(status, _)| has(status)).map(|(_, remedy)| *remedy)
+    let (status, remedy) = AT_THE_RELAY.iter().find(|(status, _)| has(status))?;
+    let is_foreign = !is_microsoft && ONLY_AT_MICROSOFT.contains(status);
+    Some(if is_foreign { ELSEWHERE } else { remedy })
 }
 
 #[cfg(test)]
@@ -401,10 +415,15 @@ mod tests {
     #[test]
     fn a_relay_that_refuses_a_good_token_is_explained() {
         let said = "XOAUTH2: the relay said: 535 5.7.3 Authentication unsuccessful [X]";
-        assert!(remedy_at_relay(said).unwrap().contains("Enterprise application"));
+        let remedy = |said| remedy_at_relay("smtp.Office365.com.", said);
+        assert!(
+            remedy(said).unwrap().contains("or it is good and the mailbox refuses it: New-ServicePrincipal")
+        );
+        assert_eq!(remedy_at_relay("smtp.example.com", said), Some(ELSEWHERE));
+        assert_eq!(remedy_at_relay("myoffice365.com", said), Some(ELSEWHERE));
         let said =
             "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.";
-        assert!(remedy_at_relay(said).unwrap().contains("Set-CASMailbox"));
-        assert_eq!(remedy_at_relay("454 4.7.0 later"), None);
+        assert!(remedy(said).unwrap().contains("Set-CASMailbox"));
+        assert_eq!(remedy("454 4.7.0 later"), None);
     }
 }

@@ -140,6 +140,16 @@ impl Expiries {
         worth_telling.filter_map(|expiry| soon(&expiry.whose, expiry.until, now, expiry.remedy)).collect()
     }
 
+    /// Returns the same at a start, which logs them: a client secret is not logged again within the next day. For certificates the
+    /// relay may show others, which are logged with them.
+    pub(crate) fn notices_at_start(&self, now: i64) -> Vec<String> {
+        let notices = self.notices(now);
+        if matches!(self.kind, Dated::ClientSecret) && !notices.is_empty() {
+            self.told.begin();
+        }
+        notices
+    }
+
     /// Logs these sentences, unless that was done within the last day.
     pub(crate) fn log(&self, route: Option<&str>, now: i64) {
         let notices = self.notices(now);
@@ -296,5 +306,14 @@ mod tests {
                 assert_eq!(log.text().matches(words).count(), lines, "{}", log.text());
             }
         }
+        // The start has logged it, and the first connection logged it again.
+        let told = end_of("secret-expires = '2030-01-01'");
+        assert_eq!(told.notices_at_start(END).len(), 1);
+        let before = log.text();
+        told.log(None, END);
+        assert_eq!(log.text(), before);
+        tokio::time::advance(std::time::Duration::from_secs(3600 * 25)).await;
+        told.log(None, END);
+        assert_ne!(log.text(), before);
     }
 }

@@ -14,7 +14,7 @@ use std::fmt;
 
 use super::password_command::{self, CommandError};
 use super::trouble::Cause;
-use crate::config::{SecretError, SecretFile, SecretSource, TokenSource};
+use crate::config::{SecretError, SecretFile, SecretKind, SecretSource, TokenSource};
 use crate::oauth::{AccessToken, BadToken};
 use crate::secret::Secret;
 
@@ -51,8 +51,9 @@ pub(super) fn token_of(source: &SecretSource, secret: Secret) -> Result<AccessTo
 /// Reads the secret.
 pub(super) async fn read(source: &SecretSource) -> Result<Secret, PasswordError> {
     match source {
-        SecretSource::File(path) | SecretSource::Token(TokenSource::File(path)) => {
-            read_aside(SecretFile::at(path)).await
+        SecretSource::File(path) => read_aside(SecretFile::at(path, SecretKind::Password)).await,
+        SecretSource::Token(TokenSource::File(path)) => {
+            read_aside(SecretFile::at(path, SecretKind::AccessToken)).await
         }
         SecretSource::Credential(name) => {
             read_aside(SecretFile::of_credential(name).map_err(PasswordError::File)?).await

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
 use crate::config::SecretError;
-use crate::secret::{self, Secret};
+use crate::secret::{self, BadSecret, Secret};
 
 /// Time for which the program may run.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,6 +31,8 @@ pub(super) enum CommandError {
     Source(SecretError),
     /// The program took too long and was killed.
     TimedOut(String),
+    /// The program has ended, and another one that it started kept its output open for too long, and was killed.
+    HeldOpen(String),
     /// The program failed; holds the last line that it wrote to standard error.
     Failed(String, ExitStatus, String),
 }
@@ -58,16 +60,23 @@ pub(super) async fn run(words: &[String]) -> Result<Secret, CommandError> {
     let ended = match tokio::time::timeout(TIMEOUT, end_of(&mut child)).await {
         Ok(ended) => ended.map_err(not_run)?,
         Err(_) => {
+            let has_ended = matches!(child.try_wait(), Ok(Some(_)));
             kill(group);
-            return Err(CommandError::TimedOut(program.into()));
+            let late = if has_ended { CommandError::HeldOpen } else { CommandError::TimedOut };
+            return Err(late(program.into()));
         }
     };
+    let bad_output =
+        |bad| CommandError::Source(SecretError::NoSecret(format!("the output of {program}"), bad));
+    // A program whose output is read no more fails by that.
+    if ended.stdout.len() == secret::MOST_READ {
+        return Err(bad_output(BadSecret::TooLong));
+    }
     if !ended.status.success() {
         let said = complaint(&ended.stderr, &ended.stdout);
         return Err(CommandError::Failed(program.into(), ended.status, said));
     }
-    Secret::of_octets(ended.stdout)
-        .map_err(|bad| CommandError::Source(SecretError::NoSecret(format!("the output of {program}"), bad)))
+    Secret::of_octets(ended.stdout).map_err(bad_output)
 }
 
 /// Returns the path of the program. The parser refuses an empty list; if there were one, the empty path is not found.
@@ -95,12 +104,12 @@ async fn end_of(child: &mut Child) -> io::Result<ProgramEnd> {
     Ok(ProgramEnd { status: child.wait().await?, stdout, stderr })
 }
 
-/// Reads from `pipe` up to one octet more than a secret may have. Then the pipe is closed, and a program that goes on
+/// Reads from `pipe` up to one octet more than the output may have. Then the pipe is closed, and a program that goes on
 /// writing to it gets SIGPIPE.
 async fn bounded(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut octets = secret::buffer();
     if let Some(pipe) = pipe {
-        pipe.take(secret::MAX_OCTETS as u64 + 1).read_to_end(&mut octets).await?;
+        pipe.take(secret::MOST_READ as u64).read_to_end(&mut octets).await?;
     }
     Ok(octets)
 }
@@ -134,6 +143,12 @@ impl fmt::Display for CommandError {
             CommandError::TimedOut(program) => {
                 write!(f, "{program} took longer than {} s and was killed", TIMEOUT.as_secs())
             }
+            CommandError::HeldOpen(program) => write!(
+                f,
+                "{program} has ended, but another program that it started kept its output open for {} s, and was killed: have \
+                 that one write elsewhere (>/dev/null)",
+                TIMEOUT.as_secs()
+            ),
             CommandError::Failed(program, status, said) => write!(f, "{program} failed, {status}: {said}"),
         }
     }

@@ -42,7 +42,7 @@ pub use refresh_file::{
     settled as refresh_tokens_settled,
 };
 
-use crate::config::{Families, OAuthConfig, OAuthGrant, SettingError, WebAddress};
+use crate::config::{Families, OAuthConfig, OAuthGrant, SecretKind, SettingError, WebAddress};
 use crate::log;
 use crate::oauth::{AccessToken, Denial, Granted, granted, rotated};
 use crate::secret::SecretMasks;
@@ -200,7 +200,7 @@ impl TokenDesk {
                     format!("{} is missing: nobody has logged in; run nullmta oauth login", path.display());
                 return Err(Denial::Configuration(words));
             }
-            let token = request::read_secret(path)?;
+            let token = request::read_secret(path, SecretKind::RefreshToken)?;
             let request = TokenRequest::for_token(&desk.oauth, &desk.username, Some(&token))?;
             Ok((file, token, request))
         })

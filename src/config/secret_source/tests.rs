@@ -35,9 +35,9 @@ fn a_file_that_others_may_open_is_refused() {
         (0o610, true),
     ] {
         let path = file(&directory, &format!("{mode:o}"), "hunter2", mode);
-        let read = SecretFile::at(&path).read();
+        let read = SecretFile::at(&path, SecretKind::Password).read();
         assert_eq!(
-            matches!(read, Err(SecretError::File(_, OpenFault::OpenToOthers { .. }))),
+            matches!(read, Err(SecretError::File(_, OpenFault::OpenToOthers { .. }, _))),
             refused,
             "{mode:o}"
         );
@@ -55,8 +55,8 @@ fn the_mode_that_counts_is_that_of_the_file_behind_a_link() {
     let link = directory.path().join("link");
     symlink(file(&directory, "open", "hunter2", 0o644), &link).unwrap();
     assert!(matches!(
-        SecretFile::at(&link).read(),
-        Err(SecretError::File(_, OpenFault::OpenToOthers { .. }))
+        SecretFile::at(&link, SecretKind::Password).read(),
+        Err(SecretError::File(_, OpenFault::OpenToOthers { .. }, _))
     ));
 }
 
@@ -74,7 +74,7 @@ fn a_secret_behind_the_links_of_a_mount_is_read_and_rotated() {
         if version == "..2026_01" {
             symlink("..data/password", directory.path().join("password")).unwrap();
         }
-        let read = SecretFile::at(&directory.path().join("password")).read().unwrap();
+        let read = SecretFile::at(&directory.path().join("password"), SecretKind::Password).read().unwrap();
         assert_eq!(read.text(), Some(password));
     }
 }
@@ -85,17 +85,18 @@ fn what_is_no_file_is_refused_and_never_waited_for() {
     let pipe = directory.path().join("pipe");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
     for path in [pipe, directory.path().to_owned(), "/dev/null".into()] {
-        let read = SecretFile::at(&path).read();
-        assert!(matches!(read, Err(SecretError::File(_, OpenFault::NotAFile))), "{path:?}: {read:?}");
+        let read = SecretFile::at(&path, SecretKind::Password).read();
+        assert!(matches!(read, Err(SecretError::File(_, OpenFault::NotAFile, _))), "{path:?}: {read:?}");
     }
-    let missing = SecretFile::at(&directory.path().join("missing")).read().unwrap_err();
+    let missing = SecretFile::at(&directory.path().join("missing"), SecretKind::Password).read().unwrap_err();
     assert!(missing.to_string().starts_with("cannot read /"), "{missing}");
 }
 
 #[test]
 fn who_may_not_read_a_file_is_said() {
     let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-    let error = SecretError::File("/etc/secret".into(), OpenFault::Unreadable(denied)).to_string();
+    let error = SecretError::File("/etc/secret".into(), OpenFault::Unreadable(denied), SecretKind::Password)
+        .to_string();
     let expected = format!(
         "cannot read /etc/secret as uid {}: permission denied; give the file to that user (chown), with mode 600, and \
          let it through the directories",
@@ -107,7 +108,7 @@ fn who_may_not_read_a_file_is_said() {
 /// An operator was called for what passes by itself, or nobody was for a file that stays as it is.
 #[test]
 fn what_stays_is_for_an_operator_and_what_passes_is_not() {
-    let file = |fault| SecretError::File("/etc/secret".into(), fault);
+    let file = |fault| SecretError::File("/etc/secret".into(), fault, SecretKind::Password);
     let unreadable = |error: Errno| file(OpenFault::Unreadable(error.into()));
     let not_run = |error: Errno| SecretError::NotRun("/bin/pass".into(), error.into());
     let cases = [
@@ -139,7 +140,7 @@ fn a_credential_lies_in_the_directory_that_systemd_names() {
     let credential = SecretFile::in_directory(Some(directory.path().into()), "relay").unwrap();
     assert_eq!(credential.read().unwrap().text(), Some("hunter2"));
     fs::set_permissions(&credential.path, PermissionsExt::from_mode(0o444)).unwrap();
-    assert!(matches!(credential.read(), Err(SecretError::File(_, OpenFault::OpenToOthers { .. }))));
+    assert!(matches!(credential.read(), Err(SecretError::File(_, OpenFault::OpenToOthers { .. }, _))));
     let error = SecretFile::in_directory(None, "relay").unwrap_err().to_string();
     assert_eq!(error, "no credential relay: systemd gave us none (LoadCredential=relay:PATH does)");
 }
@@ -154,5 +155,27 @@ fn checking_runs_nothing() {
     for program in [plain, directory.path().to_owned(), directory.path().join("missing")] {
         let command = SecretSource::Command(vec![program.to_str().unwrap().into()]);
         assert!(matches!(command.check(), Err(SecretError::NotRun(..))), "{program:?}");
+    }
+}
+
+/// Whoever had a client secret of mode 644 was sent to `credential`, which only takes the place of a password.
+#[test]
+fn what_to_do_about_a_file_fits_the_key_that_names_it() {
+    let told = |kind, fault| SecretError::File("/s".into(), fault, kind).to_string();
+    let cases = [
+        (SecretKind::Password, "put the secret there", "(credential) or by a program (password-command)"),
+        (SecretKind::AccessToken, "put the token there", "have a program print the token (token-command)"),
+        (
+            SecretKind::ClientSecret,
+            "put the secret there",
+            "name a copy of it with that mode, which belongs to nullmta's user",
+        ),
+        (SecretKind::RefreshToken, "put a refresh token there", "mode 0644): chmod 600 /s"),
+    ];
+    for (kind, missing, open) in cases {
+        let absent = told(kind, OpenFault::Unreadable(Errno::NOENT.into()));
+        let exposed = told(kind, OpenFault::OpenToOthers { mode: 0o644 });
+        assert!(absent.contains(missing) && exposed.ends_with(open), "{absent} {exposed}");
+        assert_eq!(absent.contains("nullmta oauth login"), kind == SecretKind::RefreshToken, "{absent}");
     }
 }

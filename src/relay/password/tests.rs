@@ -54,8 +54,8 @@ async fn a_command_that_fails_is_quoted_without_the_secret() {
 #[tokio::test]
 async fn a_command_that_prints_without_end_is_cut_off() {
     let error = exposed(&shell("yes hunter2")).await.unwrap_err();
-    // Cut off, it dies of SIGPIPE, or of the error that a parent ignoring SIGPIPE leaves it.
-    assert!(error.starts_with("/bin/sh failed") && !error.contains("hunter2"), "{error}");
+    // Cut off, it dies of SIGPIPE, or of the error that a parent ignoring SIGPIPE leaves it: that tells nothing.
+    assert_eq!(error, "the output of /bin/sh holds more than 16 KiB: expected one line");
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,6 +71,36 @@ async fn a_command_that_hangs_is_killed_with_all_it_started() {
     let mut said = String::new();
     held.read_to_string(&mut said).unwrap();
     assert_eq!(said, "", "the end comes when nobody holds the pipe any more");
+}
+
+/// It was said to have taken too long, and whoever looked for it found that it had ended at once.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_leaves_another_one_with_its_output_says_so() {
+    let directory = TempDir::new().unwrap();
+    let pipe = directory.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    // The pipe is opened when the shell has ended, and waits for its parent.
+    let waits = "until grep -q 'State:.Z' /proc/$$/status; do :; done";
+    let source = shell(&format!("({waits}; exec 3> {}; sleep 60) &", pipe.display()));
+    let running = tokio::spawn(async move { exposed(&source).await });
+    let held = tokio::task::spawn_blocking(|| File::open(pipe)).await.unwrap().unwrap();
+    let said = running.await.unwrap().unwrap_err();
+    assert!(
+        said.starts_with(
+            "/bin/sh has ended, but another program that it started kept its output open for 30 s"
+        ),
+        "{said}"
+    );
+    drop(held);
+}
+
+/// The end of its pipe was told: `failed, exit status: 141: it said nothing`.
+#[tokio::test]
+async fn a_command_that_prints_too_much_is_told_so() {
+    for words in ["yes", "head -c 40000 /dev/zero", "head -c 20000 /dev/zero; exit 1"] {
+        let said = exposed(&shell(words)).await.unwrap_err();
+        assert_eq!(said, "the output of /bin/sh holds more than 16 KiB: expected one line", "{words}");
+    }
 }
 
 /// A password file that was gone was trouble like a relay that is down for a moment: nothing said that somebody must act.

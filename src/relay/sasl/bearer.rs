@@ -64,7 +64,8 @@ pub(super) async fn authenticate_by_token(
 /// Returns the refusal of a token that the endpoint has just handed out, with what to do about it.
 fn with_remedy(mut trouble: Trouble) -> Trouble {
     if let Cause::LoginRefused { said, token: Some(token), .. } = &mut trouble.cause {
-        token.remedy = remedy_at_relay(said);
+        let host = trouble.peer.as_ref().map_or("", |peer| peer.name.as_str());
+        token.remedy = remedy_at_relay(host, said);
     }
     trouble
 }

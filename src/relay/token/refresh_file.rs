@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::sleep;
 
-use crate::config::SecretFile;
+use crate::config::{SecretFile, SecretKind};
 use crate::log;
 use crate::secret::Secret;
 use writing::{directory_of, is_mount, target_of};
@@ -127,7 +127,7 @@ impl RefreshFile {
     /// Returns whether `new` has taken the place of `old`, and not somebody else's token. After an error it is kept.
     fn put(&self, old: Secret, new: Secret) -> Result<bool, Unwritable> {
         // A file that is gone, or cannot be read, is written anew.
-        let now = SecretFile::at(&self.path).read();
+        let now = SecretFile::at(&self.path, SecretKind::RefreshToken).read();
         if now.is_ok_and(|now| now.expose() != old.expose()) {
             return Ok(false);
         }
@@ -221,7 +221,9 @@ pub fn is_ours(path: &Path) -> bool {
     let (prints, written) = &*WRITTEN;
     let ours = written.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
     ours.is_some_and(|ours| {
-        SecretFile::at(path).read().is_ok_and(|token| prints.hash_one(token.expose()) == ours)
+        SecretFile::at(path, SecretKind::RefreshToken)
+            .read()
+            .is_ok_and(|token| prints.hash_one(token.expose()) == ours)
     })
 }
 
@@ -275,7 +277,7 @@ mod tests {
     }
 
     fn read(path: &Path) -> String {
-        SecretFile::at(path).read().unwrap().text().unwrap().to_owned()
+        SecretFile::at(path, SecretKind::RefreshToken).read().unwrap().text().unwrap().to_owned()
     }
 
     #[tokio::test]

@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
 use crate::config::{
-    ClientProof, OAuthConfig, OAuthGrant, SecretError, read_assertion_key, read_client_key, read_text,
+    ClientProof, OAuthConfig, OAuthGrant, SecretError, SecretKind, read_assertion_key, read_client_key,
+    read_text,
 };
 use crate::oauth::{Claims, Denial, TokenGrant, form};
 use crate::secret::{Secret, SecretMasks};
@@ -127,7 +128,7 @@ impl TokenRequest {
         match proof {
             None => {}
             Some(ClientProof::Secret { file, .. }) => {
-                let secret = read_secret(file)?;
+                let secret = read_secret(file, SecretKind::ClientSecret)?;
                 self.secret("client_secret", secret);
             }
             Some(ClientProof::Certificate { certificate, key }) => {
@@ -159,8 +160,8 @@ fn grant_of(grant: &OAuthGrant) -> TokenGrant {
 }
 
 /// Reads a secret that goes into a form, which is UTF-8. Blocks on the disk.
-pub(super) fn read_secret(path: &std::path::Path) -> Result<Secret, Denial> {
-    read_text(path).map_err(of_file)
+pub(super) fn read_secret(path: &std::path::Path, kind: SecretKind) -> Result<Secret, Denial> {
+    read_text(path, kind).map_err(of_file)
 }
 
 /// Returns the denial for a file that cannot be read.

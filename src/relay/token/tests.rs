@@ -422,6 +422,10 @@ async fn a_login_that_is_refused_says_so() {
     let cases = [
         (vec![json(400, r#"{"error":"invalid_client"}"#)], "invalid_client: client-id"),
         (vec![json(200, code), json(400, r#"{"error":"access_denied"}"#)], "access_denied: the user said no"),
+        (
+            vec![json(200, code), json(400, r#"{"error":"authorization_declined"}"#)],
+            "authorization_declined: the user said no",
+        ),
         (vec![json(200, code), token("t")], "the login gave no refresh token"),
     ];
     for (answers, expected) in cases {
