@@ -400,12 +400,15 @@ impl Relay {
         target: &RelayTarget,
     ) -> Result<Secured, Trouble> {
         let (address, limit) = (peer.address, self.settings.timeouts.connect);
-        let mut flight = FirstFlight::new(self.offer.now());
+        let mut flight = self.offer.flight();
         let mut opened = self.open_with(network, &flight, stream, peer.clone(), target).await;
         let is_tls = matches!(&opened, Err(trouble) if trouble.phase == Phase::Tls);
-        if is_tls && target.protection.forget_sessions(flight.key_exchange()) {
+        // Silence is blamed on the size first: there may be no time for both beside another relayhost.
+        let is_silence = matches!(&opened, Err(Trouble { cause: Cause::TimedOut(_), .. }))
+            && flight.may_have_been_too_large();
+        if is_tls && !is_silence && target.protection.forget_sessions(flight.key_exchange()) {
             let Ok(stream) = dial::connect(network, address, limit).await else { return opened };
-            flight = FirstFlight::new(self.offer.now());
+            flight = self.offer.flight();
             opened = self.open_with(network, &flight, stream, peer.clone(), target).await;
         }
         let Err(unanswered) = opened else { return opened };
@@ -432,7 +435,11 @@ impl Relay {
         let RelayTarget { identity, protection, .. } = target;
         let (hello, at) = (protection.client_hello(identity), peer.clone());
         let tls_at_once = self.port_looks.finds_tls(network, &at, hello);
-        opening::secure(stream, peer, identity, &self.settings, protection, flight, tls_at_once).await
+        let watched = self.offer.watch(flight);
+        let opened =
+            opening::secure(stream, peer, identity, &self.settings, protection, flight, tls_at_once).await;
+        watched.is_over();
+        opened
     }
 }
 

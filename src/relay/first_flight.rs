@@ -10,7 +10,9 @@
 //!    final.
 //! 2. The smaller ClientHello is used for a day only after the relay answered it and did not answer the larger one.
 //! 3. Where `tls.key-exchange` chooses one of them, the other one is never offered.
-//! 4. Both verify the certificate in the same way. The smaller one gives up the protection of recorded traffic against
+//! 4. A handshake that was given up without an answer, since another relayhost was quicker, makes the next one as long
+//!    silent only for [`HURRIED`]: else the host would lose to the others each time before its smaller ClientHello.
+//! 5. Both verify the certificate in the same way. The smaller one gives up the protection of recorded traffic against
 //!    future quantum computers. Anyone who can drop our segments can cause this, as they could also block all mail, and
 //!    the log says so.
 //!
@@ -26,7 +28,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::remembered::Remembered;
 use crate::config::KeyExchangeChoice;
@@ -35,6 +37,10 @@ use crate::config::KeyExchangeChoice;
 /// 1, 3 and 7 s, so that random losses do not matter; a relay that is just slow has the whole of `relay.timeouts.tls`
 /// for the smaller one.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same after a handshake was given up that had no answer for so long. It is shorter than the time for which a relayhost
+/// is tried alone (`failover.rs`), with room for the smaller ClientHello.
+const HURRIED: Duration = Duration::from_secs(4);
 
 /// The key exchanges that a ClientHello offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +57,13 @@ pub(crate) enum KeyExchange {
 pub(crate) struct Offer {
     choice: KeyExchangeChoice,
     classical: Remembered,
+    /// True if the last handshake with the larger ClientHello was given up without an answer.
+    is_hurried: AtomicBool,
 }
 
 impl Offer {
     pub(crate) fn new(choice: KeyExchangeChoice) -> Self {
-        Offer { choice, classical: Remembered::default() }
+        Offer { choice, classical: Remembered::default(), is_hurried: AtomicBool::new(false) }
     }
 
     /// Returns the present choice.
@@ -67,23 +75,67 @@ impl Offer {
         }
     }
 
+    /// Returns the flight of a handshake that begins now.
+    pub(crate) fn flight(&self) -> Arc<FirstFlight> {
+        let patience = if self.is_hurried.load(Ordering::Relaxed) { HURRIED } else { PATIENCE };
+        FirstFlight::with_patience(self.now(), patience)
+    }
+
+    /// Watches a handshake, for the case that it is given up.
+    pub(crate) fn watch(&self, flight: &Arc<FirstFlight>) -> Watched<'_> {
+        Watched { offer: self, flight: Some(flight.clone()), begun: Instant::now() }
+    }
+
     /// Chooses only the classical one from now on. Returns whether this is a change.
     pub(crate) fn fall_back(&self) -> bool {
         self.classical.begin()
     }
 }
 
+/// A handshake that is under way; its drop means that it is given up.
+pub(crate) struct Watched<'a> {
+    offer: &'a Offer,
+    /// `None` if it has come to its end.
+    flight: Option<Arc<FirstFlight>>,
+    begun: Instant,
+}
+
+impl Watched<'_> {
+    /// Takes in that the handshake has come to its end.
+    pub(crate) fn is_over(mut self) {
+        if self.flight.take().is_some_and(|flight| flight.is_answered()) {
+            self.offer.is_hurried.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        let is_unanswered = self.flight.as_ref().is_some_and(|flight| flight.may_have_been_too_large());
+        if is_unanswered && self.begun.elapsed() >= HURRIED {
+            self.offer.is_hurried.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// One ClientHello, and whether it was answered.
 pub(crate) struct FirstFlight {
     key_exchange: KeyExchange,
+    /// The time to wait for the first octet of an answer to the larger one.
+    patience: Duration,
     is_begun: AtomicBool,
     is_answered: AtomicBool,
 }
 
 impl FirstFlight {
     pub(crate) fn new(key_exchange: KeyExchange) -> Arc<Self> {
+        Self::with_patience(key_exchange, PATIENCE)
+    }
+
+    fn with_patience(key_exchange: KeyExchange, patience: Duration) -> Arc<Self> {
         Arc::new(FirstFlight {
             key_exchange,
+            patience,
             is_begun: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
         })
@@ -110,12 +162,12 @@ impl FirstFlight {
         Heard { stream, flight: Arc::clone(self) }
     }
 
-    /// Waits for the handshake `shaking` within `limit`. The error is the time that has passed: [`PATIENCE`] if there
-    /// was no answer to a large ClientHello by then.
+    /// Waits for the handshake `shaking` within `limit`. The error is the time that has passed: [`PATIENCE`] or [`HURRIED`] if
+    /// there was no answer to a large ClientHello by then.
     pub(crate) async fn within<F: Future>(&self, limit: Duration, shaking: F) -> Result<F::Output, Duration> {
         let mut shaking = pin!(shaking);
         let first = match self.key_exchange {
-            KeyExchange::PostQuantum => limit.min(PATIENCE),
+            KeyExchange::PostQuantum => limit.min(self.patience),
             KeyExchange::PostQuantumAlone | KeyExchange::Classical => limit,
         };
         if let Ok(shaken) = timeout(first, &mut shaking).await {

@@ -286,6 +286,17 @@ def test_a_first_host_that_fails_before_the_mail_is_passed_over_too(two_sinks, f
     assert "relay paused" not in nullmta.log()
 
 
+def test_a_first_host_behind_a_firewall_that_drops_the_large_client_hello_is_gone_back_to(two_sinks):
+    """The second host was quicker each time than the smaller ClientHello, so the first one never got mail."""
+    first, second, nullmta = two_sinks("--max-client-hello", "1400=stall")
+    deliver(nullmta, 0)
+    assert (len(first.received()), len(second.received())) == (0, 1)
+    nullmta.command("flush")
+    deliver(nullmta, 1)
+    assert (len(first.received()), len(second.received())) == (1, 1)
+    assert "gets a smaller ClientHello" in nullmta.log()
+
+
 def test_a_first_host_with_a_bad_certificate_gets_no_octet_of_the_mail(two_sinks):
     first, second, nullmta = two_sinks(trusts_first=False)
     for number in range(2):

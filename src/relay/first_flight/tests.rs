@@ -275,6 +275,31 @@ async fn patience_is_for_the_first_octet_only() {
     assert_eq!(slowly(11).await, (10, true));
 }
 
+/// Beside a relayhost that was quicker, one behind a firewall that drops the larger ClientHello never came to its smaller one.
+#[tokio::test(start_paused = true)]
+async fn a_handshake_given_up_without_an_answer_makes_the_next_one_less_patient() {
+    let given_up_after = |seconds: u64, is_answered: bool| async move {
+        let offer = Offer::new(KeyExchangeChoice::Any);
+        let flight = offer.flight();
+        let (near, mut far) = wire("192.0.2.5:465");
+        let mut near = flight.begin(near);
+        let watched = offer.watch(&flight);
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        if is_answered {
+            far.write_all(b"a").await.unwrap();
+            near.read_u8().await.unwrap();
+        }
+        drop(watched);
+        let next = offer.flight();
+        let _heard = next.begin(near);
+        let within = next.within(Duration::from_secs(60), std::future::pending::<()>());
+        within.await.unwrap_err()
+    };
+    assert_eq!(given_up_after(3, false).await, PATIENCE);
+    assert_eq!(given_up_after(8, false).await, HURRIED);
+    assert_eq!(given_up_after(8, true).await, PATIENCE);
+}
+
 /// A relay that fails when a session is resumed gets the message at once on one more connection, and the larger
 /// ClientHello is not blamed for it.
 #[tokio::test(start_paused = true)]
