@@ -11,6 +11,8 @@
 //!
 //! RFC 5321 4.1.1, RFC 1985 (ETRN), RFC 3030 (BDAT), RFC 3207 (STARTTLS), RFC 4954 (AUTH).
 
+use std::borrow::Cow;
+
 use memchr::memchr2;
 
 pub use super::bad_command::BadCommand;
@@ -22,9 +24,9 @@ use crate::envelope::{Envelope, Notify, Recipient};
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command<'a> {
     /// HELO with the name of the client, which is not empty.
-    Helo(&'a str),
+    Helo(Cow<'a, str>),
     /// EHLO with the name of the client, which is not empty.
-    Ehlo(&'a str),
+    Ehlo(Cow<'a, str>),
     /// MAIL FROM, which begins a transaction (RFC 5321 4.1.1.2).
     Mail {
         /// The envelope, with the reverse-path and the parameters, but without recipients.
@@ -74,8 +76,10 @@ impl<'a> Command<'a> {
         let verb_end = memchr2(b' ', b'\t', line).unwrap_or(line.len());
         let (verb, arguments) = line.split_at(verb_end);
         let verb = Verb::parse(verb)?;
-        let arguments = str::from_utf8(arguments).map_err(|_| BadCommand::NotUtf8)?;
-        verb.with(arguments.trim_matches([' ', '\t']))
+        match str::from_utf8(arguments) {
+            Ok(arguments) => verb.with(arguments.trim_matches([' ', '\t'])),
+            Err(_) => verb.with_octets(arguments),
+        }
     }
 
     /// Returns whether this command ends the current transaction, if there is one.
@@ -172,8 +176,8 @@ impl Verb {
 
     fn with(self, arguments: &str) -> Result<Command<'_>, BadCommand> {
         match self {
-            Verb::Helo => required(arguments, "HELO hostname").map(Command::Helo),
-            Verb::Ehlo => required(arguments, "EHLO hostname").map(Command::Ehlo),
+            Verb::Helo => required(arguments, "HELO hostname").map(|name| Command::Helo(name.into())),
+            Verb::Ehlo => required(arguments, "EHLO hostname").map(|name| Command::Ehlo(name.into())),
             Verb::Mail => mail(arguments),
             Verb::Rcpt => rcpt(arguments),
             Verb::Data => none(arguments, "DATA").map(|()| Command::Data),
@@ -189,6 +193,17 @@ impl Verb {
                 auth(arguments).ok_or(BadCommand::BadArguments("AUTH mechanism [initial-response]"))
             }
             Verb::Quit => none(arguments, "QUIT").map(|()| Command::Quit),
+        }
+    }
+
+    /// Returns the command with arguments that are not UTF-8. A host may have a name in another character set (`büro-pc` in
+    /// Latin-1), which is used in the Received field only, and made safe there; everything else is refused.
+    fn with_octets(self, arguments: &[u8]) -> Result<Command<'_>, BadCommand> {
+        let name = String::from_utf8_lossy(arguments).trim_matches([' ', '\t']).to_owned();
+        match self {
+            Verb::Helo => Ok(Command::Helo(name.into())),
+            Verb::Ehlo => Ok(Command::Ehlo(name.into())),
+            _ => Err(BadCommand::NotUtf8),
         }
     }
 }

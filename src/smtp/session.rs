@@ -257,8 +257,8 @@ impl<P: Durable> Session<P> {
             }
         }
         let action = match command {
-            Command::Helo(name) => self.hello(name, false),
-            Command::Ehlo(name) => self.hello(name, true),
+            Command::Helo(name) => self.hello(&name, false),
+            Command::Ehlo(name) => self.hello(&name, true),
             Command::Mail { envelope, size } => self.mail(envelope, size),
             Command::Rcpt(recipient) => self.rcpt(recipient),
             Command::Data => self.data(end),

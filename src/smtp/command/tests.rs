@@ -13,8 +13,8 @@ fn verbs_with_their_arguments() {
     let login = Command::Auth { mechanism: "LOGIN", initial_response: None };
     let plain = Command::Auth { mechanism: "plain", initial_response: Some("AGEAYg==") };
     let cases = [
-        ("HELO host", Command::Helo("host")),
-        ("ehlo  [127.0.0.1] ", Command::Ehlo("[127.0.0.1]")),
+        ("HELO host", Command::Helo("host".into())),
+        ("ehlo  [127.0.0.1] ", Command::Ehlo("[127.0.0.1]".into())),
         ("RCPT TO:<root>", Command::Rcpt(recipient)),
         ("DATA", Command::Data),
         ("data \t", Command::Data),
