@@ -49,7 +49,7 @@ use crate::secret::SecretMasks;
 use endpoint::{Endpoint, EndpointReply};
 use exchanged::ExchangedTokens;
 use keeping::TokenKeeping;
-use refresh_file::{RefreshFile, TokenUser, Unwritable};
+use refresh_file::{RefreshAsker, RefreshFile, Unwritable};
 use request::TokenRequest;
 
 /// The tokens of one `[auth.oauth]`.
@@ -168,7 +168,7 @@ impl TokenDesk {
             OAuthGrant::RefreshToken { file, device_url, .. } => {
                 let file = RefreshFile::lock(
                     file,
-                    TokenUser { route: self.route.clone(), has_login: device_url.is_some() },
+                    RefreshAsker { route: self.route.clone(), has_login: device_url.is_some() },
                 )
                 .await;
                 still_wanted(asker)?;

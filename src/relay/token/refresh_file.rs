@@ -41,7 +41,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Who asks with the token of a file.
 #[derive(Clone, Default)]
-pub(super) struct TokenUser {
+pub(super) struct RefreshAsker {
     /// The name of the route that leads to the relay, for the log.
     pub(super) route: Option<Arc<str>>,
     /// True if the token is that of a login on a terminal.
@@ -52,7 +52,7 @@ pub(super) struct TokenUser {
 struct Unwritten {
     old: Secret,
     new: Secret,
-    user: TokenUser,
+    user: RefreshAsker,
     /// The sentence about it for `nullmta status`.
     notice: String,
 }
@@ -91,14 +91,14 @@ static WRITTEN: LazyLock<(RandomState, Mutex<BTreeMap<PathBuf, u64>>)> = LazyLoc
 /// The file of a refresh token, locked for one request.
 pub(super) struct RefreshFile {
     path: PathBuf,
-    user: TokenUser,
+    user: RefreshAsker,
     shared: Arc<SharedFile>,
     _turn: OwnedMutexGuard<()>,
 }
 
 impl RefreshFile {
     /// Waits until no other request uses the file at `path`; `user` is who waits.
-    pub(super) async fn lock(path: &Path, user: TokenUser) -> RefreshFile {
+    pub(super) async fn lock(path: &Path, user: RefreshAsker) -> RefreshFile {
         let shared = shared(path);
         let turn = Arc::clone(&shared.turn).lock_owned().await;
         RefreshFile { path: path.into(), user, shared, _turn: turn }
@@ -144,7 +144,7 @@ impl RefreshFile {
     }
 
     fn log(&self, error: &Unwritable) {
-        let TokenUser { route, has_login } = &self.user;
+        let RefreshAsker { route, has_login } = &self.user;
         log::refresh_token_not_written(route.as_deref(), &self.path.display(), error, *has_login);
     }
 
@@ -163,7 +163,7 @@ async fn retried(path: PathBuf, shared: Arc<SharedFile>) {
             () = sleep(RETRY_PAUSE) => {}
             () = WAKE.notified() => {}
         }
-        let mut file = RefreshFile::lock(&path, TokenUser::default()).await;
+        let mut file = RefreshFile::lock(&path, RefreshAsker::default()).await;
         // Its first failure is logged, and status tells the newest one.
         let _ = tokio::task::spawn_blocking(move || file.catch_up()).await;
         let mut state = shared.state();
@@ -192,7 +192,7 @@ pub(super) fn unwritten_notice(path: &Path) -> Option<String> {
 pub async fn settled() {
     let paths: Vec<PathBuf> = files().keys().cloned().collect();
     for path in paths {
-        let mut file = RefreshFile::lock(&path, TokenUser::default()).await;
+        let mut file = RefreshFile::lock(&path, RefreshAsker::default()).await;
         let settle = move || file.catch_up().inspect_err(|error| file.log(error));
         // A panic was logged.
         let _ = tokio::task::spawn_blocking(settle).await;
@@ -273,7 +273,7 @@ mod tests {
     }
 
     async fn lock(path: &Path) -> RefreshFile {
-        RefreshFile::lock(path, TokenUser::default()).await
+        RefreshFile::lock(path, RefreshAsker::default()).await
     }
 
     fn read(path: &Path) -> String {
