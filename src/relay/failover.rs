@@ -438,7 +438,7 @@ impl Relay {
         let watched = self.offer.watch(flight);
         let opened =
             opening::secure(stream, peer, identity, &self.settings, protection, flight, tls_at_once).await;
-        watched.is_over();
+        watched.over();
         opened
     }
 }

@@ -102,7 +102,7 @@ pub(crate) struct Watched<'a> {
 
 impl Watched<'_> {
     /// Takes in that the handshake has come to its end.
-    pub(crate) fn is_over(mut self) {
+    pub(crate) fn over(mut self) {
         if self.flight.take().is_some_and(|flight| flight.is_answered()) {
             self.offer.is_hurried.store(false, Ordering::Relaxed);
         }
