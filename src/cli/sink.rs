@@ -41,7 +41,7 @@ Limits: NUMBER[@PHASE]=EFFECT, or NUMBER[rcpt]/WINDOW[@PHASE[,PHASE]][!]=EFFECT 
   PHASE    where it is counted, and refused beyond the limit; each limit has its usual one. With two,
            it is counted at the first one and refused at the second
   rcpt     counts recipients, not messages;  !  lets a refused try begin the window anew
-  Examples --max-recipients '50=452 4.5.3 too many'  --rate '14/s=454 slow down'  --quota '500rcpt/day@rcpt!=550'
+  Examples --max-recipients '50=452 4.5.3 too many'  --rate '14/s=454 slow down'  --quota '500rcpt/day!=550 5.4.5 quota'
            --quota '100/day@dot,auth=451 credits exceeded'";
 
 /// Returns the help for the forms of faults and limits, and for the providers.

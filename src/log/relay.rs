@@ -60,7 +60,7 @@ pub fn relay_takes_fewer(route: Option<&str>, relay: &dyn fmt::Display, recipien
     info!(
         route,
         recipients,
-        "{by}relay takes fewer recipients: {} gets {recipients} in a transaction from now on, since it took no more; longer \
+        "{by}relay takes fewer recipients: {} gets {recipients} in a transaction from now on, since it said that more are too many; longer \
          lists go in several",
         foreign(relay)
     );

@@ -217,7 +217,7 @@ pub enum BadLimit {
 impl fmt::Display for BadLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BadLimit::NoEffect => f.write_str("expected NUMBER=EFFECT, such as 50=452"),
+            BadLimit::NoEffect => f.write_str("expected NUMBER=EFFECT, such as 50=452 4.5.3 too many"),
             BadLimit::NoNumber => f.write_str("expected a number at the start"),
             BadLimit::NoWindow => {
                 f.write_str("expected a window of s, min, h or day, such as 14/s or 50/20s")
