@@ -52,14 +52,13 @@ const REASONS: [(&str, Omission, &str); 25] = [
     ("aliases", NotCarried, "rewrite.aliases has users and their addresses: copy them there"),
 ];
 
-/// Methods of authentication that use no password, with the remark about them.
-const NO_PASSWORD: [(&[&str], &str); 2] = [
-    (&["oauthbearer", "xoauth2"], TOKENS),
-    (
-        &["gssapi", "ntlm"],
-        "nullmta speaks SCRAM, CRAM-MD5, PLAIN and LOGIN: [auth] has to be written by hand",
-    ),
-];
+/// Methods of authentication with a token, which `passwordeval` prints.
+const OF_TOKENS: [&str; 2] = ["oauthbearer", "xoauth2"];
+
+/// Methods of authentication that nullmta does not have.
+const UNKNOWN: [&str; 2] = ["gssapi", "ntlm"];
+const UNKNOWN_REMARK: &str = "nullmta speaks SCRAM, CRAM-MD5, PLAIN, LOGIN, XOAUTH2, OAUTHBEARER and EXTERNAL: [auth] has to be \
+                              written by hand";
 
 /// Adds the account `default` in `text` to `draft`.
 pub(super) fn carry(
@@ -116,6 +115,9 @@ impl MsmtpAccount {
         if let Some(file) = self.value("tls_trust_file").filter(|file| !is_system_bundle(file)) {
             draft.set(DraftKey::new("tls.ca-file", file, self.cited(&["tls_trust_file"])));
         }
+        if let Some(address) = self.value("source_ip") {
+            draft.set(DraftKey::new("relay.source-address", address, self.cited(&["source_ip"])));
+        }
         if let Some(name) = self.value("tls_host_override") {
             draft.set(DraftKey::new("tls.server-name", name, self.cited(&["tls_host_override"])));
         }
@@ -143,7 +145,11 @@ impl MsmtpAccount {
             draft.already_so(cited, "no authentication");
             return;
         };
-        if let Some((_, why)) = NO_PASSWORD.iter().find(|(name, _)| name.contains(&method)) {
+        let is_token = OF_TOKENS.contains(&method);
+        let has_token_command =
+            is_token && self.get("password").is_none() && self.get("passwordeval").is_some();
+        if UNKNOWN.contains(&method) || (is_token && !has_token_command) {
+            let why = if is_token { TOKENS } else { UNKNOWN_REMARK };
             draft.hidden.extend(self.value("password").map(|secret| Secret::new(secret.into())));
             draft.not_carried(self.cited(&["auth", "user", "password", "passwordeval"]), why);
             return;
@@ -160,13 +166,15 @@ impl MsmtpAccount {
             );
         } else if let Some(command) = self.value("passwordeval") {
             let command = ["/bin/sh", "-c", command].map(String::from).to_vec();
-            let command = DraftKey::new("auth.password-command", command, self.cited(&["passwordeval"]));
+            let key = if is_token { "auth.token-command" } else { "auth.password-command" };
+            let command = DraftKey::new(key, command, self.cited(&["passwordeval"]));
             draft.set_together(vec![DraftKey::new("auth.username", username, cited), command]);
         } else {
             draft.not_carried(cited, "no password stands here: [auth] has to be written by hand");
         }
         let name = method.to_uppercase();
-        if Mechanism::OF_PASSWORDS.iter().any(|ours| ours.name() == name) {
+        let is_chosen = is_token && draft.has("auth.token-command");
+        if is_chosen || Mechanism::OF_PASSWORDS.iter().any(|ours| ours.name() == name) {
             draft.set(DraftKey::new("auth.mechanisms", name, self.cited(&["auth"])));
         }
     }
@@ -218,9 +226,11 @@ impl MsmtpAccount {
 
     /// Returns whether its mail goes to another relay, or with another login or other TLS, than that of `default`.
     fn is_other_relay(&self, default: &MsmtpAccount) -> bool {
-        const NAMES: [&str; 10] = [
+        const NAMES: [&str; 12] = [
             "host",
             "port",
+            "source_ip",
+            "domain",
             "auth",
             "user",
             "password",
@@ -289,6 +299,9 @@ impl MsmtpAccount {
         kept.push((sender.clone(), from.location.clone()));
         let mut own = ConfigDraft { secrets: std::mem::take(&mut draft.secrets), ..ConfigDraft::default() };
         let done = self.carry_relay(location, &mut own);
+        if let Some(name) = self.value("domain").filter(|name| Some(*name) != default.value("domain")) {
+            own.set(DraftKey::new("relay.helo-name", name, self.cited(&["domain"])));
+        }
         self.carry_auth(options, &mut own);
         draft.secrets = std::mem::take(&mut own.secrets);
         done?;
