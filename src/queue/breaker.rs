@@ -441,8 +441,12 @@ impl Breaker {
         }
     }
 
-    /// Takes in that the pause is for a few messages only (invariant 7): others are tried soon, whenever they come.
+    /// Takes in that the pause is for a few messages only (invariant 7): others are tried soon, whenever they come. It does
+    /// nothing to a pause that is no guess.
     pub fn spares_others(&mut self, now: Timestamp) {
+        if !self.is_guess() {
+            return;
+        }
         if let State::Open { retry_at, others_at, .. } = &mut self.state {
             *others_at = later(now, FIRST_PAUSE).min(*retry_at);
         }

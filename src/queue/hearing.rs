@@ -76,7 +76,7 @@ impl Hearing {
         null_sender.excuse(attempt, &mut report);
         let mut refusal = Refusal::of(&report, &attempt.envelope);
         if let Some(refusal) = &mut refusal {
-            refusal.in_company |= attempt.has_been_taken();
+            refusal.follows_taken = attempt.has_been_taken();
         }
         Hearing {
             connection,

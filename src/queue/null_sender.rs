@@ -6,8 +6,8 @@
 //!    `queue.bounce-sender`. Where that is not set, this is done only for mail to the postmaster alone, from an address
 //!    that the relay should know. When the relay has taken a message in this way, all such mail is sent so, until the
 //!    next start or reload.
-//! 3. No message is excused twice: if it is refused from that address too, that is its end.
-//!
+//! 3. No message is excused twice: if it is refused from that address too, that counts. Where it is then held, it is tried
+//!    from that address again.
 //! 4. What one relay says to `<>` changes nothing for another one: there is one value for each.
 //!
 //! No loop can arise: the spool keeps `<>`, so that a failure makes no further bounce to a reverse-path, and nothing that
@@ -98,7 +98,8 @@ impl NullSender {
 
     fn learn(&self, id: QueueId, report: &Report) {
         let has = |verdict| report.recipients.iter().any(|recipient| recipient.verdict == verdict);
-        if has(Verdict::Untold) {
+        let waits = report.recipients.iter().any(|one| matches!(one.verdict, Verdict::Waits(_)));
+        if has(Verdict::Untold) || waits {
             return;
         }
         if self.refused().remove(&id) && has(Verdict::Sent) {

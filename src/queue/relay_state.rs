@@ -193,10 +193,15 @@ impl RelayState {
         let patience = match () {
             () if !is_recording => PatienceOf::None,
             () if self.breaker.is_guess() => PatienceOf::All,
-            () if self.is_paused() => PatienceOf::None,
-            () => PatienceOf::Deferred,
+            () if self.uses_patience_of_deferred() => PatienceOf::Deferred,
+            () => PatienceOf::None,
         };
         self.roster.run_patience(patience, now);
+    }
+
+    /// Returns whether what the relay is like uses up the patience of a message that is deferred.
+    pub(super) fn uses_patience_of_deferred(&self) -> bool {
+        self.breaker.is_guess() || !self.is_paused()
     }
 
     /// Returns whether no message waits here but those that are deferred, or patience runs for all: only then goes the

@@ -60,22 +60,21 @@ impl RetryPolicy {
     }
 
     /// Returns the pause after an attempt that lost its connection, for a message of this age that has so much patience
-    /// left.
+    /// left; `None` if its patience does not run now.
     pub fn pause_after_loss(
         &self,
         losses: u8,
         copies: u8,
         age: Duration,
-        patience_left: Duration,
+        patience_left: Option<Duration>,
         spread: Spread,
     ) -> Duration {
         match (copies, losses) {
             (2.., _) => {
-                // While patience does not run, the pauses go on growing.
-                let until_last = patience_left.max(age / 8);
                 let pause = spread.apply(age, 0.1);
                 // One that ends just before the last attempt would add a copy for nothing.
-                if pause.mul_f64(1.25) < until_last { pause } else { until_last }.max(self.shortest)
+                let is_last = |left: &Duration| pause.mul_f64(1.25) >= (*left).max(age / 8);
+                patience_left.filter(is_last).map_or(pause, |left| left.max(age / 8)).max(self.shortest)
             }
             (_, 2..) => self.pause(age, spread),
             _ => AFTER_FIRST_LOSS,
@@ -150,8 +149,7 @@ mod tests {
             (age < end).then(|| {
                 attempts += 1;
                 let tried_at = age;
-                let left =
-                    if patience_runs { POLICY.lifetime.saturating_sub(age) } else { POLICY.lifetime / 50 };
+                let left = patience_runs.then(|| POLICY.lifetime.saturating_sub(age));
                 let copies = if copied { attempts } else { 0 };
                 age += POLICY.pause_after_loss(attempts, copies, age, left, Spread::new(draw));
                 tried_at
@@ -174,7 +172,7 @@ mod tests {
             let last = attempts[attempts.len() - 1];
             assert!(attempts.len() <= WORST_COPIES, "{draw}: {}", attempts.len());
             assert_eq!(last, lifetime, "{draw}");
-            let without_patience = lost_attempts(true, false, lifetime, draw).len();
+            let without_patience = lost_attempts(true, false, lifetime * 10, draw).len();
             assert!(without_patience <= 2 * WORST_COPIES, "{draw}: {without_patience}");
         }
     }

@@ -406,7 +406,7 @@ impl Relay {
         // Silence is blamed on the size first: there may be no time for both beside another relayhost.
         let is_silence = matches!(&opened, Err(Trouble { cause: Cause::TimedOut(_), .. }))
             && flight.may_have_been_too_large();
-        if is_tls && !is_silence && target.protection.forget_sessions(flight.key_exchange()) {
+        if is_tls && target.protection.forget_sessions(flight.key_exchange()) && !is_silence {
             let Ok(stream) = dial::connect(network, address, limit).await else { return opened };
             flight = self.offer.flight();
             opened = self.open_with(network, &flight, stream, peer.clone(), target).await;

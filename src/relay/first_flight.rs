@@ -10,8 +10,8 @@
 //!    final.
 //! 2. The smaller ClientHello is used for a day only after the relay answered it and did not answer the larger one.
 //! 3. Where `tls.key-exchange` chooses one of them, the other one is never offered.
-//! 4. A handshake that was given up without an answer, since another relayhost was quicker, makes the next one as long
-//!    silent only for [`HURRIED`]: else the host would lose to the others each time before its smaller ClientHello.
+//! 4. After a handshake that was given up without an answer, since another relayhost was quicker, the next one waits only
+//!    [`HURRIED`] for an answer: else the host would lose to the others each time before its smaller ClientHello.
 //! 5. Both verify the certificate in the same way. The smaller one gives up the protection of recorded traffic against
 //!    future quantum computers. Anyone who can drop our segments can cause this, as they could also block all mail, and
 //!    the log says so.
@@ -22,8 +22,8 @@
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ use crate::config::KeyExchangeChoice;
 /// for the smaller one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The same after a handshake was given up that had no answer for so long. It is shorter than the time for which a relayhost
+/// The same after a handshake without an answer for so long was given up. It is shorter than the time for which a relayhost
 /// is tried alone (`failover.rs`), with room for the smaller ClientHello.
 const HURRIED: Duration = Duration::from_secs(4);
 
@@ -83,7 +83,7 @@ impl Offer {
 
     /// Watches a handshake, for the case that it is given up.
     pub(crate) fn watch(&self, flight: &Arc<FirstFlight>) -> Watched<'_> {
-        Watched { offer: self, flight: Some(flight.clone()), begun: Instant::now() }
+        Watched { offer: self, flight: Some(flight.clone()) }
     }
 
     /// Chooses only the classical one from now on. Returns whether this is a change.
@@ -97,7 +97,6 @@ pub(crate) struct Watched<'a> {
     offer: &'a Offer,
     /// `None` if it has come to its end.
     flight: Option<Arc<FirstFlight>>,
-    begun: Instant,
 }
 
 impl Watched<'_> {
@@ -111,8 +110,7 @@ impl Watched<'_> {
 
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
-        let is_unanswered = self.flight.as_ref().is_some_and(|flight| flight.may_have_been_too_large());
-        if is_unanswered && self.begun.elapsed() >= HURRIED {
+        if self.flight.as_ref().is_some_and(|flight| flight.has_been_silent_for(HURRIED)) {
             self.offer.is_hurried.store(true, Ordering::Relaxed);
         }
     }
@@ -123,7 +121,8 @@ pub(crate) struct FirstFlight {
     key_exchange: KeyExchange,
     /// The time to wait for the first octet of an answer to the larger one.
     patience: Duration,
-    is_begun: AtomicBool,
+    /// The moment at which it was begun.
+    begun: OnceLock<Instant>,
     is_answered: AtomicBool,
 }
 
@@ -136,7 +135,7 @@ impl FirstFlight {
         Arc::new(FirstFlight {
             key_exchange,
             patience,
-            is_begun: AtomicBool::new(false),
+            begun: OnceLock::new(),
             is_answered: AtomicBool::new(false),
         })
     }
@@ -152,13 +151,19 @@ impl FirstFlight {
 
     /// Returns whether the size of the ClientHello may be the reason why a handshake failed.
     pub(crate) fn may_have_been_too_large(&self) -> bool {
-        let is_begun = self.is_begun.load(Ordering::Relaxed);
-        self.key_exchange == KeyExchange::PostQuantum && is_begun && !self.is_answered()
+        self.has_been_silent_for(Duration::ZERO)
+    }
+
+    /// Returns the same of a handshake in which nothing has come for so long.
+    fn has_been_silent_for(&self, time: Duration) -> bool {
+        let is_old = self.begun.get().is_some_and(|begun| begun.elapsed() >= time);
+        self.key_exchange == KeyExchange::PostQuantum && is_old && !self.is_answered()
     }
 
     /// Returns `stream` for the handshake, wrapped so that the first octet of an answer is noticed.
     pub(crate) fn begin<T>(self: &Arc<Self>, stream: T) -> Heard<T> {
-        self.is_begun.store(true, Ordering::Relaxed);
+        // A handshake is begun once.
+        let _ = self.begun.set(Instant::now());
         Heard { stream, flight: Arc::clone(self) }
     }
 

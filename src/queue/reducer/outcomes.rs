@@ -79,8 +79,9 @@ impl AtRelay<'_> {
             return self.relay.roster.put_back(id, self.shared.now.steady);
         }
         let used = member.patience_used(self.relay.roster.reading(self.shared.now.steady));
-        let (left, age) =
-            (self.shared.retry.lifetime.saturating_sub(used), member.age(self.shared.now.time_of_day));
+        let age = member.age(self.shared.now.time_of_day);
+        let runs = self.relay.uses_patience_of_deferred();
+        let left = runs.then(|| self.shared.retry.lifetime.saturating_sub(used));
         let spread = self.shared.draw();
         let pause = self.shared.retry.pause_after_loss(losses, copies, age, left, spread);
         let now = self.shared.now.steady;

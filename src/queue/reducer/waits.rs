@@ -6,7 +6,7 @@
 //! | reason | consequence |
 //! |---|---|
 //! | throttle: a full session | the connection gets no more messages, if it has brought one; if not, as for connections |
-//! | throttle | the relay gets one connection less, and this one no more messages; unless the reply is about connections, the rate is halved (`learned_rate.rs`); it is paused if a time is named, or if it takes no connection at all |
+//! | throttle | the relay gets one connection less, and this one no more messages; unless the reply is about connections, the rate is halved (`learned_rate.rs`); it is paused if a time is named, or if it takes no connection at all; nothing of this where one message alone is told so again though others were taken, or where one alone is named a time at RCPT |
 //! | quota | the relay is paused as the rule or the reply says, or for 1, 2, 4 … 25 hours, and probed with one message |
 //! | configuration of the route | the relay is paused as after a refused login, and probed with one message |
 //! | configuration of a sender | the message is held, and one of this sender is tried each hour; after some in a row all of its mail is held, also what arrives later (`roster/refused_senders.rs`) |
@@ -25,6 +25,18 @@ use crate::envelope::ReversePath;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Excess, Phase, Trouble, WaitClass, WaitReason};
 
+/// The subject of a refusal, beside what the relay says to others.
+enum Weighed {
+    /// The message, or one of its recipients; holds what follows for it.
+    OfMessage(Ruling),
+    /// The relay, which then has the mail wait.
+    OfRelay {
+        reason: WaitReason,
+        /// True if others are tried soon, since it may be about the message all the same.
+        spares_others: bool,
+    },
+}
+
 /// The advice where the relay takes no mail from `<>`, nor from what it gets in its place.
 const NULL_SENDER_HINT: &str =
     "set queue.bounce-sender to an address that the relay takes as a sender: bounces are then sent from it";
@@ -35,7 +47,7 @@ impl AtRelay<'_> {
         &mut self,
         connection: ConnectionId,
         refusal: &Refusal,
-        mut reason: WaitReason,
+        reason: WaitReason,
     ) -> Ruling {
         if self.relay.is_outdated(connection) {
             return Ruling::Untold;
@@ -47,32 +59,10 @@ impl AtRelay<'_> {
         if is_session && self.is_session_over(connection, refusal.id, false) {
             return Ruling::Untold;
         }
-        let is_guess = reason.rule.is_guess();
-        let is_at_rcpt = refusal.phase == Phase::Rcpt;
-        if is_guess && is_at_rcpt && refusal.in_company {
-            // The relay takes mail now.
-            return Ruling::Defer;
-        }
-        let is_throttle = matches!(reason.class, WaitClass::Throttle(_));
-        let (mut spares_others, is_unstated) = (false, reason.pause.is_none());
-        match self.relay.guesses.told(refusal.id, is_guess, is_throttle) {
-            Guess::Own => return Ruling::Defer,
-            Guess::OfRelay { alone: true, again: true, .. } if is_throttle => {
-                self.set_apart(refusal.id, true);
-                return Ruling::Untold;
-            }
-            // What only one recipient was told is not said to all.
-            Guess::OfRelay { alone: true, .. } if is_throttle && is_guess && is_at_rcpt => {
-                reason.pause = None
-            }
-            // A relay that is only slowed down goes on showing whether it is the message.
-            Guess::OfRelay { .. } if is_throttle => {}
-            Guess::OfRelay { soon, apart, .. } => {
-                reason.pause = reason.pause.or(soon);
-                spares_others = is_unstated && soon.is_some();
-                self.set_apart(refusal.id, apart);
-            }
-        }
+        let (reason, spares_others) = match self.weigh(refusal, reason) {
+            Weighed::OfMessage(ruling) => return ruling,
+            Weighed::OfRelay { reason, spares_others } => (reason, spares_others),
+        };
         let said = refusal.said.clone();
         let (phase, peer) = (refusal.phase, Some(Box::new(refusal.peer.clone())));
         self.waits_for(
@@ -84,6 +74,37 @@ impl AtRelay<'_> {
             self.relay.breaker.spares_others(self.shared.now.steady);
         }
         Ruling::Untold
+    }
+
+    /// Weighs whether a refusal is about the relay, as its rule says, or about its message.
+    fn weigh(&mut self, refusal: &Refusal, mut reason: WaitReason) -> Weighed {
+        let (is_guess, is_unstated) = (reason.rule.is_guess(), reason.pause.is_none());
+        let is_guess_at_rcpt = is_guess && refusal.phase == Phase::Rcpt;
+        if is_guess_at_rcpt && refusal.in_company {
+            // The relay takes mail now.
+            return Weighed::OfMessage(Ruling::Defer);
+        }
+        let is_throttle = matches!(reason.class, WaitClass::Throttle(_));
+        let mut spares_others = false;
+        match self.relay.guesses.told(refusal.id, is_guess, is_throttle) {
+            Guess::Own => return Weighed::OfMessage(Ruling::Defer),
+            Guess::OfRelay { alone: true, again: true, .. } if is_throttle => {
+                self.set_apart(refusal.id, true);
+                return Weighed::OfMessage(Ruling::Untold);
+            }
+            // What one recipient alone was told is not said to all: the message waits by its age.
+            Guess::OfRelay { alone: true, .. } if is_throttle && is_guess_at_rcpt && !is_unstated => {
+                return Weighed::OfMessage(Ruling::Defer);
+            }
+            // A relay that is only slowed down goes on showing whether it is the message.
+            Guess::OfRelay { .. } if is_throttle => {}
+            Guess::OfRelay { soon, apart, .. } => {
+                reason.pause = reason.pause.or(soon);
+                spares_others = is_unstated && soon.is_some();
+                self.set_apart(refusal.id, apart);
+            }
+        }
+        Weighed::OfRelay { reason, spares_others }
     }
 
     /// Lets others be tried before this message, if it waits apart.
@@ -125,7 +146,7 @@ impl AtRelay<'_> {
     }
 
     fn hold_for_sender(&mut self, refusal: &Refusal, reason: WaitReason) -> Ruling {
-        if refusal.in_company {
+        if refusal.in_company || refusal.follows_taken {
             // The relay takes mail of this sender.
             return Ruling::Defer;
         }

@@ -7,9 +7,9 @@
 //!    anew, so that a quota which lets one go now and then still pauses the relay.
 //! 2. While others are ready, none of the first [`FEW`] messages that got such a reply is the one with which the relay is
 //!    tried again.
-//! 3. A message that gets a reply about the pace is charged with it only after [`SPARED`] of them: a relay that takes so many in a
-//!    second refuses one again and again while it takes others.
-//!    Until then, and while no other message gets one, its second reply and those after it slow nobody else down.
+//! 3. A message that gets a reply about the pace is charged with it only after [`SPARED`] of them: a relay that takes so
+//!    many in a second refuses one again and again while it takes others. Until then, and while no other message gets one,
+//!    its second reply and those after it slow nobody else down, if others were taken in between.
 //! 4. Where only words say so that any relay might use otherwise, the relay is tried at once with others until more than
 //!    these few got such a reply with none taken in between. If there are no others, they are tried ever more seldom.
 //!

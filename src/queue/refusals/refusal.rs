@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::envelope::spelling::folded_domain;
 use crate::envelope::{Envelope, ReversePath};
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, Phase, RecipientReport, Report, Subject, Verdict, WaitReason};
@@ -23,8 +24,10 @@ pub(in crate::queue) struct Refusal {
     pub said: String,
     /// The reverse-path of the message.
     pub from: ReversePath,
-    /// True if the relay took another recipient of the message, in the same transaction or before it on this connection.
+    /// True if the relay took another recipient in the same transaction.
     pub in_company: bool,
+    /// True if the relay took a recipient of the message in an earlier transaction of this attempt.
+    pub follows_taken: bool,
     /// The domains of the recipients that were refused.
     pub domains: BTreeSet<String>,
 }
@@ -70,8 +73,7 @@ impl Refusal {
         let asks = |told: &&RecipientReport| told.about == Subject::Login;
         let told = telling().find(waits).or_else(|| telling().find(asks)).or_else(|| telling().next())?;
         let refused = telling().filter_map(|refused| envelope.recipients.get(refused.index));
-        let domains =
-            refused.filter_map(|recipient| recipient.address.domain()).map(str::to_lowercase).collect();
+        let domains = refused.filter_map(|recipient| recipient.address.domain()).map(folded_domain).collect();
         Some(Refusal {
             id: report.id,
             peer: report.peer.clone(),
@@ -85,6 +87,7 @@ impl Refusal {
             said: told.said.clone(),
             from: envelope.reverse_path.clone(),
             in_company: report.recipients.iter().any(|other| is_taken_beside(other, told)),
+            follows_taken: false,
             domains,
         })
     }

@@ -44,6 +44,7 @@ fn refusal(raw: u64, about: Subject, said: &str) -> Refusal {
         from: from(false),
         waits: None,
         in_company: false,
+        follows_taken: false,
         domains: [format!("host{}.example", raw % 3)].into(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::Event;
+use super::super::{Event, LogLine};
 use super::world::{CONTENT, Does, MINUTE, World};
 use crate::envelope::Notify;
 use crate::queue::testing::envelope;
@@ -236,4 +236,23 @@ fn a_part_that_is_refused_for_its_sender_behind_one_that_was_taken_is_the_messag
     assert_eq!((world.logged("status=sent"), world.logged("status=deferred")), (50, 10), "{:?}", world.log);
     world.pass(MINUTE * 3);
     assert_eq!(world.status().live, 0);
+}
+
+/// A long list behind a limit for recipients got one part for each try, and what was left of it was charged for that.
+#[test]
+fn a_rate_that_a_later_part_meets_is_the_relay_s() {
+    let mut world = World::new(2);
+    world.relay.once(Does::Takes);
+    for _ in 0..2 {
+        world.relay.once(Does::FillsUp {
+            after: 0,
+            phase: Phase::Rcpt,
+            said: "450 4.7.1 rate limit exceeded",
+        });
+    }
+    submit(&mut world, &recipients(60));
+    world.pass(MINUTE * 10);
+    assert_eq!((world.status().live, world.logged("status=sent")), (0, 60), "{:?}", world.log);
+    let slowed = world.lines.iter().any(|line| matches!(line, LogLine::RelaySlowed { .. }));
+    assert_eq!((slowed, world.logged("status=deferred")), (true, 0), "{:?}", world.lines);
 }

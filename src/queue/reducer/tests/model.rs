@@ -341,6 +341,7 @@ impl Model {
             from: sender_of(id),
             waits: self.any_reason(),
             in_company: self.random.u32(..4) == 0,
+            follows_taken: self.random.u32(..4) == 0,
             domains: ["example.net".to_owned()].into(),
         };
         let refused = Event::Refused { connection, refusal: Box::new(refusal) };

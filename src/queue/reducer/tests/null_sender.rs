@@ -1,7 +1,7 @@
 //! Relays that refuse the null reverse-path `<>`.
 
 use super::super::LogLine;
-use super::world::{Does, HOUR, SetUp, World};
+use super::world::{Does, HOUR, MINUTE, SetUp, World};
 use crate::envelope::{Address, ReversePath};
 use crate::queue::Standing;
 use crate::queue::testing::captured;
@@ -205,6 +205,13 @@ fn words_about_a_sender_are_about_the_null_reverse_path_too() {
         world.submit("", &["ann@example.net"]);
         assert_eq!(world.status().live, 0, "{said}: {:?}", ways(&world));
         assert_eq!(ways(&world).last().unwrap().0, "bounces@example.org", "{said}");
+
+        let mut world = World::with(2, has_bounce_sender);
+        world.relay_always(Does::RefusesByRule { host, from: None, said });
+        world.submit("", &["ann@example.net"]);
+        world.pass(HOUR * 3 + MINUTE);
+        let from: Vec<&str> = world.seen.iter().map(|seen| seen.from.as_str()).collect();
+        assert_eq!((from[0], &from[1..]), ("", &["bounces@example.org"; 4][..]), "{said}");
 
         let mut world = World::new(2);
         world.relay_always(refuses);

@@ -313,6 +313,19 @@ fn what_one_message_is_told_of_the_pace_hardly_delays_others() {
     }
 }
 
+/// The only recipient on a quiet host who is put off for a while was asked about once a minute.
+#[test]
+fn a_recipient_who_alone_is_put_off_for_a_time_is_tried_by_age() {
+    let said = "450 4.7.1 <slow@x.example>: Recipient address rejected: try again in 300 seconds";
+    let mut world = World::new(2);
+    world.relay_always(Does::FillsUp { after: 0, phase: Phase::Rcpt, said });
+    world.arrive(1);
+    world.pass(HOUR);
+    let tries = world.given.len();
+    assert!((5..9).contains(&tries), "{tries}");
+    assert_eq!((world.logged("status=deferred"), world.pauses_logged()), (tries, 0), "{:?}", world.lines);
+}
+
 /// One message that set off a rule of the provider paused the relay for all others, again and again.
 #[test]
 fn a_provider_rule_that_one_message_sets_off_pauses_the_relay_once() {
