@@ -45,9 +45,6 @@ use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
 use crate::status::Status;
 
-/// The shortest time for which a token is expected to be of use for a connection.
-const SHORTEST_USE: Duration = Duration::from_secs(1);
-
 /// A connection that is ready for transactions: verified, greeted, authenticated.
 pub struct Connection {
     channel: Channel<Verified>,
@@ -99,10 +96,8 @@ impl Connection {
         offered: Capabilities,
         settings: &config::RelayConfig,
     ) -> Self {
-        let now = Instant::now();
-        // A token with less of a life than that would never send a message.
-        let of_login = channel.retires_at().filter(|at| *at > now + SHORTEST_USE);
-        let of_age = settings.connection_age.map(|age| now + age);
+        let of_login = channel.retires_at();
+        let of_age = settings.connection_age.map(|age| Instant::now() + age);
         Connection {
             channel,
             offered,

@@ -2,7 +2,7 @@
 //!
 //! Promises:
 //! 1. A token is used until shortly before its end, by all connections; then one request gets another, and the others wait
-//!    for it. While the endpoint does not work, the old token is used up to its end.
+//!    for it. While the endpoint does not work, the old token is used as long as connections that it opens take messages.
 //! 2. A request that has begun comes to its end even if the connection that wanted it is given up, and a stop of the daemon
 //!    waits for it: a refresh token that the endpoint hands out meanwhile is written (`token/refresh_file.rs`). No request is
 //!    begun for a connection that was given up.
@@ -11,7 +11,6 @@
 //! 4. The endpoint is not asked before the time that it names (Retry-After), and while an old token is valid, not within a
 //!    minute of a failure.
 //! 5. If a token is not renewed while the old one is valid, the log says so once, before mail waits.
-//!
 //! 6. No secret of a request, and none of the tokens exchanged lately, is in words of the endpoint that are repeated.
 //!
 //! Fails: [`Denial`], with the endpoint in front: an operator must act, or the endpoint has trouble.
@@ -151,7 +150,8 @@ impl TokenDesk {
                 Ok(HandedToken { token: granted.token, is_fresh: true, retires_at: keeping.retires_at() })
             }
             Err(NotGranted { denial, retry_after }) => {
-                keeping.failed(Instant::now(), &denial, retry_after);
+                let now = Instant::now();
+                keeping.failed(now, &denial, retry_after);
                 let Some(token) = keeping.old_token(now) else { return Err(denial) };
                 if let Some(left) = keeping.tell_once(now) {
                     let words = words_of(at(&self.oauth.token_url, denial));

@@ -255,9 +255,8 @@ async fn an_old_connection_does_not_wait_for_another_message() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_takes_no_message_when_its_token_ends() {
     let goodbye = "C: QUIT\nS: 221 bye";
-    let one = format!("{ENVELOPE}{TAKEN}C: one\nC: .\nS: 250 ok\n{goodbye}");
-    // The second one had ended before the login was accepted: by that no message would ever go.
-    for (life, taken, script) in [(7, 0, goodbye.to_owned()), (0, 1, one)] {
+    // The second one had ended before the login was accepted, and the connection went on without an end.
+    for life in [7, 0] {
         let begun = Instant::now();
         let (near, far) = wire("192.0.2.5:587");
         let mut channel = Channel::new(Verified::assumed(near), peer(), settings().timeouts);
@@ -265,10 +264,10 @@ async fn a_connection_takes_no_message_when_its_token_ends() {
         let connection = Connection::new(channel, pipelining(), &settings());
         tokio::time::advance(Duration::from_secs(life)).await;
         let mut given = Given::new(vec![message(1, "one")]);
-        let relay = tokio::spawn(async move { Server::over(far).play(&script).await });
+        let relay = tokio::spawn(async move { Server::over(far).play(goodbye).await });
         connection.run(&mut given).await.unwrap();
         relay.await.unwrap();
-        assert_eq!(given.reports.len(), taken, "{life}");
+        assert_eq!((given.reports.len(), given.messages.len()), (0, 1), "{life}");
     }
 }
 

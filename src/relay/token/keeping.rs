@@ -1,7 +1,8 @@
 //! The token that is held, and the time from which on the endpoint may be asked for another.
 //!
-//! Promises: a token is used until five minutes before its end, or half of its life if that is later; after a failure up to
-//! its end. Then the endpoint is asked again after a minute, or when it wants to be (Retry-After), at most an hour later.
+//! Promises: a token is used until five minutes before its end, or half of its life if that is later; after a failure until
+//! the connections that it opened retire, shortly before its stated end: another one would retire at once. Then the endpoint
+//! is asked again after a minute, or when it wants to be (Retry-After), at most an hour later.
 //!
 //! RFC 6749 5.1, RFC 9110 10.2.3.
 
@@ -17,10 +18,12 @@ const AHEAD: Duration = Duration::from_secs(300);
 const UNSAID: Duration = Duration::from_secs(600);
 /// The time between two tries to renew a token that is still valid.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
-/// The most time before the stated end of a token from which on no message is begun on a connection that it opened, and the part
-/// of its life that is less.
+/// The most time before the stated end of a token from which on no message is begun on a connection that it opened, and the
+/// part of its life that is less.
 const RETIREMENT: Duration = Duration::from_secs(5);
 const RETIREMENT_PART: u32 = 10;
+/// The stated lifetime that is believed at least: with less, a connection would retire before it has sent a message.
+const SHORTEST_LIFE: Duration = Duration::from_secs(10);
 /// The longest time that the endpoint may name in Retry-After.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
@@ -35,10 +38,18 @@ struct HeldToken {
     token: AccessToken,
     renew_at: Instant,
     ends_at: Instant,
-    /// The time from which on connections that it opened take no further message; `None` if the endpoint states no end.
+    /// The time from which on connections that it opened take no further message; `None` if the endpoint states no end, or
+    /// one that is too near for a message.
     retires_at: Option<Instant>,
     /// True if it was told that another one is not to be had.
     is_told: bool,
+}
+
+impl HeldToken {
+    /// Returns the time from which on it is handed out no more.
+    fn usable_until(&self) -> Instant {
+        self.retires_at.unwrap_or(self.ends_at)
+    }
 }
 
 /// The time in which the endpoint wants no request, with what it said.
@@ -54,9 +65,9 @@ impl TokenKeeping {
         Some(held.token.clone())
     }
 
-    /// Returns the token that is held if it is valid at `now`, whether or not it should be renewed.
+    /// Returns the token that is held if a connection can use it at `now`, whether or not it should be renewed.
     pub(super) fn old_token(&self, now: Instant) -> Option<AccessToken> {
-        let held = self.held.as_ref().filter(|held| now < held.ends_at)?;
+        let held = self.held.as_ref().filter(|held| now < held.usable_until())?;
         Some(held.token.clone())
     }
 
@@ -86,6 +97,7 @@ impl TokenKeeping {
             ends_at: now + lifetime,
             retires_at: granted
                 .lifetime
+                .filter(|stated| *stated >= SHORTEST_LIFE)
                 .map(|stated| now + stated - RETIREMENT.min(stated / RETIREMENT_PART)),
             is_told: false,
         });
@@ -99,16 +111,16 @@ impl TokenKeeping {
         }
         if let Some(held) = &mut self.held {
             held.renew_at = now + retry_after.unwrap_or(RENEWAL_PAUSE).clamp(RENEWAL_PAUSE, LONGEST_REST);
-            held.renew_at = held.renew_at.min(held.ends_at);
+            held.renew_at = held.renew_at.min(held.usable_until());
         }
     }
 
-    /// Returns the time at `now` for which the token that is held is valid, if it is to be told that another one is not to be
+    /// Returns the time at `now` for which the token that is held can be used, if it is to be told that another one is not to be
     /// had: once for each token.
     pub(super) fn tell_once(&mut self, now: Instant) -> Option<Duration> {
-        let held = self.held.as_mut().filter(|held| now < held.ends_at && !held.is_told)?;
+        let held = self.held.as_mut().filter(|held| now < held.usable_until() && !held.is_told)?;
         held.is_told = true;
-        Some(held.ends_at - now)
+        Some(held.usable_until() - now)
     }
 
     /// Takes in that a relay has refused `token`.
@@ -148,9 +160,14 @@ mod tests {
     /// A relay that looks at the token again refused messages for good once it had ended.
     #[test]
     fn a_connection_retires_shortly_before_the_stated_end_of_its_token() {
-        for (lifetime, expected) in
-            [(Some(3600), Some(3595)), (Some(20), Some(18)), (Some(0), Some(0)), (None, None)]
-        {
+        for (lifetime, expected) in [
+            (Some(3600), Some(3595)),
+            (Some(20), Some(18)),
+            (Some(10), Some(9)),
+            (Some(9), None),
+            (Some(0), None),
+            (None, None),
+        ] {
             let (mut keeping, now) = (TokenKeeping::default(), Instant::now());
             keeping.keep(now, &granted(lifetime));
             assert_eq!(keeping.retires_at(), expected.map(|seconds| now + Duration::from_secs(seconds)));
@@ -169,8 +186,8 @@ mod tests {
         assert!(keeping.token(after(159)).is_some() && keeping.token(after(160)).is_none());
         assert!(keeping.old_token(after(160)).is_some());
         keeping.failed(after(160), &trouble, None);
-        assert!(keeping.token(after(199)).is_some() && keeping.token(after(200)).is_none());
-        assert!(keeping.old_token(after(200)).is_none());
+        assert!(keeping.token(after(194)).is_some() && keeping.token(after(195)).is_none());
+        assert!(keeping.old_token(after(194)).is_some() && keeping.old_token(after(195)).is_none());
     }
 
     #[test]
@@ -179,11 +196,11 @@ mod tests {
         let after = |seconds| now + Duration::from_secs(seconds);
         assert_eq!(keeping.tell_once(now), None);
         keeping.keep(now, &granted(Some(200)));
-        assert_eq!(keeping.tell_once(after(110)), Some(Duration::from_secs(90)));
+        assert_eq!(keeping.tell_once(after(110)), Some(Duration::from_secs(85)));
         assert_eq!(keeping.tell_once(after(170)), None);
         keeping.keep(after(180), &granted(Some(200)));
-        assert_eq!(keeping.tell_once(after(380)), None, "mail waits, which is told in another way");
-        assert_eq!(keeping.tell_once(after(379)), Some(Duration::from_secs(1)));
+        assert_eq!(keeping.tell_once(after(375)), None, "mail waits, which is told in another way");
+        assert_eq!(keeping.tell_once(after(374)), Some(Duration::from_secs(1)));
     }
 
     #[test]
