@@ -35,8 +35,8 @@ use writing::{directory_of, is_mount, target_of};
 pub(in crate::relay) use writing::write;
 pub(super) use writing::{Unwritable, is_writable, rehearse};
 
-/// The time between two tries to write a token: a try costs the disk next to nothing, and while it is not written, a crash loses
-/// the login.
+/// The time between two tries to write a token: a try costs the disk next to nothing, and while it is not written, a crash
+/// loses the login.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Who asks with the token of a file.
@@ -49,10 +49,11 @@ pub(super) struct RefreshAsker {
 }
 
 /// A refresh token that could not be written yet.
+#[derive(Clone)]
 struct Unwritten {
     old: Secret,
     new: Secret,
-    user: RefreshAsker,
+    asker: RefreshAsker,
     /// The sentence about it for `nullmta status`.
     notice: String,
 }
@@ -85,38 +86,43 @@ static FILES: LazyLock<Mutex<BTreeMap<PathBuf, Arc<SharedFile>>>> = LazyLock::ne
 /// Wakes the tasks that wait before the next try.
 static WAKE: Notify = Notify::const_new();
 
-/// A print of the token that was written last to each path, by a key of this run, which tells nothing about the token.
+/// A print of the token that was written last to each file, by the path to which links lead. The print is made with a key of
+/// this run, and tells nothing about the token.
 static WRITTEN: LazyLock<(RandomState, Mutex<BTreeMap<PathBuf, u64>>)> = LazyLock::new(Default::default);
 
 /// The file of a refresh token, locked for one request.
 pub(super) struct RefreshFile {
     path: PathBuf,
-    user: RefreshAsker,
+    asker: RefreshAsker,
     shared: Arc<SharedFile>,
     _turn: OwnedMutexGuard<()>,
 }
 
 impl RefreshFile {
-    /// Waits until no other request uses the file at `path`; `user` is who waits.
-    pub(super) async fn lock(path: &Path, user: RefreshAsker) -> RefreshFile {
+    /// Waits until no other request uses the file at `path`; `asker` is who waits.
+    pub(super) async fn lock(path: &Path, asker: RefreshAsker) -> RefreshFile {
         let shared = shared(path);
         let turn = Arc::clone(&shared.turn).lock_owned().await;
-        RefreshFile { path: path.into(), user, shared, _turn: turn }
+        RefreshFile { path: path.into(), asker, shared, _turn: turn }
     }
 
     /// Writes a token that could not be written before, and logs that it is written. Blocks on the disk.
     pub(super) fn catch_up(&mut self) -> Result<(), Unwritable> {
-        let Some(Unwritten { old, new, user, .. }) = self.shared.state().unwritten.take() else {
+        let Some(Unwritten { old, new, asker, .. }) = self.shared.state().unwritten.clone() else {
             return Ok(());
         };
-        self.user = user;
-        if self.put(old, new)? {
-            log::refresh_token_written(self.user.route.as_deref(), &self.path.display());
+        self.asker = asker;
+        let is_written = self.put(old, new)?;
+        // Only now: a panic must not lose it.
+        self.shared.state().unwritten = None;
+        if is_written {
+            log::refresh_token_written(self.asker.route.as_deref(), &self.path.display());
         }
         Ok(())
     }
 
-    /// Replaces `old`, which was used, by `new`. If that is not possible now, it is logged, and tried again. Blocks on the disk.
+    /// Replaces `old`, which was used, by `new`. If that is not possible now, it is logged, and tried again. Blocks on the
+    /// disk.
     pub(super) fn replace(&mut self, old: Secret, new: Secret) {
         if let Err(error) = self.put(old, new) {
             self.log(&error);
@@ -126,25 +132,29 @@ impl RefreshFile {
 
     /// Returns whether `new` has taken the place of `old`, and not somebody else's token. After an error it is kept.
     fn put(&self, old: Secret, new: Secret) -> Result<bool, Unwritable> {
-        // A file that is gone, or cannot be read, is written anew.
+        // A file that is gone, or cannot be used, is written anew; so is `new` itself, which may not be durable yet.
         let now = SecretFile::at(&self.path, SecretKind::RefreshToken).read();
-        if now.is_ok_and(|now| now.expose() != old.expose()) {
+        if now.is_ok_and(|now| now.expose() != old.expose() && now.expose() != new.expose()) {
             return Ok(false);
         }
-        note(&self.path, &new);
+        let earlier = note(&self.path, &new);
         let written = write(&self.path, &new);
         if let Err(error) = &written {
+            // It has failed before the new one was there, as a rule.
+            if !is_ours(&self.path) {
+                note_again(&self.path, earlier);
+            }
             let notice = format!(
                 "the new refresh token is in memory alone, since it cannot be written to {}: {error}",
                 self.path.display()
             );
-            self.shared.state().unwritten = Some(Unwritten { old, new, user: self.user.clone(), notice });
+            self.shared.state().unwritten = Some(Unwritten { old, new, asker: self.asker.clone(), notice });
         }
         written.map(|()| true)
     }
 
     fn log(&self, error: &Unwritable) {
-        let RefreshAsker { route, has_login } = &self.user;
+        let RefreshAsker { route, has_login } = &self.asker;
         log::refresh_token_not_written(route.as_deref(), &self.path.display(), error, *has_login);
     }
 
@@ -182,7 +192,8 @@ pub fn retry_now() {
 /// Returns a sentence about the token of the file at `path` if it could not be written yet. Blocks on the disk for a look at
 /// links.
 pub(super) fn unwritten_notice(path: &Path) -> Option<String> {
-    let shared = files().get(&target_of(path))?.clone();
+    let target = target_of(path);
+    let shared = files().get(&target)?.clone();
     let state = shared.state();
     state.unwritten.as_ref().map(|unwritten| unwritten.notice.clone())
 }
@@ -204,26 +215,41 @@ fn files() -> MutexGuard<'static, BTreeMap<PathBuf, Arc<SharedFile>>> {
     FILES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Blocks on the disk for a look at links.
 fn shared(path: &Path) -> Arc<SharedFile> {
-    files().entry(target_of(path)).or_default().clone()
+    let target = target_of(path);
+    files().entry(target).or_default().clone()
 }
 
-/// Remembers that `token` is about to be written to `path`.
-fn note(path: &Path, token: &Secret) {
-    let (prints, written) = &*WRITTEN;
-    let print = prints.hash_one(token.expose());
-    written.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), print);
+/// The prints are whole between any two statements that can panic.
+fn written_prints() -> MutexGuard<'static, BTreeMap<PathBuf, u64>> {
+    WRITTEN.1.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Remembers that `token` is about to be written to `path`. Returns the print of the one before. Blocks on the disk.
+fn note(path: &Path, token: &Secret) -> Option<u64> {
+    let (target, print) = (target_of(path), WRITTEN.0.hash_one(token.expose()));
+    written_prints().insert(target, print)
+}
+
+/// Remembers the print of an earlier token at `path` again. Blocks on the disk.
+fn note_again(path: &Path, earlier: Option<u64>) {
+    let target = target_of(path);
+    match earlier {
+        Some(print) => written_prints().insert(target, print),
+        None => written_prints().remove(&target),
+    };
 }
 
 /// Returns whether the file at `path` holds the refresh token that this process wrote there last, in place of one that was
 /// used. Blocks on the disk.
 pub fn is_ours(path: &Path) -> bool {
-    let (prints, written) = &*WRITTEN;
-    let ours = written.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
+    let target = target_of(path);
+    let ours = written_prints().get(&target).copied();
     ours.is_some_and(|ours| {
         SecretFile::at(path, SecretKind::RefreshToken)
             .read()
-            .is_ok_and(|token| prints.hash_one(token.expose()) == ours)
+            .is_ok_and(|token| WRITTEN.0.hash_one(token.expose()) == ours)
     })
 }
 
@@ -255,7 +281,7 @@ pub(super) fn warnings(path: &Path, has_login: bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 
@@ -366,15 +392,85 @@ mod tests {
         assert_eq!(read(&path), "of a login");
     }
 
+    /// The token was out of sight while it was written: status said nothing, and a panic would have lost it.
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_is_being_written_is_still_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("there/token");
+        lock(&path).await.replace(secret("one"), secret("two"));
+        fs::create_dir(directory.path().join("there")).unwrap();
+        let mut file = lock(&path).await;
+        let writing = {
+            // The write waits for this.
+            let _prints = written_prints();
+            let writing = std::thread::spawn(move || file.catch_up());
+            for _ in 0..1000 {
+                assert!(unwritten_notice(&path).is_some());
+                std::thread::yield_now();
+            }
+            writing
+        };
+        writing.join().unwrap().unwrap();
+        assert_eq!((read(&path).as_str(), unwritten_notice(&path)), ("two", None));
+    }
+
+    /// The new token had its place, and the disk failed behind that: it was never made durable, and nothing was said.
+    #[tokio::test]
+    async fn a_token_that_is_there_and_may_not_be_durable_is_written_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        write(&path, &secret("two")).unwrap();
+        let before = fs::metadata(&path).unwrap().ino();
+        assert!(lock(&path).await.put(secret("one"), secret("two")).unwrap());
+        assert_ne!(fs::metadata(&path).unwrap().ino(), before);
+    }
+
+    /// The token in the file was taken for a change that somebody made, since the next one could not be written.
+    #[tokio::test]
+    async fn a_token_is_ours_by_each_path_and_after_a_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("token"), directory.path().join("link"));
+        std::os::unix::fs::symlink("token", &link).unwrap();
+        write(&path, &secret("one")).unwrap();
+        lock(&link).await.replace(secret("one"), secret("two"));
+        assert!(is_ours(&path) && is_ours(&link));
+        // The draft has no place.
+        fs::create_dir(directory.path().join("token.new")).unwrap();
+        lock(&path).await.put(secret("two"), secret("three")).unwrap_err();
+        assert_eq!(read(&path), "two");
+        assert!(is_ours(&path) && is_ours(&link));
+    }
+
     /// Two relays used one token by two names, and the endpoint revoked both.
     #[tokio::test]
     async fn two_paths_to_one_file_have_one_turn() {
         let directory = tempfile::tempdir().unwrap();
-        let (path, link) = (directory.path().join("token"), directory.path().join("link"));
-        std::os::unix::fs::symlink("token", &link).unwrap();
-        let held = lock(&path).await;
-        assert!(shared(&link).turn.try_lock().is_err());
+        let at = |name: &str| directory.path().join(name);
+        let path = at("there/token");
+        ["there", "here"].iter().for_each(|name| fs::create_dir(at(name)).unwrap());
+        let links = [
+            ("there/link", "token"),
+            ("here/link", "../there/token"),
+            ("here/second", "../here/../there/link"),
+            ("linked", "there"),
+        ];
+        for (link, target) in links {
+            std::os::unix::fs::symlink(target, at(link)).unwrap();
+        }
+        let paths =
+            ["there/link", "here/link", "here/second", "linked/token", "linked/link", "here/../there/token"];
+        for is_there in [false, true] {
+            let held = lock(&path).await;
+            for other in paths {
+                assert!(shared(&at(other)).turn.try_lock().is_err(), "{other}, {is_there}");
+            }
+            drop(held);
+            assert!(shared(&at("linked/link")).turn.try_lock().is_ok());
+            write(&path, &secret("one")).unwrap();
+        }
+        // Neither directory is there.
+        let held = lock(&at("linked/no/token")).await;
+        assert!(shared(&at("there/no/token")).turn.try_lock().is_err());
         drop(held);
-        assert!(shared(&link).turn.try_lock().is_ok());
     }
 }

@@ -66,16 +66,26 @@ impl fmt::Display for Unwritable {
 pub(super) const MOUNTED: &str =
     "the file is mounted by itself, and a new file cannot take its place: mount its directory, not the file";
 
-/// Returns the path of the file behind the links that `path` may be; `path` itself if they lead nowhere. Blocks on the disk.
+/// Returns the path of the file behind the links that `path` may be or may pass, the same for all paths to one file; `path`
+/// itself if they lead in a circle. The file need not be there. Blocks on the disk.
 pub(super) fn target_of(path: &Path) -> PathBuf {
     let mut target = path.to_path_buf();
     for _ in 0..MOST_LINKS {
         match fs::read_link(&target) {
             Ok(next) => target = directory_of(&target).join(next),
-            Err(_) => return target,
+            Err(_) => return real(target),
         }
     }
     path.into()
+}
+
+/// Returns `path` without links in the part of its directory that is there.
+fn real(path: PathBuf) -> PathBuf {
+    let there = path.ancestors().skip(1).find_map(|near| Some((near, near.canonicalize().ok()?)));
+    match there.and_then(|(near, place)| Some(place.join(path.strip_prefix(near).ok()?))) {
+        Some(real) => real,
+        None => path,
+    }
 }
 
 /// True if something is mounted on the file at `path`. Blocks on the disk.
