@@ -5,6 +5,7 @@
 //! stored, and whoever uses them bears it that two senders are taken for one.
 
 use std::hash::{BuildHasher, RandomState};
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::LazyLock;
 
 use super::ReversePath;
@@ -20,6 +21,12 @@ impl ReversePathKey {
     pub fn of_text(text: &str) -> Self {
         // The low half of a hash is one as well.
         ReversePathKey(SECRET.hash_one(text.to_lowercase()) as u32)
+    }
+
+    /// Returns one of the numbers below `count`, always the same one. Others have it, too, by a chance of one in `count`.
+    pub fn among(self, count: NonZeroU16) -> u16 {
+        // It is below a number of 16 bits.
+        (self.0 % NonZeroU32::from(count)) as u16
     }
 }
 

@@ -4,11 +4,14 @@
 //! Promises: a message that joins an empty lane waits for at most one message of every other lane, however many wait
 //! there; one of a reverse-path that has no message in its lane waits for at most one message of every other reverse-path
 //! there, whenever the lane has its turn. Of one reverse-path in a lane, the message that came first is served first.
+//! A lane has [`PATHS`] turns at most, since an application may send each message from an address of its own: reverse-paths
+//! that share a key (one in 4096) take turns as one. So many addresses take little more memory than one.
 //!
 //! Pure. Not here: the lane of a message (the spool names it), when a message is ready (`roster.rs`).
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU16;
 use std::sync::LazyLock;
 
 use crate::envelope::ReversePathKey;
@@ -26,12 +29,19 @@ pub fn short_name(lane: Lane) -> u32 {
     SECRET.hash_one(lane) as u32
 }
 
+/// The number of turns in a lane.
+// It is not zero.
+const PATHS: NonZeroU16 = NonZeroU16::new(4096).unwrap();
+
+/// The turn of a reverse-path in its lane, below [`PATHS`].
+type PathTurn = u16;
+
 /// Messages that are ready for an attempt, in the order in which they get one.
 #[derive(Debug, Default)]
 pub struct Lanes {
-    waiting: HashMap<(Lane, ReversePathKey), VecDeque<QueueId>>,
-    /// Of every lane with a message in it each reverse-path that has one there, once; the front is next.
-    paths: HashMap<Lane, VecDeque<ReversePathKey>>,
+    waiting: HashMap<(Lane, PathTurn), VecDeque<QueueId>>,
+    /// Of every lane with a message in it each turn that has one there, once; the front is next.
+    paths: HashMap<Lane, VecDeque<PathTurn>>,
     /// Every lane with a message in it, once; the front is next.
     turns: VecDeque<Lane>,
     len: usize,
@@ -45,6 +55,7 @@ impl Lanes {
 
     /// Puts a message of this reverse-path into a lane.
     pub fn push(&mut self, lane: Lane, from: ReversePathKey, id: QueueId) {
+        let from = from.among(PATHS);
         let queue = self.waiting.entry((lane, from)).or_default();
         if queue.is_empty() {
             let paths = self.paths.entry(lane).or_default();
@@ -60,18 +71,28 @@ impl Lanes {
     /// Removes and returns the next message of the lane whose turn it is. A message that is not `current` any more is
     /// removed, and costs its lane and its reverse-path no turn.
     pub fn pop(&mut self, mut current: impl FnMut(QueueId) -> bool) -> Option<QueueId> {
-        while let Some(lane) = self.turns.pop_front() {
-            let next = self.pop_of(lane, &mut current);
-            if self.paths.get(&lane).is_some_and(VecDeque::is_empty) {
-                self.paths.remove(&lane);
-            } else {
+        let mut next = None;
+        while next.is_none()
+            && let Some(lane) = self.turns.pop_front()
+        {
+            next = self.pop_of(lane, &mut current);
+            if self.paths.get(&lane).is_some_and(|paths| !paths.is_empty()) {
                 self.turns.push_back(lane);
-            }
-            if next.is_some() {
-                return next;
+            } else {
+                self.paths.remove(&lane);
             }
         }
-        None
+        if self.turns.is_empty() {
+            self.shrink();
+        }
+        next
+    }
+
+    /// Gives back the memory of a longer queue.
+    fn shrink(&mut self) {
+        self.waiting.shrink_to_fit();
+        self.paths.shrink_to_fit();
+        self.turns.shrink_to_fit();
     }
 
     /// Removes and returns the next message of a lane.
@@ -102,14 +123,17 @@ impl Lanes {
     pub fn retain(&mut self, mut current: impl FnMut(QueueId) -> bool) {
         self.waiting.retain(|_, queue| {
             queue.retain(|id| current(*id));
+            queue.shrink_to_fit();
             !queue.is_empty()
         });
         self.paths.retain(|lane, paths| {
             paths.retain(|from| self.waiting.contains_key(&(*lane, *from)));
+            paths.shrink_to_fit();
             !paths.is_empty()
         });
         self.turns.retain(|lane| self.paths.contains_key(lane));
         self.len = self.waiting.values().map(VecDeque::len).sum();
+        self.shrink();
     }
 
     /// Returns the messages from this place on, counted lane after lane, and in each by its reverse-paths. They stay where
@@ -128,6 +152,8 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn id(raw: u64) -> QueueId {
@@ -136,6 +162,15 @@ mod tests {
 
     fn ann() -> ReversePathKey {
         ReversePathKey::of_text("ann@x")
+    }
+
+    /// Returns the keys of so many reverse-paths of which each has a turn of its own.
+    fn bounces(count: usize) -> Vec<ReversePathKey> {
+        let mut taken = HashSet::new();
+        let all = (0..100_000).map(|number| ReversePathKey::of_text(&format!("bounce-{number}@x")));
+        let own: Vec<_> = all.filter(|from| taken.insert(from.among(PATHS))).take(count).collect();
+        assert_eq!(own.len(), count);
+        own
     }
 
     fn drain(lanes: &mut Lanes) -> Vec<u64> {
@@ -158,7 +193,7 @@ mod tests {
     #[test]
     fn a_bulk_run_does_not_delay_mail_of_the_same_user_from_another_address() {
         let mut lanes = Lanes::default();
-        let [bulk, single] = ["news@x", "noreply@x"].map(ReversePathKey::of_text);
+        let (bulk, single) = (bounces(2)[0], bounces(2)[1]);
         for raw in 0..10_000 {
             lanes.push(1, bulk, id(raw));
         }
@@ -173,8 +208,8 @@ mod tests {
     #[test]
     fn reverse_paths_take_turns_within_their_lane_only() {
         let mut lanes = Lanes::default();
-        for raw in 0..100 {
-            lanes.push(1, ReversePathKey::of_text(&format!("bounce-{raw}@x")), id(raw));
+        for (raw, from) in (0..100).zip(bounces(100)) {
+            lanes.push(1, from, id(raw));
         }
         for raw in 100..103 {
             lanes.push(2, ann(), id(raw));
@@ -186,6 +221,36 @@ mod tests {
         assert_eq!((lanes.len(), lanes.paths.len(), lanes.waiting.len()), (3, 2, 3));
         assert_eq!(drain(&mut lanes), [98, 102, 99]);
         assert!(lanes.waiting.is_empty() && lanes.paths.is_empty() && lanes.turns.is_empty());
+    }
+
+    /// An address for each message (VERP) took a bucket, a block and a name of each: more memory than the rest of the message.
+    #[test]
+    fn an_address_for_each_message_takes_bounded_turns_and_they_are_given_back() {
+        let mut lanes = Lanes::default();
+        for raw in 0..100_000 {
+            lanes.push(1, ReversePathKey::of_text(&format!("bounce-{raw}@x")), id(raw));
+        }
+        let turns = lanes.paths[&1].len();
+        assert!((1000..=4096).contains(&turns) && lanes.waiting.len() == turns, "{turns}");
+        lanes.retain(|id| id.raw() % 2 == 0);
+        let mut all = drain(&mut lanes);
+        all.sort_unstable();
+        assert!(all.into_iter().eq((0..100_000).step_by(2)));
+        assert_eq!((lanes.waiting.capacity(), lanes.paths.capacity(), lanes.turns.capacity()), (0, 0, 0));
+        let all = (0..100_000).map(|raw| (raw, ReversePathKey::of_text(&format!("bounce-{raw}@x"))));
+        all.for_each(|(raw, from)| lanes.push(1, from, id(raw)));
+        lanes.retain(|id| id.raw() < 3);
+        assert!(lanes.waiting.capacity() < 64 && lanes.paths[&1].capacity() < 64);
+        assert_eq!(drain(&mut lanes).len(), 3);
+    }
+
+    /// The loop in which a lane is taken out of the turns ended only if it had reverse-paths.
+    #[test]
+    fn a_lane_without_reverse_paths_loses_its_turn() {
+        let mut lanes = Lanes { turns: [1, 2].into(), ..Lanes::default() };
+        lanes.push(2, ann(), id(20));
+        assert_eq!(lanes.pop(|_| true), Some(id(20)));
+        assert_eq!(lanes.pop(|_| true), None);
     }
 
     #[test]
