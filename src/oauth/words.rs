@@ -4,11 +4,15 @@ use crate::secret::SecretMasks;
 
 /// The number of characters of a foreign text that are repeated.
 const SHOWN: usize = 200;
+/// The number of characters of it that are looked at, since the time for the masks may grow with their square. A secret that is
+/// cut off there is masked like a whole one.
+const READ: usize = 2 * 1024;
 
 /// Returns the beginning of `text` on one line, without `secrets` and control characters. Apostrophes and quotes stay as they
 /// are.
 pub(super) fn quoted(text: &str, secrets: &SecretMasks) -> String {
-    let text = secrets.masked(text);
+    let beginning: String = text.chars().take(READ).collect();
+    let text = secrets.masked(&beginning);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let cut = if line.chars().nth(SHOWN).is_some() { "…" } else { "" };
     let shown: String = line.chars().take(SHOWN).flat_map(escaped).collect();
@@ -44,5 +48,8 @@ mod tests {
         secrets.keep("a secret of two \"words\"");
         let said = format!("{}a secret\r\n of two \\\"words\\\"", "x".repeat(180));
         assert_eq!(quoted(&said, &secrets), format!("{}***", "x".repeat(180)));
+        // Most of the secret, where the part that is looked at ends.
+        let said = format!("x{}a secret of two \"words\"", " ".repeat(READ - 20));
+        assert_eq!(quoted(&said, &secrets), "x ***");
     }
 }

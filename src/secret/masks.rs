@@ -197,8 +197,9 @@ fn units(character: char, text: &str) -> Option<usize> {
 
 /// `&amp;`, `&#38;`, `&#x26;`.
 fn entity(character: char, text: &str) -> Option<usize> {
-    let (name, _) =
-        text.strip_prefix('&')?.split_once(';').filter(|(name, _)| name.len() <= LONGEST_ENTITY)?;
+    let rest = text.strip_prefix('&')?;
+    // No search up to the end of the text: it may hold nothing but such beginnings.
+    let name = &rest[..rest.bytes().take(LONGEST_ENTITY + 1).position(|octet| octet == b';')?];
     let number = |digits: &str| match digits.strip_prefix(['x', 'X']) {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),
         None => digits.parse().ok(),
