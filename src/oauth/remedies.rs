@@ -290,11 +290,13 @@ const AT_THE_RELAY: &[(&str, &str)] = &[
 /// The statuses that mean this at Microsoft's relays alone, and elsewhere that the proof is not accepted.
 const ONLY_AT_MICROSOFT: &[&str] = &["5.7.3"];
 /// What to do about them elsewhere.
-const ELSEWHERE: &str = "the token is not for this mailbox, or its scope not for this relay: are auth.username and auth.oauth.scope right?";
+const ELSEWHERE: &str = "the token is not for this mailbox, or its scope not for this relay: are auth.username and \
+                         auth.oauth.scope right?";
 /// The ends of the names of Microsoft's relays.
-const MICROSOFT: &[&str] = &[".office365.com", ".outlook.com"];
+const MICROSOFT: &[&str] = &[".office365.com", ".outlook.com", ".office365.us", ".outlook.cn"];
 
-/// Returns what to do about the relay `host` that refuses a fresh token with the words `said`; `None` if nothing is known of it.
+/// Returns what to do about the relay `host` that refuses a fresh token with the words `said`; `None` if nothing is known of
+/// it.
 pub fn remedy_at_relay(host: &str, said: &str) -> Option<&'static str> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let is_microsoft = MICROSOFT.iter().any(|end| host.ends_with(end));
@@ -421,6 +423,9 @@ mod tests {
         );
         assert_eq!(remedy_at_relay("smtp.example.com", said), Some(ELSEWHERE));
         assert_eq!(remedy_at_relay("myoffice365.com", said), Some(ELSEWHERE));
+        for host in ["smtp.office365.us", "smtp-mail.outlook.com", "smtp.partner.outlook.cn"] {
+            assert_eq!(remedy_at_relay(host, said), remedy(said), "{host}");
+        }
         let said =
             "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.";
         assert!(remedy(said).unwrap().contains("Set-CASMailbox"));
