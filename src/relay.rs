@@ -21,12 +21,13 @@
 //! with `host_memory` those that do not work, `running` several tries at a time, and `service` the hosts that a domain
 //! names → `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof of identity
 //! (`first_flight` the start of the handshake, `certificate` the key, `distrust` a refusal, `expiry` a warning ahead) →
-//! `sasl` AUTH, with `login` what is remembered of it, `password` and `password_command` the secret, `token` the access token → `dialog` transactions, with `group` the commands, `open_transaction` the
-//! results of one transaction, `content` its octets, `recoded` those that the relay does not take as they are →
-//! `verdict` the meaning of a reply, with `reply_rules` and `reply_meaning` the rules for its words, `subject` the
-//! subject of a refusal. `channel` reads and writes for all of them; `pace` says how many commands may be sent at once,
-//! `dsn_offer` whether DSN parameters are sent; `remembered` keeps a fact for a day; `trouble` is the error. `lookup`
-//! looks the relayhosts up for a warning, before anything is sent.
+//! `sasl` AUTH, with `login` what is remembered of it, `password` and `password_command` the secret, `token` the access
+//! token → `dialog` transactions, with `group` the commands, `open_transaction` the results of one transaction,
+//! `content` its octets, `recoded` those that the relay does not take as they are → `verdict` the meaning of a reply,
+//! with `reply_rules` and `reply_meaning` the rules for its words, `subject` the subject of a refusal. `channel` reads
+//! and writes for all of them; `pace` says how many commands may be sent at once, `dsn_offer` whether DSN parameters are
+//! sent; `remembered` keeps a fact for a day; `trouble` is the error. `lookup` looks the relayhosts up for a warning,
+//! before anything is sent.
 //!
 //! Not here: when to connect and what to send (`queue/`), changes to a message (`message/`).
 //!
@@ -231,7 +232,7 @@ impl Relay {
         Relay::loaded(settings, None)
     }
 
-    /// Loads the relay to which this route leads.
+    /// Does the same for the relay to which `route` leads; `None` is the relay of mail that takes no route.
     fn loaded(settings: config::RelayConfig, route: Option<Arc<str>>) -> Result<Relay, SettingError> {
         if settings.hosts.is_empty() {
             return Err(SettingError::Other("relayhost: no host is named".into()));

@@ -17,8 +17,8 @@ pub use masks::SecretMasks;
 /// Upper bound, in octets, of a secret that is read: enough for an OAuth token.
 pub const MAX_OCTETS: usize = 16 * 1024;
 
-/// The octets that are read of a file or a program: those of the longest secret, of a byte order mark in front of it and the line
-/// break at its end, which are no part of it, and one more, which shows that it is too long.
+/// The octets that are read of a file or a program: those of the longest secret, of a byte order mark in front of it and the
+/// line break at its end, which are no part of it, and one more, which shows that it is too long.
 pub const MOST_READ: usize = MAX_OCTETS + BYTE_ORDER_MARK.len() + "\r\n".len() + 1;
 
 /// U+FEFF, which some editors put in front of a text. It is not part of the password.

@@ -1,8 +1,8 @@
 //! Loads the configuration file, checks the secret that it names, and locates errors about files that it names.
 //!
-//! Promises: the secrets that a loaded configuration names could be read a moment ago; at a start, what is wrong with them comes
-//! beside the configuration, since only the mail of their relays waits for it. An error about a file names the key that names
-//! the file, with its line.
+//! Promises: the secrets that a loaded configuration names could be read a moment ago; at a start, what is wrong with them
+//! comes beside the configuration, since only the mail of their relays waits for it. An error about a file names the key that
+//! names the file, with its line.
 //!
 //! Not here: certificates and keys, which are read by those who use them (`relay/trust.rs`, `listener/certificate.rs`);
 //! the spool (`spool/`), the sockets (`listener/`).

@@ -130,8 +130,8 @@ impl SecretKind {
                 "; put the token there, on one line, in a file of mode 600 that belongs to nullmta's user"
             }
             SecretKind::RefreshToken => {
-                "; put a refresh token there, on one line, in a file of mode 600 that belongs to nullmta's user, or log in on a \
-                 terminal: auth.oauth.grant = \"device-code\", then nullmta oauth login"
+                "; put a refresh token there, on one line, in a file of mode 600 that belongs to nullmta's user, or log in on \
+                 a terminal: auth.oauth.grant = \"device-code\", then nullmta oauth login"
             }
         }
     }

@@ -47,9 +47,11 @@ enum Dated {
 
 /// The end of one certificate, or of the secret.
 struct Expiry {
+    /// What expires, as the beginning of a sentence.
     whose: String,
+    /// In seconds since 1970.
     until: i64,
-    /// The name of what to set or to ask for.
+    /// What to do about it.
     remedy: &'static str,
     /// True if mail goes on after the end, so that nothing is said of it any more.
     is_harmless: bool,
@@ -140,8 +142,8 @@ impl Expiries {
         worth_telling.filter_map(|expiry| soon(&expiry.whose, expiry.until, now, expiry.remedy)).collect()
     }
 
-    /// Returns the same at a start, which logs them: a client secret is not logged again within the next day. For certificates the
-    /// relay may show others, which are logged with them.
+    /// Returns the same at a start, which logs them: a client secret is not logged again within the next day. For
+    /// certificates the relay may show others, which are logged with them.
     pub(crate) fn notices_at_start(&self, now: i64) -> Vec<String> {
         let notices = self.notices(now);
         if matches!(self.kind, Dated::ClientSecret) && !notices.is_empty() {

@@ -31,7 +31,7 @@ pub(super) enum CommandError {
     Source(SecretError),
     /// The program took too long and was killed.
     TimedOut(String),
-    /// The program has ended, and another one that it started kept its output open for too long, and was killed.
+    /// The program has ended, and another one that it started kept its output open for too long.
     HeldOpen(String),
     /// The program failed; holds the last line that it wrote to standard error.
     Failed(String, ExitStatus, String),
@@ -145,8 +145,8 @@ impl fmt::Display for CommandError {
             }
             CommandError::HeldOpen(program) => write!(
                 f,
-                "{program} has ended, but another program that it started kept its output open for {} s, and was killed: have \
-                 that one write elsewhere (>/dev/null)",
+                "{program} has ended, but another program that it started kept its output open for {} s: have that one write \
+                 elsewhere (>/dev/null)",
                 TIMEOUT.as_secs()
             ),
             CommandError::Failed(program, status, said) => write!(f, "{program} failed, {status}: {said}"),

@@ -1,8 +1,8 @@
 //! The secrets that were told to a relay, so that none of them comes back out of its mouth into the log.
 //!
-//! Promises: in text that has passed [`ToldSecrets::masked`], a secret that was kept, in the forms that `secret/masks.rs` knows,
-//! and each line that held a secret are `***`, and so is the beginning of one where the text is cut off in it. When the login is
-//! accepted all are forgotten: what a relay says of a message is never changed, whatever word the password is.
+//! Promises: in text that has passed [`ToldSecrets::masked`], a secret that was kept, in the forms that `secret/masks.rs`
+//! knows, and each line that held a secret are `***`, and so is the beginning of one where the text is cut off in it. When the
+//! login is accepted all are forgotten: what a relay says of a message is never changed, whatever word the password is.
 //!
 //! RFC 4954 4 (the lines of AUTH).
 

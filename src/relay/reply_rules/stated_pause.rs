@@ -1,8 +1,10 @@
 //! The pause that a refusal states in words: "try again in 92 seconds", "try again after Sun, 05 Oct 2025 19:22:44 UTC".
 //!
 //! Promises: only a number with a unit counts that stands behind words about another try, so that a limit ("60 messages in
-//! 5 minutes") is not taken for a pause; and only a date that stands behind such words, or behind "until" or "after", and is
-//! to come within [`FURTHEST`]. A date without a time is midnight; one without a zone that is known is in UTC. The pause has one second at least, and a day at most: then the relay is asked again.
+//! 5 minutes") is not taken for a pause; and only a date that stands behind such words, or behind one about an end
+//! ("after", "until", "till", "resets", "resumes", "renews"), and is to come within [`FURTHEST`]. A date without a time is
+//! midnight; one without a zone that is known is in UTC. The pause has one second at least, and a day at most: then the relay
+//! is asked again.
 //!
 //! Pure: time is an argument. RFC 5322 3.3 (dates), RFC 3339 (ISO 8601).
 
@@ -58,20 +60,16 @@ fn mail_date(words: &[&str]) -> Option<Timestamp> {
     let is_weekday = words[0].ends_with(',') && words[0].chars().next().is_some_and(char::is_alphabetic);
     let words = &words[usize::from(is_weekday)..];
     let [day, month, year, time] = words.get(..4)?.try_into().ok()?;
-    let zone = words.get(4).map(|zone| zone.trim_matches(is_bracket)).filter(|zone| is_zone(zone));
-    let date = format!(
-        "{} {month} {year} {} {}",
-        day.trim_start_matches(is_bracket),
-        end(time),
-        zone.unwrap_or("UTC")
-    );
+    let zone = words.get(4).map(|zone| zone.trim_matches(is_mark)).filter(|zone| is_zone(zone));
+    let date =
+        format!("{} {month} {year} {} {}", day.trim_start_matches(is_mark), end(time), zone.unwrap_or("UTC"));
     rfc2822::DateTimeParser::new().parse_timestamp(date).ok()
 }
 
 /// Returns the date at the beginning of `words`, as ISO 8601 has it, with a space in place of the T, too.
 fn iso_date(words: &[&str]) -> Option<Timestamp> {
     let word = |place: usize| words.get(place).map_or("", |word| end(word));
-    let (day, time, zone) = (word(0).trim_start_matches(is_bracket), word(1), word(2));
+    let (day, time, zone) = (word(0).trim_start_matches(is_mark), word(1), word(2));
     // A number alone is no date, though ISO 8601 has such ones.
     if !day.contains('-') {
         return None;
@@ -94,13 +92,13 @@ fn is_zone(word: &str) -> bool {
     is_offset || letters && (2..=4).contains(&word.len()) && word.chars().all(char::is_uppercase)
 }
 
-fn is_bracket(c: char) -> bool {
+fn is_mark(c: char) -> bool {
     !(c.is_alphanumeric() || matches!(c, '+' | '-'))
 }
 
 /// Returns `word` without what ends a sentence.
 fn end(word: &str) -> &str {
-    word.trim_end_matches(is_bracket)
+    word.trim_end_matches(is_mark)
 }
 
 /// Returns the number and the unit at `place`: "92 seconds", "92s".

@@ -1,8 +1,8 @@
 //! Any octets from a relay as a reply, in pieces of any size, and what the rules make of it.
 //!
-//! Promises: nothing panics; a rule makes no mail wait longer than a day for what a reply says, and a second at least; the result does not depend on the pieces; a reply can be logged, sent and put into a DSN: it
-//! has a code, lines of bounded number and length without control characters, and is read the same once it is written
-//! again.
+//! Promises: nothing panics; a rule makes no mail wait longer than a day for what a reply says, and a second at least; the
+//! result does not depend on the pieces; a reply can be logged, sent and put into a DSN: it has a code, lines of bounded number
+//! and length without control characters, and is read the same once it is written again.
 
 #![no_main]
 
