@@ -13,8 +13,8 @@
 //! 5. The memory for header sections is shared in the same way (`limits/header_memory.rs`).
 //!
 //! The kernel is asked for the user of a loopback TCP client after the client has a place (`owner.rs`). A client whose user is
-//! unknown is limited by the number of all sessions alone. Root and the daemon's own user have no share over TCP. The rate
-//! applies to the unix socket only.
+//! unknown is limited by the number of all sessions alone. Root and the daemon's own user have neither a share nor a rate over
+//! TCP, where they may pass on the connections of others.
 //!
 //! Fails: the session gets 421 or the message 451, and nothing is queued. Time is an argument.
 
@@ -39,7 +39,8 @@ const REMEMBERED_USERS: usize = 256;
 const KEPT_DESCRIPTORS: u64 = 256;
 
 /// Returns the number of sessions for which `descriptors` are enough. A session needs one for its connection, and one
-/// for a file while a large message arrives.
+/// for a file while a large message arrives, or before the first message for the look-up of its process (`process.rs`). What
+/// the few threads keep that read of a process is within [`KEPT_DESCRIPTORS`].
 pub fn sessions_within(descriptors: u64) -> usize {
     let left = descriptors.saturating_sub(KEPT_DESCRIPTORS).max(descriptors / 4);
     usize::try_from(left / 2).unwrap_or(usize::MAX).max(1)
@@ -188,7 +189,7 @@ impl Limits {
 pub struct Permit {
     limits: Arc<Limits>,
     peer: LocalPeer,
-    /// The user among whose sessions it is counted.
+    /// The user among whose sessions it is counted; over TCP it is an ordinary one.
     seated: Option<u32>,
 }
 
@@ -224,9 +225,9 @@ impl Permit {
         HeaderRoom::new(Arc::clone(&self.limits.headers), self.peer.user())
     }
 
-    /// Counts a message of this user. Returns `false` if the rate does not allow it.
+    /// Counts a message of this user, over the socket and TCP together. Returns `false` if the rate does not allow it.
     pub fn take_message(&self, now: Instant) -> bool {
-        let Some(uid) = self.peer.uid() else { return true };
+        let Some(uid) = self.peer.uid().or(self.seated) else { return true };
         let mut state = self.limits.state();
         let allowed = state.allowed;
         let Some(per_minute) = allowed.messages_per_minute else { return true };

@@ -179,6 +179,25 @@ fn loopback_clients_and_hosts_without_a_rate_are_not_slowed() {
     }
 }
 
+/// The rate of a user counted on the socket alone.
+#[test]
+fn a_user_has_one_rate_on_the_socket_and_over_tcp() {
+    let (limits, now) = (limits(9, 9, Some(2)), Instant::now());
+    let over_tcp = |owner| {
+        let loopback = LocalPeer::Loopback("127.0.0.1".parse().unwrap());
+        let mut permit = limits.admit(loopback, now).unwrap();
+        permit.seat(owner, now).unwrap();
+        permit
+    };
+    assert!(over_tcp(Some(70_001)).take_message(now));
+    assert!(limits.admit(LocalPeer::Uid(70_001), now).unwrap().take_message(now));
+    assert!(!over_tcp(Some(70_001)).take_message(now), "hanging up refills nothing");
+    assert!(over_tcp(Some(70_002)).take_message(now), "another user's own bucket");
+    for without_rate in [over_tcp(Some(0)), over_tcp(None)] {
+        assert!((0..9).all(|_| without_rate.take_message(now)), "{}", without_rate.peer());
+    }
+}
+
 #[test]
 fn idle_users_are_forgotten_and_busy_ones_are_not() {
     let (limits, now) = (limits(9, 9, Some(1)), Instant::now());
