@@ -7,9 +7,9 @@
 //! 2. That holds when a port is reused, too: see below.
 //! 3. The look-up is made once for each connection, before its greeting. What may take long is done off the async threads.
 //!
-//! *Why the answer cannot be that of another user.* Be C the client's end of our connection and S ours. The kernel is asked
-//! after S was accepted, and after the answer S is looked at: getpeername(2) succeeds, so S was not closed in between, not
-//! even by a reset, since a socket never comes back from CLOSE. While S exists, each segment to its addresses is S's. So
+//! *Why the answer cannot be that of another user.* Let C be the client's end of our connection, and S ours. The kernel is
+//! asked after S was accepted, and after the answer S is looked at: getpeername(2) succeeds, so S was not closed in between,
+//! not even by a reset, since a socket never comes back from CLOSE. While S exists, each segment to its addresses is S's. So
 //! another socket that takes the port of C, which is possible once C is reset or gone, can send its SYN to nobody but S, which
 //! does not answer with SYN-ACK: it stays in SYN_SENT, and that is no state with an owner. A socket with an owner and these
 //! addresses is therefore C. Its owner is who made it, as with SO_PEERCRED, in whatever process it is now. What is left of a
@@ -84,8 +84,13 @@ async fn vouched_for(
 /// Looks it up off the async threads.
 async fn look_up_apart(tuple: FourTuple) -> Option<u32> {
     let turn = TURNS.acquire().await.ok()?;
-    let answer = tokio::task::spawn_blocking(move || ask(tuple)).await.ok()?;
-    drop(turn);
+    let asked = move || {
+        let answer = ask(tuple);
+        // Not before: the thread goes on asking when nobody waits for it any more.
+        drop(turn);
+        answer
+    };
+    let answer = tokio::task::spawn_blocking(asked).await.ok()?;
     match answer {
         Some(owner) => owner,
         None => TABLE.owner_of(tuple).await,
@@ -205,7 +210,7 @@ mod tests {
         }
     }
 
-    /// The same, if it happens while the kernel is asked: before the answer is made, or behind it.
+    /// The same, if it happens while the kernel is asked: before the answer is made, or after it.
     #[tokio::test]
     async fn an_answer_counts_only_if_the_connection_outlives_it() {
         const ANOTHER: Option<u32> = Some(4711);

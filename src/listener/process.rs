@@ -5,8 +5,9 @@
 //! 2. Command and unit are those of the process with this id, as long as it is there, runs as the user of the connection, and
 //!    the client has not closed the connection meanwhile. All is read from one process, even if its id is given to another
 //!    one while it is read. Else they are absent.
-//! 3. Nothing waits for this but the log line of a message, and that for [`SOON`] at most. It is read off the async threads, by
-//!    few at a time, while the session goes on.
+//! 3. Nothing waits for this but the first message of a session, at its DATA or first BDAT, and that for [`SOON`] at most. It
+//!    is read off the async threads, by few at a time, while the session goes on.
+//! 4. A look-up ends with its session, or when nobody waits for it any more. Until then it has a descriptor of the connection.
 //!
 //! What this cannot exclude: a client that passes its connection on to another process and ends, and a process of the *same*
 //! user that gets its id before it is looked at. A program chooses its own name, too. So these words help to find a program; no
@@ -26,12 +27,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open, openat};
 use tokio::net::unix::UCred;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::log::ClientProcess;
 
-/// The time that the log line of a message waits for the answer.
+/// The time that the first message of a session waits for the answer.
 const SOON: Duration = Duration::from_millis(200);
 
 /// The number of threads that may read at a time.
@@ -45,7 +46,8 @@ const MOST: u64 = 4096;
 /// What is known of the process of a client, and what is still being read.
 pub(super) struct ProcessLookup {
     process: ClientProcess,
-    reading: Option<JoinHandle<Option<Traits>>>,
+    /// It is aborted when this is dropped.
+    reading: JoinSet<Option<Traits>>,
 }
 
 /// What /proc tells of a process.
@@ -58,23 +60,38 @@ struct Traits {
 impl ProcessLookup {
     /// Begins to look at the process that connected `stream`, which `client` names.
     pub fn begin(stream: &impl AsFd, client: UCred) -> Self {
+        Self::begin_in(&TURNS, stream, client)
+    }
+
+    fn begin_in(turns: &'static Semaphore, stream: &impl AsFd, client: UCred) -> Self {
         let pid = client.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
         let process = ClientProcess { gid: client.gid(), pid, command: None, unit: None };
-        let duplicate = stream.as_fd().try_clone_to_owned().ok();
-        let reading = pid.zip(duplicate).map(|(pid, stream)| {
-            tokio::spawn(async move {
-                let _turn = TURNS.acquire().await.ok()?;
-                let read = move || traits(pid, client.uid(), &stream);
+        let mut reading = JoinSet::new();
+        if let Some(pid) = pid
+            && let Ok(stream) = stream.as_fd().try_clone_to_owned()
+        {
+            reading.spawn(async move {
+                let turn = turns.acquire().await.ok()?;
+                let read = move || {
+                    let found = traits(pid, client.uid(), &stream);
+                    // Not before: the thread goes on reading when the task is aborted.
+                    drop(turn);
+                    found
+                };
                 tokio::task::spawn_blocking(read).await.ok().flatten()
-            })
-        });
+            });
+        }
         ProcessLookup { process, reading }
     }
 
     /// Waits until all is known that will be.
     pub async fn settle(&mut self) {
-        let Some(reading) = self.reading.take() else { return };
-        if let Ok(Ok(Some(Traits { command, unit }))) = timeout(SOON, reading).await {
+        self.settle_within(SOON).await;
+    }
+
+    async fn settle_within(&mut self, limit: Duration) {
+        let mut reading = std::mem::take(&mut self.reading);
+        if let Ok(Some(Ok(Some(Traits { command, unit })))) = timeout(limit, reading.join_next()).await {
             (self.process.command, self.process.unit) = (command, unit);
         }
     }
@@ -171,11 +188,33 @@ mod tests {
         let mut lookup = ProcessLookup::begin(&stream, stream.peer_cred().unwrap());
         assert_eq!(lookup.process().gid, rustix::process::getegid().as_raw());
         assert_eq!(lookup.process().pid, Some(std::process::id()));
-        lookup.settle().await;
+        lookup.settle_within(Duration::MAX).await;
         assert_eq!(lookup.process().command, command_in(&ours("comm")));
         assert!(lookup.process().command.is_some());
         assert_eq!(lookup.process().unit, unit_in(&ours("cgroup")));
         drop(client);
+    }
+
+    /// The descriptor stayed open after its session, until the look-up had its turn: the client did not see the end.
+    #[tokio::test]
+    async fn a_look_up_ends_with_its_session_and_when_nobody_waits_for_it_any_more() {
+        static NO_TURN: Semaphore = Semaphore::const_new(0);
+        for waits_before in [false, true] {
+            let (client, stream) = UnixStream::pair().unwrap();
+            let lookup = ProcessLookup::begin_in(&NO_TURN, &stream, stream.peer_cred().unwrap());
+            tokio::task::yield_now().await;
+            let mut kept = Some(lookup);
+            match &mut kept {
+                Some(lookup) if waits_before => lookup.settle_within(Duration::ZERO).await,
+                kept => *kept = None,
+            }
+            drop(stream);
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(client.into_std().unwrap().read(&mut [0]).unwrap(), 0, "{waits_before}");
+            drop(kept);
+        }
     }
 
     #[tokio::test]

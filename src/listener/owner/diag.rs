@@ -1,7 +1,7 @@
 //! The query to the kernel for one TCP socket: sock_diag(7).
 //!
-//! Promises: an answer is about a socket with exactly these addresses, or there is none. The kernel looks the socket up by its addresses, as it does for each packet, so the time does not depend on the number of
-//! sockets. No privilege is needed.
+//! Promises: an answer is about a socket with exactly these addresses, or there is none. The kernel looks the socket up by its
+//! addresses, as it does for each packet, so the time does not depend on the number of sockets. No privilege is needed.
 //!
 //! Each thread keeps the socket by which it asks, since making one for each query costs more than the query. An answer
 //! bears the number of its query, so one that was left over answers no other; after any failure the socket is closed, and the

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The highest 32-bit number, which is the uid of nobody: setuid(2) takes it for "unchanged".
+/// The highest 32-bit number, which is no user's uid: setuid(2) takes it for "unchanged".
 const NO_UID: u32 = u32::MAX;
 
 /// The addresses and ports of both ends of a connection, as one of them sees it. IPv4 addresses are never written in the

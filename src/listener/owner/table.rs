@@ -6,7 +6,7 @@
 //! 2. At most [`MOST`] octets of a table are read. The rest describes no socket, and neither does a line that is cut off.
 //! 3. No async thread reads.
 //!
-//! Fails: a table that cannot be opened or read has no sockets.
+//! Fails: a table that cannot be opened or read has no sockets. If no thread can be had, those who wait get no user.
 //!
 //! Not here: what a line means (`socket_row.rs`), whether its answer still counts (`owner.rs`).
 
@@ -37,8 +37,35 @@ pub(super) struct SocketTable<T = OpenTables> {
 #[derive(Default)]
 struct ReadQueue {
     waiting: Vec<(FourTuple, oneshot::Sender<Option<u32>>)>,
-    /// True if a thread reads now, or is about to.
-    is_read: bool,
+    /// True if a thread reads now, or is about to: there is a [`ReadDuty`].
+    is_being_read: bool,
+}
+
+/// The duty to read for all who wait, until nobody does.
+struct ReadDuty<T> {
+    table: Arc<SocketTable<T>>,
+    is_done: bool,
+}
+
+impl<T> Drop for ReadDuty<T> {
+    /// Leaves nobody waiting, and the next one reads, if there is no thread to do it or it panics.
+    fn drop(&mut self) {
+        if !self.is_done {
+            let mut queue = self.table.queue();
+            queue.is_being_read = false;
+            let waiting = std::mem::take(&mut queue.waiting);
+            drop(queue);
+            // They get no answer.
+            drop(waiting);
+        }
+    }
+}
+
+impl<T> SocketTable<T> {
+    fn queue(&self) -> MutexGuard<'_, ReadQueue> {
+        // No code under this lock can panic.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl SocketTable {
@@ -61,44 +88,42 @@ impl<T: Fn() -> Vec<OpenTable> + Send + Sync + 'static> SocketTable<T> {
     /// Returns the user who owns the socket with these addresses.
     pub async fn owner_of(self: &Arc<Self>, tuple: FourTuple) -> Option<u32> {
         let (answer, answered) = oneshot::channel();
-        if self.join(tuple, answer) {
-            let table = Arc::clone(self);
+        if let Some(duty) = self.join(tuple, answer) {
             // It ends by itself when nobody waits.
-            drop(tokio::task::spawn_blocking(move || table.read_for_all()));
+            drop(tokio::task::spawn_blocking(move || duty.read_for_all()));
         }
         answered.await.ok().flatten()
     }
 
-    /// Joins those who wait. Returns whether nobody reads for them yet.
-    fn join(&self, tuple: FourTuple, answer: oneshot::Sender<Option<u32>>) -> bool {
+    /// Joins those who wait. Returns the duty to read for them if nobody has it yet.
+    fn join(self: &Arc<Self>, tuple: FourTuple, answer: oneshot::Sender<Option<u32>>) -> Option<ReadDuty<T>> {
         let mut queue = self.queue();
         queue.waiting.push((tuple, answer));
-        !std::mem::replace(&mut queue.is_read, true)
+        let has_reader = std::mem::replace(&mut queue.is_being_read, true);
+        (!has_reader).then(|| ReadDuty { table: Arc::clone(self), is_done: false })
     }
+}
 
+impl<T: Fn() -> Vec<OpenTable>> ReadDuty<T> {
     /// Reads the tables again and again, until nobody waits.
-    fn read_for_all(&self) {
+    fn read_for_all(mut self) {
         loop {
             let waiting = {
-                let mut queue = self.queue();
-                queue.is_read = !queue.waiting.is_empty();
+                let mut queue = self.table.queue();
+                queue.is_being_read = !queue.waiting.is_empty();
                 std::mem::take(&mut queue.waiting)
             };
             if waiting.is_empty() {
+                self.is_done = true;
                 return;
             }
             let mut owners = waiting.iter().map(|(tuple, _)| (*tuple, None)).collect();
-            (self.tables)().into_iter().for_each(|table| look_up(table, &mut owners));
+            (self.table.tables)().into_iter().for_each(|table| look_up(table, &mut owners));
             for (tuple, answer) in waiting {
                 // The client may have gone meanwhile.
                 let _ = answer.send(owners.get(&tuple).copied().flatten());
             }
         }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, ReadQueue> {
-        // No code under this lock can panic.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,6 +198,26 @@ mod tests {
         look_up(endless, &mut HashMap::new());
     }
 
+    /// Nobody ever read again, and each session waited for its answer in vain.
+    #[tokio::test]
+    async fn a_read_that_breaks_off_leaves_nobody_waiting_and_the_next_one_reads() {
+        let reads = AtomicUsize::new(0);
+        let table = SocketTable::of(move || {
+            assert!(reads.fetch_add(1, Ordering::SeqCst) > 0, "this read breaks off");
+            vec![Box::new(TABLE.as_bytes()) as OpenTable]
+        });
+        let asked = tuple(0xC350, "127.0.0.1:25");
+        let (answer, no_thread) = oneshot::channel();
+        drop(table.join(asked, answer));
+        assert!(no_thread.await.is_err());
+        assert_eq!(table.owner_of(asked).await, None);
+        while table.queue().is_being_read {
+            tokio::task::yield_now().await;
+        }
+        let expected = cfg!(target_endian = "little").then_some(1000);
+        assert_eq!(table.owner_of(asked).await, expected);
+    }
+
     /// Each of many connections read the table for itself, which took longer than the session.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn those_who_wait_share_the_next_read() {
@@ -206,7 +251,7 @@ mod tests {
         }
         assert_eq!(reads.load(Ordering::SeqCst), 2);
         // Nobody waits, so nobody reads: the next one begins anew.
-        while table.queue().is_read {
+        while table.queue().is_being_read {
             tokio::task::yield_now().await;
         }
         let next = ask(&table);
