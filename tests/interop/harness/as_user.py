@@ -11,9 +11,9 @@ with smtplib.SMTP("127.0.0.1", int(port), timeout=60) as client:
     print(client.sendmail("ann@example.org", ["bob@example.net"], f"Subject: {subject}\\r\\n\\r\\nx\\r\\n"))
 """
 
-# Takes a port of 127.0.0.1 from the program of its second argument, a file descriptor of a socket pair to it, and gives it back:
-# in turns with that one, so many times. Each time it sends a message from there, or hangs up right behind the greeting or
-# before it, with a reset, which frees the port at once.
+# Shares the port of its third argument with another program, to which its fifth one is a socket pair: they connect from
+# there in turns, so many times (the fourth). Each time it sends a message from there, or hangs up right after the greeting
+# or before it, with a reset, which frees the port at once.
 PORT_IN_TURNS = """\
 import random, socket, struct, sys
 name, port, ours, turns, other, first = sys.argv[1], *map(int, sys.argv[2:])
