@@ -3,7 +3,8 @@
 //! Promises: root, the user of the daemon and the members of its group may do anything; any other user may list the
 //! queue, and sees only their own messages. The kernel tells who the client is (SO_PEERCRED), so the mode of the socket
 //! does not matter. Nobody is given mail that came over TCP, though the user of the connection may be known: what is behind
-//! a connection is not known ([`Submitter::LoopbackUid`]). Membership is known from the group that the client runs in, else from the name service.
+//! a connection is not known ([`Submitter::LoopbackUid`]). Membership is known from the group that the client runs in, else
+//! from the name service.
 //!
 //! Fails: a user whose groups cannot be looked up counts as a member of none.
 

@@ -4,8 +4,8 @@
 //! Message    meta, envelope length (4), envelope, content: all the rest, empty if it is in a file
 //!   meta     flags (1: content in large/, 2: closes, 4: warns), arrived seconds (8) and
 //!            nanoseconds (4), submitter (1: 0 uid, 1 loopback, 2 ourselves) and uid (4; for loopback the uid
-//!            and one, 0 if it is not known, as ever before: an older version reads it as loopback), lane (8),
-//!            patience mark (4); then, as the flags say,
+//!            plus one, or 0 if it is not known. Older versions wrote 0, and read every number as loopback), lane
+//!            (8), patience mark (4); then, as the flags say,
 //!     1      length (8) and checksum (4) of large/<queue id>
 //!     2      queue id (8) and recipients (count 4, index 4 ...) of the message that this one bounces
 //!     4      queue id (8) of the message that this one warns of

@@ -63,9 +63,7 @@ impl TransactionModel {
             ModelStep::Data(_) if self.has_begun_chunks => return 503,
             ModelStep::Data(_) if self.reverse_path.is_some() && self.recipients.is_empty() => return 554,
             ModelStep::Data(_) if self.reverse_path.is_none() => return 503,
-            ModelStep::Data(verdict)
-            | ModelStep::Chunk { is_last: true, verdict }
-            | ModelStep::Chunk { verdict, .. } => {
+            ModelStep::Data(verdict) | ModelStep::Chunk { verdict, .. } => {
                 let code = match (&self.reverse_path, verdict) {
                     (None, _) => 503,
                     (Some(_), _) if self.recipients.is_empty() => 554,
