@@ -213,7 +213,8 @@ impl Config {
         check::load(path).map_err(|fault| ConfigError::new(path, fault))
     }
 
-    /// Does the same at a start, where a secret that cannot be used now is no error: only the relay that needs it waits for it.
+    /// Does the same at a start, where a secret that cannot be used now is no error if another relay can be used: only the
+    /// relay that needs it waits for it.
     /// Returns what is wrong with each. Blocks on the disk.
     pub fn load_for_start(path: &Path) -> Result<(Config, Vec<ConfigError>), ConfigError> {
         let told = |fault| ConfigError::new(path, fault);

@@ -1,8 +1,8 @@
 //! `nullmta run`: runs the daemon in the foreground, as systemd needs it.
 //!
-//! Promises: a secret that cannot be used does not keep it from starting, since mail is safer on the spool than nowhere: the
-//! relay that needs it waits as for any other secret (`relay/login.rs`), and the log says so. If it cannot start, clients that
-//! wait on sockets which systemd holds get a reply that says so.
+//! Promises: a secret that cannot be used does not keep it from starting while another relay can be used: the relay that needs
+//! it waits as for any other secret (`relay/login.rs`), and the log says so. If it cannot start, clients that wait on sockets
+//! which systemd holds get a reply that says so.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;

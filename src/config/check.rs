@@ -1,7 +1,7 @@
 //! Loads the configuration file, checks the secret that it names, and locates errors about files that it names.
 //!
 //! Promises: the secrets that a loaded configuration names could be read a moment ago; at a start, what is wrong with them
-//! comes beside the configuration, since only the mail of their relays waits for it. An error about a file names the key that
+//! comes beside the configuration if another relay can be used, since only the mail of their relays waits for it. An error about a file names the key that
 //! names the file, with its line.
 //!
 //! Not here: certificates and keys, which are read by those who use them (`relay/trust.rs`, `listener/certificate.rs`);
@@ -29,12 +29,16 @@ pub(super) fn load(path: &Path) -> Result<Config, ConfigFault> {
 }
 
 /// Reads and parses the file at `path`. Returns it with what is wrong with the secrets that it names, which a relay needs only
-/// when there is mail for it.
+/// when there is mail for it; that is an error where no relay is left that could be used.
 pub(super) fn load_for_start(path: &Path) -> Result<(Config, Vec<ConfigFault>), ConfigFault> {
     let (file, config) = parse(path)?;
     let logins = std::iter::once(&file.auth).chain(file.route.iter().map(|route| &route.value.auth));
     let checked = logins.zip(config.relays()).map(|(auth, relay)| check_secret(auth, relay));
-    let faults = checked.filter_map(Result::err).collect();
+    let (usable, faults): (Vec<_>, Vec<_>) = checked.partition(Result::is_ok);
+    let mut faults: Vec<ConfigFault> = faults.into_iter().filter_map(Result::err).collect();
+    if usable.is_empty() && !faults.is_empty() {
+        return Err(faults.swap_remove(0));
+    }
     Ok((config, faults))
 }
 

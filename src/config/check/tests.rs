@@ -298,6 +298,13 @@ fn a_secret_that_cannot_be_used_is_no_error_of_a_start() {
         assert!(told.contains(&format!("{key}`: ")) && told.contains(words), "{told}");
     }
     assert_eq!(Config::load(Path::new(&path)).unwrap_err().to_string(), told[0]);
+    // No relay is left.
+    let none = host.file(
+        "none.toml",
+        toml.replace("DIR", directory).split("[[route]]\nname = \"b\"").next().unwrap(),
+        0o644,
+    );
+    assert!(Config::load_for_start(Path::new(&none)).unwrap_err().to_string().contains("is open to others"));
     // What the file itself says is an error as before.
     let bad = host.file("bad.toml", toml.replace("password-file", "passwort-file"), 0o644);
     assert!(Config::load_for_start(Path::new(&bad)).is_err());
