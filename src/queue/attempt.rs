@@ -159,8 +159,8 @@ impl Attempt {
 
     /// Returns whether the relay has taken a recipient in an earlier transaction of this attempt.
     pub(super) fn has_been_taken(&self) -> bool {
-        let earlier = self.earlier.iter().flat_map(|earlier| &earlier.findings);
-        earlier.into_iter().any(|finding| finding.report.verdict == Verdict::Sent)
+        let mut earlier = self.earlier.iter().flat_map(|earlier| &earlier.findings);
+        earlier.any(|finding| finding.report.verdict == Verdict::Sent)
     }
 
     /// Decides about refusals for which nothing shows that they were about this recipient: the first one defers the

@@ -33,6 +33,9 @@ pub fn short_name(lane: Lane) -> u32 {
 // It is not zero.
 const PATHS: NonZeroU16 = NonZeroU16::new(4096).unwrap();
 
+/// The number of queues whose memory is kept when nothing is left, so that a message which comes alone costs none.
+const KEPT_QUEUES: usize = 64;
+
 /// The turn of a reverse-path in its lane, below [`PATHS`].
 type PathTurn = u16;
 
@@ -82,7 +85,7 @@ impl Lanes {
                 self.paths.remove(&lane);
             }
         }
-        if self.turns.is_empty() {
+        if self.turns.is_empty() && self.waiting.capacity() > KEPT_QUEUES {
             self.shrink();
         }
         next

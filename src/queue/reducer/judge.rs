@@ -1,7 +1,8 @@
 //! The meaning of a refusal, given what the relay said to other messages; connections ask for it.
 //!
 //! Promises: a refusal that is not about its message leaves it without a result and uncharged, and its connection gets
-//! no more messages, except where a rate is told to one message alone (`waits.rs`). Nor does a connection that the relay has ended.
+//! no more messages, except where a rate is told to one message alone (`waits.rs`). Nor does a connection that the relay
+//! has ended.
 //!
 //! Not here: the rules for a 5xx (`queue/refusals.rs`), for a login that is asked for and not configured
 //! (`refusals/want_of_login.rs`) and for a 4xx (`queue/throttle.rs`), and for what a

@@ -78,7 +78,7 @@ impl AtRelay<'_> {
 
     /// Weighs whether a refusal is about the relay, as its rule says, or about its message.
     fn weigh(&mut self, refusal: &Refusal, mut reason: WaitReason) -> Weighed {
-        let (is_guess, is_unstated) = (reason.rule.is_guess(), reason.pause.is_none());
+        let (is_guess, names_time) = (reason.rule.is_guess(), reason.pause.is_some());
         let is_guess_at_rcpt = is_guess && refusal.phase == Phase::Rcpt;
         if is_guess_at_rcpt && refusal.in_company {
             // The relay takes mail now.
@@ -93,14 +93,14 @@ impl AtRelay<'_> {
                 return Weighed::OfMessage(Ruling::Untold);
             }
             // What one recipient alone was told is not said to all: the message waits by its age.
-            Guess::OfRelay { alone: true, .. } if is_throttle && is_guess_at_rcpt && !is_unstated => {
+            Guess::OfRelay { alone: true, .. } if is_throttle && is_guess_at_rcpt && names_time => {
                 return Weighed::OfMessage(Ruling::Defer);
             }
             // A relay that is only slowed down goes on showing whether it is the message.
             Guess::OfRelay { .. } if is_throttle => {}
             Guess::OfRelay { soon, apart, .. } => {
                 reason.pause = reason.pause.or(soon);
-                spares_others = is_unstated && soon.is_some();
+                spares_others = !names_time && soon.is_some();
                 self.set_apart(refusal.id, apart);
             }
         }

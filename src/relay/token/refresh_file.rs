@@ -101,7 +101,11 @@ pub(super) struct RefreshFile {
 impl RefreshFile {
     /// Waits until no other request uses the file at `path`; `asker` is who waits.
     pub(super) async fn lock(path: &Path, asker: RefreshAsker) -> RefreshFile {
-        let shared = shared(path);
+        Self::lock_known(path, shared(path), asker).await
+    }
+
+    /// Does the same for a file that is known already, wherever links at `path` lead by now.
+    async fn lock_known(path: &Path, shared: Arc<SharedFile>, asker: RefreshAsker) -> RefreshFile {
         let turn = Arc::clone(&shared.turn).lock_owned().await;
         RefreshFile { path: path.into(), asker, shared, _turn: turn }
     }
@@ -173,7 +177,7 @@ async fn retried(path: PathBuf, shared: Arc<SharedFile>) {
             () = sleep(RETRY_PAUSE) => {}
             () = WAKE.notified() => {}
         }
-        let mut file = RefreshFile::lock(&path, RefreshAsker::default()).await;
+        let mut file = RefreshFile::lock_known(&path, Arc::clone(&shared), RefreshAsker::default()).await;
         // Its first failure is logged, and status tells the newest one.
         let _ = tokio::task::spawn_blocking(move || file.catch_up()).await;
         let mut state = shared.state();
@@ -201,9 +205,9 @@ pub(super) fn unwritten_notice(path: &Path) -> Option<String> {
 /// Waits until no request uses the file of a refresh token, and writes the tokens that could not be written before. Called
 /// at a stop, when nobody begins a request any more.
 pub async fn settled() {
-    let paths: Vec<PathBuf> = files().keys().cloned().collect();
-    for path in paths {
-        let mut file = RefreshFile::lock(&path, RefreshAsker::default()).await;
+    let known: Vec<_> = files().iter().map(|(path, shared)| (path.clone(), Arc::clone(shared))).collect();
+    for (path, shared) in known {
+        let mut file = RefreshFile::lock_known(&path, shared, RefreshAsker::default()).await;
         let settle = move || file.catch_up().inspect_err(|error| file.log(error));
         // A panic was logged.
         let _ = tokio::task::spawn_blocking(settle).await;
@@ -390,6 +394,25 @@ mod tests {
         write(&path, &secret("of a login")).unwrap();
         settle_of(&path).await;
         assert_eq!(read(&path), "of a login");
+    }
+
+    /// The task looked the file up anew, found nothing to write behind the link, and tried for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_ends_where_its_link_leads_elsewhere_by_now() {
+        let directory = tempfile::tempdir().unwrap();
+        let [link, there, other] = ["link", "there/token", "other"].map(|name| directory.path().join(name));
+        std::os::unix::fs::symlink(&there, &link).unwrap();
+        lock(&link).await.replace(secret("one"), secret("two"));
+        let pending = shared(&link);
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        for _ in 0..10 {
+            if pending.state().is_retried {
+                sleep(RETRY_PAUSE).await;
+            }
+        }
+        assert!(!pending.state().is_retried && pending.state().unwritten.is_none());
+        assert_eq!(read(&link), "two");
     }
 
     /// The token was out of sight while it was written: status said nothing, and a panic would have lost it.
