@@ -86,6 +86,11 @@ impl Secret {
         Ok(Secret(octets))
     }
 
+    /// Returns what a client sent as a password, whatever it is: it is compared with a secret, and is none yet.
+    pub fn of_login(octets: Zeroizing<Vec<u8>>) -> Self {
+        Secret(octets)
+    }
+
     /// Returns the octets of the secret, for the one call that proves it to a relay.
     pub fn expose(&self) -> &[u8] {
         &self.0

@@ -38,10 +38,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &[]),
     ("tls_faults", &[]),
     ("log", &["envelope", "outcome", "queue_id", "status"]),
-    // Cores: SMTP, changes to a message, access tokens; pure.
+    // Cores: SMTP, changes to a message, access tokens, logins of clients; pure.
     ("message", &["envelope", "queue_id", "status"]),
     ("smtp", &["envelope", "message", "status"]),
     ("oauth", &["secret"]),
+    ("sasl_server", &["secret"]),
     ("routing", &["envelope"]),
     // The configuration; pure, except for reading files.
     ("config", &["envelope", "message", "oauth", "routing", "secret", "tls_faults"]),
@@ -96,7 +97,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["admin", "config", "journal", "listener", "log", "queue", "relay", "spool", "systemd", "users"],
     ),
     // Faces.
-    ("sink", &["envelope", "listener", "oauth", "secret", "smtp", "status", "tls_faults"]),
+    ("sink", &["envelope", "listener", "oauth", "sasl_server", "secret", "smtp", "status", "tls_faults"]),
     (
         "cli",
         &[
@@ -117,6 +118,7 @@ const PURE: &[&str] = &[
     "message",
     "smtp",
     "oauth",
+    "sasl_server",
     "routing",
     "log",
     "config",

@@ -1,6 +1,7 @@
 use std::sync::LazyLock;
 
-use rsasl::prelude::SASLClient;
+use rsasl::mechname::Mechname;
+use rsasl::prelude::{SASLClient, SASLConfig};
 
 use super::*;
 
