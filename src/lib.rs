@@ -12,7 +12,7 @@
 //! ```
 //! | | | |
 //! |---|---|---|
-//! | words | [`envelope`] [`outcome`] [`queue_id`] [`secret`] [`status`] [`tls_faults`] [`log`] | types that all modules use, and every line of the log; pure |
+//! | words | [`envelope`] [`key_names`] [`outcome`] [`queue_id`] [`secret`] [`status`] [`tls_faults`] [`log`] | types that all modules use, and every line of the log; pure |
 //! | cores | [`message`] [`smtp`] [`oauth`] [`sasl_server`] [`routing`] | changes to a message, SMTP for server and client (RFC 5321), access tokens, logins of clients, the way of a message; pure |
 //! | | [`config`] [`import`] | the configuration, and its conversion from that of another program; pure, except for reading files |
 //! | shells | [`users`] [`spool`] [`relay`] [`listener`] | the users of this host, the disk, connections to the relay, connections from clients |
@@ -33,6 +33,7 @@ pub mod daemon;
 pub mod envelope;
 pub mod import;
 pub mod journal;
+pub mod key_names;
 pub mod listener;
 pub mod log;
 pub mod message;

@@ -47,6 +47,7 @@ mod first_flight;
 mod group;
 mod host_memory;
 mod login;
+mod login_advice;
 pub mod lookup;
 mod open_transaction;
 mod opening;
@@ -79,6 +80,7 @@ use tokio::time::Instant;
 
 use crate::config::{self, SettingError};
 use crate::envelope::{Body, Recipient, Ret, ReversePath};
+use crate::key_names::on_route;
 use crate::queue_id::QueueId;
 use crate::status::Status;
 
@@ -248,7 +250,8 @@ impl Relay {
         warnings.extend(of_tokens);
         let login = settings.auth.clone().map(|auth| Login::new(auth).with_tokens(tokens));
         if let Some(name) = &route {
-            warnings.iter_mut().for_each(|warning| *warning = format!("route {name}: {warning}"));
+            let on_route = |warning: &String| format!("route {name}: {}", on_route(warning, Some(name)));
+            warnings.iter_mut().for_each(|warning| *warning = on_route(warning));
         }
         let (dsn_offer, farewells) = (Arc::default(), Arc::default());
         let memory = Arc::new(route.clone().map_or_else(HostMemory::default, HostMemory::on_route));
@@ -320,7 +323,7 @@ impl Relay {
     pub fn expiring(&self) -> Vec<String> {
         let mut notices = self.protection.expiring();
         notices.extend(self.secret_end.notices(Timestamp::now().as_second()));
-        notices
+        notices.iter().map(|notice| on_route(notice, self.route.as_deref()).into_owned()).collect()
     }
 
     /// Logs, at most once a day, what of this is about to expire.

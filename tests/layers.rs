@@ -32,12 +32,13 @@ use tree::{FILES, uses};
 const MAY_USE: &[(&str, &[&str])] = &[
     // Words: types and texts that all modules use; pure.
     ("envelope", &[]),
+    ("key_names", &[]),
     ("outcome", &[]),
     ("queue_id", &[]),
     ("secret", &[]),
     ("status", &[]),
     ("tls_faults", &[]),
-    ("log", &["envelope", "outcome", "queue_id", "status"]),
+    ("log", &["envelope", "key_names", "outcome", "queue_id", "status"]),
     // Cores: SMTP, changes to a message, access tokens, logins of clients; pure.
     ("message", &["envelope", "queue_id", "status"]),
     ("smtp", &["envelope", "message", "status"]),
@@ -45,7 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sasl_server", &["secret"]),
     ("routing", &["envelope"]),
     // The configuration; pure, except for reading files.
-    ("config", &["envelope", "message", "oauth", "routing", "secret", "tls_faults"]),
+    ("config", &["envelope", "key_names", "message", "oauth", "routing", "secret", "tls_faults"]),
     ("import", &["config", "envelope", "message", "secret"]),
     // Shells: the users of this host, the disk, connections to the relay, connections from clients.
     ("users", &["log", "message"]),
@@ -55,6 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "config",
             "envelope",
+            "key_names",
             "log",
             "message",
             "oauth",
@@ -84,7 +86,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "queue",
         &[
-            "config", "envelope", "log", "message", "outcome", "queue_id", "relay", "routing", "spool",
+            "config",
+            "envelope",
+            "key_names",
+            "log",
+            "message",
+            "outcome",
+            "queue_id",
+            "relay",
+            "routing",
+            "spool",
             "status",
         ],
     ),
@@ -101,8 +112,26 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "config", "daemon", "envelope", "import", "journal", "listener", "log", "message",
-            "oauth", "relay", "routing", "secret", "sink", "smtp", "spool", "status", "systemd", "users",
+            "admin",
+            "config",
+            "daemon",
+            "envelope",
+            "import",
+            "journal",
+            "key_names",
+            "listener",
+            "log",
+            "message",
+            "oauth",
+            "relay",
+            "routing",
+            "secret",
+            "sink",
+            "smtp",
+            "spool",
+            "status",
+            "systemd",
+            "users",
         ],
     ),
 ];
@@ -110,6 +139,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// The modules that name nothing of the system.
 const PURE: &[&str] = &[
     "envelope",
+    "key_names",
     "outcome",
     "queue_id",
     "secret",

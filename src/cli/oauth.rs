@@ -13,7 +13,8 @@ use tokio::runtime::Runtime;
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::output::say;
-use crate::config::{Config, OAuthConfig, RelayConfig};
+use crate::config::{Config, OAuthConfig, RelayConfig, RouteConfig};
+use crate::key_names::on_route;
 use crate::log::counted;
 use crate::relay::{DevicePrompt, device_login};
 
@@ -37,8 +38,8 @@ impl OauthCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let OauthCommand::Login(asked) = self;
         let config = asked.file.load()?;
-        let relay = asked.relay(&config)?;
-        login(relay, &asked.path())
+        let (route, relay) = asked.relay(&config)?;
+        login(route, relay, &asked.path())
     }
 }
 
@@ -48,22 +49,23 @@ impl LoginAsked {
     }
 
     /// Returns the relay to log in for: the one that is named, or the only one with such a login.
-    fn relay<'c>(&self, config: &'c Config) -> Result<&'c RelayConfig, Failure> {
+    fn relay<'c>(&self, config: &'c Config) -> Result<(Option<&'c str>, &'c RelayConfig), Failure> {
         let failure = |words: String| Failure::new(Exit::Config, format!("{}: {words}", self.path()));
         let routes = || config.routes.iter();
+        let of_route = |route: &'c RouteConfig| (Some(route.rule.name.as_str()), &route.relay);
         if let Some(name) = &self.route {
             let found = routes().find(|route| route.rule.name == *name);
             let found =
                 found.ok_or_else(|| failure(format!("expected a [[route]] with the name {name:?}")))?;
-            return Ok(&found.relay);
+            return Ok(of_route(found));
         }
         if has_login(&config.relay) {
-            return Ok(&config.relay);
+            return Ok((None, &config.relay));
         }
         let mut others = routes().filter(|route| has_login(&route.relay));
         match (others.next(), others.next()) {
-            (Some(only), None) => Ok(&only.relay),
-            (None, _) => Ok(&config.relay),
+            (Some(only), None) => Ok(of_route(only)),
+            (None, _) => Ok((None, &config.relay)),
             (Some(one), Some(other)) => Err(failure(format!(
                 "several routes have such a login ({}, {} …): name one with --route",
                 one.rule.name, other.rule.name
@@ -76,19 +78,17 @@ fn has_login(relay: &RelayConfig) -> bool {
     relay.auth.as_ref().and_then(|auth| auth.secret.oauth()).is_some_and(OAuthConfig::has_login)
 }
 
-fn login(relay: &RelayConfig, path: &str) -> Result<(), Failure> {
+fn login(route: Option<&str>, relay: &RelayConfig, path: &str) -> Result<(), Failure> {
     let auth = relay.auth.as_ref();
     let oauth = auth.and_then(|auth| auth.secret.oauth().filter(|oauth| oauth.has_login()));
     let (Some(auth), Some(oauth)) = (auth, oauth) else {
-        let words = format!(
-            "{path}: expected [auth.oauth] with grant = \"device-code\"; no other login needs a terminal"
-        );
-        return Err(Failure::new(Exit::Config, words));
+        let words = "expected [auth.oauth] with grant = \"device-code\"; no other login needs a terminal";
+        return Err(Failure::new(Exit::Config, format!("{path}: {}", on_route(words, route))));
     };
     let runtime = Runtime::new().map_err(|error| Failure::new(Exit::OsError, error))?;
     let prompt = |prompt: &DevicePrompt| tell(prompt, &auth.username);
     let logged_in = runtime.block_on(device_login(oauth, relay.families, prompt));
-    logged_in.map_err(|words| Failure::new(Exit::Failed, words))?;
+    logged_in.map_err(|words| Failure::new(Exit::Failed, on_route(&words, route)))?;
     let kept = oauth.refresh_token_file().map(|file| file.display().to_string()).unwrap_or_default();
     say!("logged in; the refresh token is in {kept}")
 }

@@ -16,6 +16,7 @@ use super::exit::{Exit, Failure};
 use super::output::{printed, say};
 use super::queue::print_json;
 use crate::config::{Config, Means, RelayConfig, ReplyPhase, RuleScope, units_of_time};
+use crate::key_names::on_route;
 use crate::log::is_harmful;
 use crate::relay::{Excess, ExplainedReply, ReplyConsequence, ReplyRules, ShownRule, WaitClass, WaitReason};
 
@@ -66,7 +67,7 @@ impl RelayReplyCommand {
         let usage =
             || Failure::new(Exit::Usage, "REPLY: expected a code from 200 to 599, and what follows it");
         let explained = rules.explain(self.phase, &self.reply, Timestamp::now()).ok_or_else(usage)?;
-        let shown = ShownReply::of(explained);
+        let shown = ShownReply::of(explained, self.route.as_deref());
         if self.json {
             return printed(print_json(&shown));
         }
@@ -110,16 +111,17 @@ struct ShownReply {
     scope: Option<&'static str>,
     pause_seconds: Option<u64>,
     consequence: &'static str,
-    hint: Option<&'static str>,
+    hint: Option<String>,
 }
 
 impl ShownReply {
-    fn of(explained: ExplainedReply) -> Self {
-        let ExplainedReply { rule, becomes } = explained;
+    fn of(explained: ExplainedReply, route: Option<&str>) -> Self {
+        let ExplainedReply { rule, becomes, advice } = explained;
         let reason = match becomes {
             ReplyConsequence::Waits(reason) => Some(reason),
             _ => None,
         };
+        let hint = reason.and_then(|reason| reason.hint).or(advice.as_deref());
         let (class, consequence) = words(becomes);
         let scope = |reason: WaitReason| match reason.class {
             WaitClass::Configuration(scope) => Some(scope_word(scope)),
@@ -127,11 +129,11 @@ impl ShownReply {
         };
         ShownReply {
             class,
-            rule: rule.map(|rule| rule.to_string()),
+            rule: rule.map(|rule| on_route(&rule.to_string(), route).into_owned()),
             scope: reason.and_then(scope),
             pause_seconds: reason.and_then(|reason| reason.pause).map(|pause| pause.as_secs()),
             consequence,
-            hint: reason.and_then(|reason| reason.hint),
+            hint: hint.map(|hint| on_route(hint, route).into_owned()),
         }
     }
 }
@@ -221,11 +223,11 @@ struct RuleLine {
 }
 
 impl RuleLine {
-    fn of(relayhost: &str, rule: &ShownRule<'_>) -> Self {
+    fn of(relayhost: &str, route: Option<&str>, rule: &ShownRule<'_>) -> Self {
         let is_configuration = rule.means == Some(Means::Configuration);
         RuleLine {
             relayhost: relayhost.to_owned(),
-            rule: rule.name.to_string(),
+            rule: on_route(&rule.name.to_string(), route).into_owned(),
             r#match: rule.pattern.to_owned(),
             phase: rule.phases.iter().map(|phase| phase.name()).collect(),
             means: rule.means.map_or("as its code says", Means::name),
@@ -257,7 +259,7 @@ pub(super) fn print_rules(config: &Config, route: Option<&str>, as_json: bool) -
             say!("Replies of {host}{provider} have the meaning of the first rule that fits:")?;
         }
         for rule in rules.in_force() {
-            let line = RuleLine::of(&host.to_string(), &rule);
+            let line = RuleLine::of(&host.to_string(), route, &rule);
             printed(match as_json {
                 true => print_json(&line),
                 false => write!(io::stdout(), "{}", line.text()),

@@ -74,7 +74,7 @@ pub fn sender_held(
     route: Option<&str>,
     from: &ReversePath,
     said: &str,
-    hint: Option<&'static str>,
+    hint: Option<&str>,
     probe_in: Duration,
 ) {
     let by = ByRoute(route);
@@ -110,7 +110,7 @@ pub struct SenderHeldBack<'a> {
     /// The relay's reply to its first message that was held.
     pub said: &'a str,
     /// What an operator can do about it, if the rule says so.
-    pub hint: Option<&'static str>,
+    pub hint: Option<&'a str>,
     /// The number of further senders whose mail is held.
     pub others: usize,
     /// The time at which the next message of one of them is tried.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::text::{Foreign, Seconds, counted, foreign};
+use crate::key_names::on_route;
 use crate::queue_id::QueueId;
 
 /// The route at the start of a line about its relay, `route news: `; nothing for the relay of the top-level `relayhost`.
@@ -119,10 +120,11 @@ pub fn classical_key_exchange(route: Option<&str>, trouble: &dyn fmt::Display) {
 /// Logs that a relay has sent no greeting for so long, and is waited for.
 pub fn no_greeting_yet(route: Option<&str>, peer: &dyn fmt::Display, waited: Duration) {
     let (by, waited) = (ByRoute(route), Seconds(waited));
+    let remedy = on_route("set tls.mode = \"implicit\"", route);
     info!(
         route,
         "{by}no greeting yet from the relay {peer} after {waited}s, it is waited for; if its port speaks TLS from the first \
-         octet, set tls.mode = \"implicit\""
+         octet, {remedy}"
     );
 }
 
@@ -154,13 +156,13 @@ pub fn relayhost_works_again(route: Option<&str>, place: &dyn fmt::Display) {
 
 /// Logs that a certificate is about to expire.
 pub fn certificate_expires(route: Option<&str>, notice: &str) {
-    let (by, notice) = (ByRoute(route), foreign(&notice));
+    let (by, notice) = (ByRoute(route), foreign(&on_route(notice, route)));
     warn!(route, "{by}certificate about to expire: {notice}");
 }
 
 /// Logs that the client secret of OAuth is about to expire.
 pub fn client_secret_expires(route: Option<&str>, notice: &str) {
-    let (by, notice) = (ByRoute(route), foreign(&notice));
+    let (by, notice) = (ByRoute(route), foreign(&on_route(notice, route)));
     warn!(route, "{by}client secret about to expire: {notice}");
 }
 
@@ -189,7 +191,8 @@ pub fn refresh_token_written(route: Option<&str>, path: &dyn fmt::Display) {
 
 /// Logs that there is no other access token for `username`, while the one at hand is valid for the time `left`.
 pub fn token_not_renewed(route: Option<&str>, username: &str, words: &str, left: Duration) {
-    let (by, username, words, left) = (ByRoute(route), foreign(&username), foreign(&words), Seconds(left));
+    let (by, username, words, left) =
+        (ByRoute(route), foreign(&username), foreign(&on_route(words, route)), Seconds(left));
     warn!(
         route,
         "{by}access token of {username} not renewed: {words}; the one at hand is valid for another {left}s, and then mail waits"

@@ -326,8 +326,8 @@ const AUTHENTICATION_REQUIRED: u16 = 530;
 
 fn wants_login(said: &str) -> String {
     format!(
-        "the relay asks for a login and none is configured: set [auth] (username, password-file), or \
-         [route.auth] if a route leads to it; it said: {said}"
+        "the relay asks for a login and none is configured: set [auth] (username, password-file); it \
+         said: {said}"
     )
 }
 

@@ -51,7 +51,7 @@ pub(super) fn refused_login() -> Trouble {
     Trouble {
         phase: Phase::Auth,
         peer: None,
-        cause: Cause::LoginRefused { said, for_good: true, reply: None, token: None },
+        cause: Cause::LoginRefused { said, for_good: true, reply: None, token: None, advice: None },
     }
 }
 

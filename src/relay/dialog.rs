@@ -40,6 +40,7 @@ use super::tls::Verified;
 use super::trouble::{Cause, Phase, Trouble};
 use super::{Work, config};
 use crate::config::Pipelining;
+use crate::key_names::on_route;
 use crate::log;
 use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
@@ -313,6 +314,7 @@ impl Connection {
             Cause::Reply(reply) => reply.code() == 503,
             Cause::Other(_)
             | Cause::LoginRefused { .. }
+            | Cause::LoginLost { .. }
             | Cause::Waits { .. }
             | Cause::NoSecret(_)
             | Cause::Misfit(_)
@@ -337,6 +339,9 @@ impl Connection {
         let connecting = std::mem::take(&mut self.connecting);
         let mut report = transaction.into_report(self.channel.peer().clone(), connecting);
         self.rules.narrow(&mut report.recipients);
+        let in_our_words = report.recipients.iter_mut().filter(|told| !told.from_relay);
+        let route = self.channel.peer().route();
+        in_our_words.for_each(|told| told.said = on_route(&told.said, route).into_owned());
         self.dsn_offer.learn(&report);
         work.report(report).await;
     }

@@ -291,7 +291,7 @@ impl<'a, N: Network> Failover<'a, N> {
         let host = target.host.to_string();
         self.failed.retain(|failure| failure.place != host);
         let kind = FailureKind::of(&trouble, self.relay.last_secret());
-        let trouble = target.rules.read(trouble, Timestamp::now());
+        let trouble = target.rules.read(trouble, Timestamp::now()).met_on(self.relay.route.as_deref());
         self.failed.push(HostFailure { place: host, why: trouble.to_string(), kind });
         self.told = Some(match self.told.take() {
             Some(earlier) => earlier.more_telling(trouble),

@@ -19,12 +19,15 @@ mod general;
 mod providers;
 mod stated_pause;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::RecipientReport;
+use super::login_advice::{LoginInForce, LoginRefusal};
 use super::reply_meaning::{Advice, Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
+use super::sasl::PROOF_REFUSED;
 use super::subject::Subject;
 use super::trouble::{Cause, Phase, TokenRefusal, Trouble};
 use super::verdict::{Judgement, Scope, Verdict, judge_by};
@@ -41,6 +44,7 @@ pub struct ReplyRules {
     own: Vec<ReplyRule>,
     provider: Option<&'static Provider>,
     login: LoginShown,
+    in_force: Option<Arc<LoginInForce>>,
 }
 
 /// What we log in with at a relay. The advice of a rule depends on it: a refused access token is mended elsewhere than a
@@ -86,12 +90,18 @@ pub struct ShownRule<'r> {
 impl ReplyRules {
     /// Returns the rules for the relayhost `host`, with those of the configuration, `own`, in front.
     pub fn new(own: &[ReplyRule], host: &str) -> Self {
-        ReplyRules { own: own.to_vec(), provider: Provider::of(host), login: LoginShown::Unknown }
+        ReplyRules {
+            own: own.to_vec(),
+            provider: Provider::of(host),
+            login: LoginShown::Unknown,
+            in_force: None,
+        }
     }
 
     /// Returns the rules for the relayhost `host` of `relay`, with advice for its login.
     pub fn of(relay: &RelayConfig, host: &str) -> Self {
-        ReplyRules { login: LoginShown::of(relay), ..ReplyRules::new(&relay.replies, host) }
+        let in_force = LoginInForce::of(relay).map(Arc::new);
+        ReplyRules { login: LoginShown::of(relay), in_force, ..ReplyRules::new(&relay.replies, host) }
     }
 
     /// Returns the name of the provider, if the relay's host name tells it.
@@ -116,7 +126,10 @@ impl ReplyRules {
             (Judgement::Ruled(Verdict::Bounced, _), _) => ReplyConsequence::Bounced,
             (Judgement::Ruled(..), _) => ReplyConsequence::Deferred,
         };
-        Some(ExplainedReply { rule: meaning.map(|meaning| meaning.rule()), becomes })
+        let is_trouble = becomes == ReplyConsequence::RelayTrouble;
+        let refusal = LoginRefusal::of(phase, &reply).filter(|_| is_trouble);
+        let advice = self.in_force.as_ref().zip(refusal).map(|(login, refusal)| login.advice(refusal, None));
+        Some(ExplainedReply { rule: meaning.map(|meaning| meaning.rule()), becomes, advice })
     }
 
     /// Returns the meaning of `reply` at `phase`; `None` if no rule fits.
@@ -134,20 +147,45 @@ impl ReplyRules {
             Cause::LoginRefused { reply: Some(reply), for_good, token, .. } => {
                 (&**reply, *for_good, token.as_deref())
             }
+            Cause::LoginRefused { reply: None, .. } => return self.advised(trouble),
             _ => return trouble,
         };
         let Some(ReplyMeaning::Waits(mut reason)) = self.meaning(trouble.phase, reply, now) else {
-            return trouble;
+            return self.advised(trouble);
         };
         let is_plain = reason.hint.is_none() && reason.pause.is_none();
         if for_good && is_plain && matches!(reason.class, WaitClass::Configuration(_)) {
-            return trouble;
+            return self.advised(trouble);
         }
         if matches!(reason.class, WaitClass::Configuration(_)) {
             reason.hint = reason.hint.or(token.and_then(|token| token.remedy));
         }
         let said = TokenRefusal::behind(token, reply.to_string());
         Trouble { cause: Cause::Waits { said, reason: Box::new(reason) }, ..trouble }
+    }
+
+    /// Returns the same trouble with what to do about it, if it is a refused login.
+    fn advised(&self, mut trouble: Trouble) -> Trouble {
+        let Some(login) = &self.in_force else { return trouble };
+        match &mut trouble.cause {
+            Cause::LoginRefused { said, reply, token, advice, .. } => {
+                let refusal = match reply {
+                    Some(reply) => LoginRefusal::of(trouble.phase, reply),
+                    None if said.contains(PROOF_REFUSED) => Some(LoginRefusal::Credentials),
+                    None => Some(LoginRefusal::Exchange),
+                };
+                let remedy = token.as_ref().and_then(|token| token.remedy);
+                *advice = refusal.map(|refusal| login.advice(refusal, remedy).into());
+            }
+            Cause::Reply(reply) => {
+                if let Some(refusal) = LoginRefusal::of(trouble.phase, reply) {
+                    let advice = login.advice(refusal, None).into();
+                    trouble.cause = Cause::LoginLost { reply: Box::new(reply.clone()), advice };
+                }
+            }
+            _ => {}
+        }
+        trouble
     }
 
     /// Applies promise 4 to the refusals of a transaction.
@@ -205,12 +243,14 @@ impl ReplyRules {
 }
 
 /// What would be made of a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedReply {
     /// The rule that decides; `None` if the code alone does.
     pub rule: Option<RuleName>,
     /// The consequence.
     pub becomes: ReplyConsequence,
+    /// What to do about it, if it refuses the login and no rule says more.
+    pub advice: Option<String>,
 }
 
 /// The consequence of a reply for the message at hand.

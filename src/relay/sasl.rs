@@ -47,6 +47,7 @@ use crate::smtp::reply::{Reply, Severity};
 use exchange::{Exchange, Stop};
 use prover::Prover;
 use scram::Binding;
+pub(super) use scram::PROOF_REFUSED;
 
 /// The start of the names of the mechanisms that hash the password.
 const SCRAM: &str = "SCRAM-";

@@ -94,6 +94,13 @@ async fn addresses_and_hosts_are_tried_in_turn() {
     for (name, far, expected, tried) in cases {
         let (connected, dialled) = dialled(far).await;
         let connected = connected.map(|peer| peer.to_string());
+        // What to do about a refused login stands behind it (`login_advice/tests.rs`).
+        let connected = connected.map_err(|told| match told.split_once("; it ") {
+            Some((refusal, advice)) if advice.contains("in force") || advice.contains("auth.username") => {
+                refusal.into()
+            }
+            _ => told,
+        });
         assert_eq!(connected, expected.map(String::from).map_err(String::from), "{name}");
         assert_eq!(dialled, tried, "{name}");
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::reply_meaning::{WaitClass, WaitReason};
 use crate::config::RuleScope;
+use crate::key_names::on_route;
 use crate::smtp::reply::Reply;
 use crate::tls_faults;
 
@@ -113,6 +114,15 @@ pub enum Cause {
         reply: Option<Box<Reply>>,
         /// What is known beyond that, if an access token was refused.
         token: Option<Box<TokenRefusal>>,
+        /// What to do about it, once the rules for the relay have seen it (`login_advice.rs`).
+        advice: Option<Box<str>>,
+    },
+    /// A reply behind the login that asks for one, or refuses it.
+    LoginLost {
+        /// The reply.
+        reply: Box<Reply>,
+        /// What to do about it.
+        advice: Box<str>,
     },
     /// A reply that is about the relay, and whose words say for what the mail waits.
     Waits {
@@ -166,26 +176,47 @@ impl From<io::Error> for Cause {
     }
 }
 
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Cause {
+    /// Returns what to do about it, in our words.
+    fn advice(&self) -> Option<&str> {
+        match self {
+            Cause::LoginRefused { token, advice, .. } => {
+                let remedy = token.as_ref().and_then(|refusal| refusal.remedy);
+                advice.as_deref().or(remedy)
+            }
+            Cause::LoginLost { advice, .. } => Some(advice),
+            _ => None,
+        }
+    }
+
+    /// Writes it as trouble of the relay to which `route` leads.
+    fn tell(&self, route: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Reply(reply) => write!(f, "the relay said: {reply}"),
+            Cause::LoginLost { reply, .. } => write!(f, "the relay said: {reply}"),
             Cause::LoginRefused { said, token, .. } => {
-                f.write_str(&TokenRefusal::behind(token.as_deref(), said.clone()))?;
-                let remedy = token.as_ref().and_then(|refusal| refusal.remedy);
-                remedy.map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+                f.write_str(&TokenRefusal::behind(token.as_deref(), said.clone()))
             }
-            Cause::NoSecret(words) | Cause::Misfit(words) | Cause::Other(words) => f.write_str(words),
+            Cause::NoSecret(words) | Cause::Misfit(words) | Cause::Other(words) => {
+                f.write_str(&on_route(words, route))
+            }
             Cause::Waits { said, reason } => {
                 write!(f, "the relay said: {said}")?;
-                reason.hint.map_or(Ok(()), |hint| write!(f, " ({hint})"))
+                reason.hint.map_or(Ok(()), |hint| write!(f, " ({})", on_route(hint, route)))
             }
             Cause::Closed => f.write_str("the relay closed the connection"),
-            Cause::Io(_, words) => f.write_str(words),
+            Cause::Io(_, words) => f.write_str(&on_route(words, route)),
             Cause::TimedOut(limit) => write!(f, "no answer within {} s", limit.as_secs()),
             Cause::Garbage(octets) => write!(f, "not an SMTP reply: \"{octets}\""),
             Cause::OutOfStep(reply) => write!(f, "the relay said what answers no command of ours: {reply}"),
-        }
+        }?;
+        self.advice().map_or(Ok(()), |advice| write!(f, "; {}", on_route(advice, route)))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(None, f)
     }
 }
 
@@ -209,14 +240,29 @@ impl Trouble {
     /// Returns the phase and the code of the reply, which every user of this host may see. The words of the relay may
     /// contain an address of another user, and ours a path.
     pub fn outline(&self) -> String {
+        let reply = match &self.cause {
+            Cause::Reply(reply) => Some(reply),
+            Cause::LoginLost { reply, .. } => Some(&**reply),
+            _ => None,
+        };
+        if let Some(reply) = reply {
+            let status = reply.status().map(|status| format!(" {status}")).unwrap_or_default();
+            return format!("relay trouble, {}: {}{status}", self.phase, reply.code());
+        }
         match &self.cause {
-            Cause::Reply(reply) => {
-                let status = reply.status().map(|status| format!(" {status}")).unwrap_or_default();
-                format!("relay trouble, {}: {}{status}", self.phase, reply.code())
-            }
             Cause::Waits { reason, .. } => format!("{}, {}", reason.class, self.phase),
             Cause::NoSecret(_) | Cause::Misfit(_) => format!("{CONFIGURATION}, {}", self.phase),
             _ => format!("relay trouble, {}", self.phase),
+        }
+    }
+
+    /// Returns the same trouble in the words for the relay to which `route` leads, which trouble without a peer does not know.
+    pub(super) fn met_on(self, route: Option<&str>) -> Trouble {
+        match self.cause {
+            Cause::Other(words) if self.peer.is_none() => {
+                Trouble { cause: Cause::Other(on_route(&words, route).into_owned()), ..self }
+            }
+            _ => self,
         }
     }
 
@@ -242,11 +288,12 @@ impl fmt::Display for Trouble {
         if let Some(peer) = &self.peer {
             write!(f, "{peer}: ")?;
         }
-        write!(f, "{}: {}", self.phase, self.cause)?;
+        write!(f, "{}: ", self.phase)?;
+        self.cause.tell(self.route(), f)?;
         match (self.phase, &self.cause) {
             // 500 and 502 are about the command.
             (Phase::Ehlo, Cause::Reply(reply)) if ![500, 502].contains(&reply.code()) => {
-                f.write_str(NAME_HINT)
+                f.write_str(&on_route(NAME_HINT, self.route()))
             }
             _ => Ok(()),
         }
@@ -258,6 +305,7 @@ impl std::error::Error for Trouble {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::reply_meaning::RuleName;
     use crate::status::Status;
 
     fn peer(address: &str) -> Peer {
@@ -326,6 +374,45 @@ mod tests {
         for (peer, phase, cause, expected) in cases {
             assert_eq!(Trouble { phase, peer: peer.map(Box::new), cause }.to_string(), expected);
         }
+    }
+
+    /// The words named the tables of the top-level `relayhost`, whichever relay was meant.
+    #[test]
+    fn on_a_route_the_keys_have_the_names_of_the_route() {
+        let on = |route: Option<&str>, cause| {
+            let peer = Peer { route: route.map(Into::into), ..peer("192.0.2.5:587") };
+            Trouble { phase: Phase::Mail, peer: Some(Box::new(peer)), cause }.to_string()
+        };
+        let reason = WaitReason {
+            rule: RuleName::General("x"),
+            class: WaitClass::Quota,
+            pause: None,
+            doubles: false,
+            hint: Some("set [auth]"),
+        };
+        let causes = [
+            Cause::Misfit("set tls.mode".into()),
+            Cause::NoSecret("see auth.oauth.scope".into()),
+            Cause::Other("see [[relay.reply]]".into()),
+            Cause::Waits { said: "450 set [auth]".into(), reason: Box::new(reason) },
+            Cause::LoginLost { reply: Box::new(Reply::bare(530, "set [auth]")), advice: "see [auth]".into() },
+        ];
+        let expected = [
+            "set route.tls.mode",
+            "see route.auth.oauth.scope",
+            "see [[route.relay.reply]] of route news",
+            "the relay said: 450 set [auth] (set [route.auth] of route news)",
+            "the relay said: 530 set [auth]; see [route.auth] of route news",
+        ];
+        for (cause, expected) in causes.into_iter().zip(expected) {
+            assert!(
+                on(Some("news"), cause.clone()).ends_with(&format!("MAIL FROM: {expected}")),
+                "{expected}"
+            );
+            assert!(!on(None, cause).contains("route"), "{expected}");
+        }
+        let lookup = Trouble { phase: Phase::Resolve, peer: None, cause: Cause::Other("relay.idle".into()) };
+        assert!(lookup.met_on(Some("news")).to_string().ends_with("route.relay.idle"));
     }
 
     /// Every user's `mailq` showed the relay's words, with the address of whoever's mail had met them.

@@ -38,6 +38,9 @@ def test_a_wrong_password(make_nullmta, postfix):
     nullmta = make_nullmta(postfix.port, password="Tr0ub4dor").start()
     queue_id = nullmta.send(SECRET)
     assert_waits(nullmta, queue_id, "535")
+    trouble = nullmta.status()["trouble"]
+    assert re.search(r'it refuses the user name "\S+" \(auth\.username\) with the password in \S+ \(auth\.password-file\)', trouble)
+    assert "nothing bounces for it; another secret there is noticed within seconds" in trouble
     assert "mail=" not in postfix.log()[since:] and postfix.count() == 0
     assert "Tr0ub4dor" not in nullmta.log()
     # The secret is read anew for each connection: mending the file is enough.

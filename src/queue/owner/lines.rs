@@ -30,7 +30,7 @@ impl LogLine {
                 log::sender_stopped(route, &sender.from, &sender.said, news.probe_in);
             }
             LogLine::SenderHeld { sender, news } => {
-                log::sender_held(route, &sender.from, &sender.said, sender.hint, news.probe_in);
+                log::sender_held(route, &sender.from, &sender.said, sender.hint.as_deref(), news.probe_in);
             }
             LogLine::SenderTaken { from, held } => log::sender_taken(route, from, *held),
             LogLine::SendingStopped { why, live } => log::sending_stopped(why, *live),

@@ -144,7 +144,7 @@ impl Reducer {
             let SenderRefusal { from, said, hint, .. } = &first.refusal;
             let next = self.shared.now.time_of_day_at(next);
             let others = senders.count();
-            return Some(SenderHeldBack { from, said, hint: *hint, others, next }.to_string());
+            return Some(SenderHeldBack { from, said, hint: hint.as_deref(), others, next }.to_string());
         }
         let (said, until) = (relay.refusals.held_by()?, relay.refusals.held_until());
         Some(HeldBack { said, until, has_null_sender: self.shared.has_null_sender }.to_string())

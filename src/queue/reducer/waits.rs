@@ -22,6 +22,7 @@ use super::super::roster::{SenderRefusal, SenderRuling};
 use super::{AtRelay, LogLine};
 use crate::config::RuleScope;
 use crate::envelope::ReversePath;
+use crate::key_names::on_route;
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Excess, Phase, Trouble, WaitClass, WaitReason};
 
@@ -152,6 +153,7 @@ impl AtRelay<'_> {
         }
         let WaitReason { pause, .. } = reason;
         let hint = if refusal.from == ReversePath::Null { Some(NULL_SENDER_HINT) } else { reason.hint };
+        let hint = hint.map(|hint| on_route(hint, self.relay.route.as_deref()).into_owned());
         let sender = SenderRefusal { from: refusal.from.clone(), said: refusal.said.clone(), hint, pause };
         match self.relay.roster.sender_refused(refusal.id, &sender, self.shared.now.steady) {
             SenderRuling::Own => return Ruling::Defer,

@@ -47,7 +47,7 @@ pub struct SenderRefusal {
     /// The reply.
     pub said: String,
     /// What an operator can do about it, if the rule says so.
-    pub hint: Option<&'static str>,
+    pub hint: Option<String>,
     /// The time between two tries, if the rule or the reply says so.
     pub pause: Option<Duration>,
 }

@@ -598,6 +598,7 @@ fn a_refused_token_keeps_the_reason_of_the_relay() {
             for_good: reply.severity() == Severity::Permanent,
             reply: Some(Box::new(reply)),
             token: Some(Box::new(token)),
+            advice: None,
         };
         Trouble { phase: Phase::Auth, peer: None, cause }
     };

@@ -92,7 +92,7 @@ async fn authenticate(
     let refused = |said: String, for_good, reply: Option<Reply>, reason| {
         let said = format!("{}: {said}", mechanism.name());
         let token = Some(Box::new(TokenRefusal { reason, remedy: None }));
-        Cause::LoginRefused { said, for_good, reply: reply.map(Box::new), token }
+        Cause::LoginRefused { said, for_good, reply: reply.map(Box::new), token, advice: None }
     };
     channel.keep_secret(token.expose().as_bytes());
     let mut reply = begin(channel, mechanism, &response).await?;

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::prover::Prover;
 use super::{MAX_LINE_OCTETS, Message, PLUS, cancel, encoded};
 use crate::config::Mechanism;
+use crate::key_names::on_route;
 use crate::relay::channel::Channel;
 use crate::relay::tls::Verified;
 use crate::relay::trouble::{Cause, Phase, Trouble};
@@ -123,8 +124,13 @@ impl Exchange {
 
     /// Returns trouble in our words.
     fn refused(&self, said: &str, channel: &Channel<Verified>) -> Trouble {
-        let said = format!("{}: {said}{}", self.mechanism.name(), self.remedy());
-        channel.trouble(Phase::Auth, Cause::LoginRefused { said, for_good: true, reply: None, token: None })
+        let route = channel.peer().route();
+        let said = on_route(said, route);
+        let said = format!("{}: {said}{}", self.mechanism.name(), on_route(self.remedy(), route));
+        channel.trouble(
+            Phase::Auth,
+            Cause::LoginRefused { said, for_good: true, reply: None, token: None, advice: None },
+        )
     }
 
     fn refused_by(&self, reply: Reply, severity: Severity, channel: &Channel<Verified>) -> Stop {
@@ -135,9 +141,10 @@ impl Exchange {
         };
         let for_good = severity == Severity::Permanent;
         let is_unusable = for_good && (is_of_command || !self.has_proved);
-        let remedy = if for_good { self.remedy() } else { "" };
+        let remedy = if for_good { on_route(self.remedy(), channel.peer().route()) } else { "".into() };
         let said = format!("{}: {}{remedy}", self.mechanism.name(), Cause::Reply(reply.clone()));
-        let cause = Cause::LoginRefused { said, for_good, reply: Some(Box::new(reply)), token: None };
+        let cause =
+            Cause::LoginRefused { said, for_good, reply: Some(Box::new(reply)), token: None, advice: None };
         let trouble = channel.trouble(Phase::Auth, cause);
         if is_unusable { Stop::Unusable(trouble) } else { Stop::Final(trouble) }
     }

@@ -169,6 +169,9 @@ impl ScramProver {
     }
 }
 
+/// The words for a relay that says within the exchange that it knows no such user, or that the password is wrong.
+pub(in crate::relay) const PROOF_REFUSED: &str = "user or password refused";
+
 /// Describes an error of rsasl by its innermost cause, since the outer ones are too general. RFC 5802 7: what the relay
 /// may say of an exchange in place of its own proof.
 fn in_words(error: &SessionError) -> String {
@@ -178,7 +181,7 @@ fn in_words(error: &SessionError) -> String {
     let text = error.to_string();
     let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
     if says(&["invalid proof", "unknown user"]) {
-        "user or password refused".into()
+        PROOF_REFUSED.into()
     } else if says(&["channel bindings dont match"]) {
         "the relay sees another TLS session than we do".into()
     } else if says(&["channel binding not supported", "unsupported channel binding type"]) {

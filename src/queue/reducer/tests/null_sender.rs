@@ -218,10 +218,10 @@ fn words_about_a_sender_are_about_the_null_reverse_path_too() {
         world.submit("", &["ann@example.net"]);
         assert_eq!(world.standing(), Standing::Held, "{said}");
         let hint = world.lines.iter().find_map(|line| match line {
-            LogLine::SenderHeld { sender, .. } => sender.hint,
+            LogLine::SenderHeld { sender, .. } => sender.hint.clone(),
             _ => None,
         });
-        assert!(hint.is_some_and(|hint| hint.contains("queue.bounce-sender")), "{said}: {hint:?}");
+        assert!(hint.as_ref().is_some_and(|hint| hint.contains("queue.bounce-sender")), "{said}: {hint:?}");
     }
 }
 

@@ -301,8 +301,13 @@ fn goes_on(phase: Phase, id: QueueId, recipients: &[(usize, Recipient)], said: &
 fn refused_login_by(host: &str, said: &str) -> Trouble {
     let (reply, _) = smtp::reply::Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
     let for_good = said.starts_with('5');
-    let cause =
-        Cause::LoginRefused { said: said.into(), for_good, reply: Some(Box::new(reply)), token: None };
+    let cause = Cause::LoginRefused {
+        said: said.into(),
+        for_good,
+        reply: Some(Box::new(reply)),
+        token: None,
+        advice: None,
+    };
     ReplyRules::new(&[], host).read(Trouble { phase: Phase::Auth, peer: None, cause }, Timestamp::now())
 }
 
