@@ -250,6 +250,12 @@ impl Config {
         std::iter::once(&self.relay).chain(self.routes.iter().map(|route| &route.relay))
     }
 
+    /// Returns all relays in the same order, each with the name of the route that leads to it.
+    pub fn relays_of_routes(&self) -> impl Iterator<Item = (Option<&str>, &RelayConfig)> {
+        let routes = self.routes.iter().map(|route| (Some(route.rule.name.as_str()), &route.relay));
+        std::iter::once((None, &self.relay)).chain(routes)
+    }
+
     /// Returns the rules by which a message finds its relay.
     pub fn routing(&self) -> Routes {
         Routes(self.routes.iter().map(|route| route.rule.clone()).collect())
@@ -267,15 +273,16 @@ impl Config {
         check::warning(path).into_iter().chain(exposures).chain(self.advice.iter().cloned()).collect()
     }
 
-    /// Returns the warning about a relayhost of `relay` that is a name, after it was looked up: `found` are its addresses, or the
-    /// reason why there are none.
+    /// Returns the warning about a relayhost of `relay`, to which `route` leads, that is a name, after it was looked up: `found`
+    /// are its addresses, or the reason why there are none.
     pub fn lookup_warning(
         &self,
+        route: Option<&str>,
         relay: &RelayConfig,
         host: &RelayHost,
         found: Result<Vec<SocketAddr>, String>,
     ) -> Option<String> {
-        advice::lookup_warning(self, relay, host, found)
+        advice::lookup_warning(self, route, relay, host, found)
     }
 }
 

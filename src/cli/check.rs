@@ -19,8 +19,9 @@ use super::relay_reply::print_rules;
 use super::service_user::{NAME, ServiceUser};
 use super::unit::{CredentialFinding, Unit};
 use super::{ConfigFile, config_failure};
-use crate::config::{Config, RelayConfig, SecretSource, SettingError};
+use crate::config::{Config, RelayConfig, RouteConfig, SecretSource, SettingError};
 use crate::envelope::{Address, ReversePath, Submitter};
+use crate::key_names::{about_relay, on_route};
 use crate::listener::certificate::Certificate;
 use crate::relay::Relay;
 use crate::relay::lookup::lookup_warnings;
@@ -118,15 +119,19 @@ impl CheckCommand {
 /// Returns a note that a credential was not looked at; `None` if `config` names no credential, or if systemd gave it to
 /// this process.
 fn unseen_credential(config: &Config) -> Option<String> {
-    let secrets = config.relays().filter_map(|relay| Some(&relay.auth.as_ref()?.secret));
-    let unseen = secrets.filter_map(|secret| match secret {
-        SecretSource::Credential(name) if std::env::var_os("CREDENTIALS_DIRECTORY").is_none() => Some(name),
+    let secrets =
+        config.relays_of_routes().filter_map(|(route, relay)| Some((route, &relay.auth.as_ref()?.secret)));
+    let mut unseen = secrets.filter_map(|(route, secret)| match secret {
+        SecretSource::Credential(name) if std::env::var_os("CREDENTIALS_DIRECTORY").is_none() => {
+            Some((route, name))
+        }
         _ => None,
     });
-    let name = unseen.into_iter().next()?;
-    Some(format!(
+    let (route, name) = unseen.next()?;
+    let said = format!(
         "auth.credential: {name} was not looked at: only root, on a host with the user {NAME}, can see what the unit loads"
-    ))
+    );
+    Some(about_relay(&said, route))
 }
 
 /// Loads the configuration in `file`, and checks that we can use the spool; `created` are the directories that the unit
@@ -193,7 +198,7 @@ fn looked_at(file: &Path) -> Result<(Config, Vec<String>), Failure> {
 
 fn summary(config: &Config) -> String {
     let routes =
-        config.routes.iter().map(|route| format!("; by route {} to {}", route.rule.name, goal(&route.relay)));
+        config.routes.iter().map(|route| format!("; by route {} to {}", route.rule.name, goal_of(route)));
     let routes: String = routes.collect();
     format!("mail goes to {}{routes}, spool in {}", goal(&config.relay), config.spool.display())
 }
@@ -218,7 +223,7 @@ fn way_of(config: &Config, uid: Option<u32>, from: &str, to: &str) -> Result<Str
     let lines = recipients.iter().map(|sent| {
         let by = match routes.place_of(&mail, sent).checked_sub(1).and_then(|route| config.routes.get(route))
         {
-            Some(route) => format!("by route {} to {}", route.rule.name, goal(&route.relay)),
+            Some(route) => format!("by route {} to {}", route.rule.name, goal_of(route)),
             None => format!("by no route, so to {}", goal(&config.relay)),
         };
         let rewritten = match (&reverse_path, sent) == (&given, &recipient) {
@@ -228,6 +233,11 @@ fn way_of(config: &Config, uid: Option<u32>, from: &str, to: &str) -> Result<Str
         format!("mail from <{given}> to <{recipient}> {rewritten}goes {by}")
     });
     Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Returns the hosts of the relay of a route, and our name there.
+fn goal_of(route: &RouteConfig) -> String {
+    on_route(&goal(&route.relay), Some(&route.rule.name)).into_owned()
 }
 
 /// Returns the hosts of a relay, and our name there.

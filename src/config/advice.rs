@@ -4,14 +4,16 @@
 //! mail and which key to set. Pure.
 //! Not here: asking the name server about relayhosts (`relay/lookup.rs`).
 
+mod reply_rules;
 mod routes;
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::environment::is_full_name;
 use super::file::ConfigFile;
-use super::{Config, EhloName, HostOrIp, RelayConfig, RelayHost, RouteConfig, Tls};
+use super::{Config, EhloName, HostOrIp, RelayConfig, RelayHost, Tls};
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+use crate::key_names::about_relay;
 
 /// Providers that accept mail only from senders they know. Each entry is the end of their host names; one that ends in a
 /// dot may stand anywhere in the name.
@@ -69,8 +71,7 @@ pub(super) fn advice(file: &ConfigFile, config: &Config) -> Vec<String> {
     [bare_hostname(config), bare_sender(file, config), unknown_sender(config), root_at_home(config)]
         .into_iter()
         .flatten()
-        .chain(of_login(&config.relay))
-        .chain(config.routes.iter().flat_map(of_login_of_route))
+        .chain(config.relays_of_routes().flat_map(of_relay))
         .chain(refused_bounces(file, config))
         .chain(bare_targets(file, config))
         .chain(routes::idle(file, config))
@@ -95,13 +96,10 @@ fn refused_bounces(file: &ConfigFile, config: &Config) -> Option<String> {
     ))
 }
 
-/// Returns the warnings about the login at a relay.
-fn of_login(relay: &RelayConfig) -> Vec<String> {
-    [no_login(relay), unwelcome_password(relay)].into_iter().flatten().collect()
-}
-
-fn of_login_of_route(route: &RouteConfig) -> Vec<String> {
-    of_login(&route.relay).into_iter().map(|said| format!("route {}: {said}", route.rule.name)).collect()
+/// Returns the warnings about the login at a relay, to which `route` leads, and about the rules for its replies.
+fn of_relay((route, relay): (Option<&str>, &RelayConfig)) -> Vec<String> {
+    let of_login = [no_login(relay), unwelcome_password(relay)].into_iter().flatten();
+    of_login.chain(reply_rules::without_effect(relay)).map(|said| about_relay(&said, route)).collect()
 }
 
 fn bare_hostname(config: &Config) -> Option<String> {
@@ -187,6 +185,7 @@ fn no_login(relay: &RelayConfig) -> Option<String> {
 /// why there are none.
 pub(super) fn lookup_warning(
     config: &Config,
+    route: Option<&str>,
     relay: &RelayConfig,
     host: &RelayHost,
     found: Result<Vec<SocketAddr>, String>,
@@ -197,10 +196,14 @@ pub(super) fn lookup_warning(
             host.host
         )),
         Ok(found) if found.iter().any(|address| config.listen.addresses.contains(address)) => {
-            Some(format!("{host} is nullmta's own listener: mail would go round in circles; set relayhost"))
+            let whose = route.map_or(String::new(), |route| format!(" of route {route}"));
+            Some(format!(
+                "{host} is nullmta's own listener: mail would go round in circles; set relayhost{whose}"
+            ))
         }
         Ok(found) if found.iter().any(|address| is_public(address.ip())) => {
-            no_login_at(relay, &host.host).filter(|said| !config.advice.contains(said))
+            let said = about_relay(&no_login_at(relay, &host.host)?, route);
+            Some(said).filter(|said| !config.advice.contains(said))
         }
         Ok(_) => None,
     }

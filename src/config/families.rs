@@ -66,6 +66,14 @@ impl Families {
         Ok(families)
     }
 
+    /// Returns the addresses of this host from which connections come, where they are named.
+    pub fn sources(&self) -> impl Iterator<Item = IpAddr> {
+        [self.ipv4, self.ipv6].into_iter().filter_map(|family| match family {
+            FamilyUse::From(source) => Some(source),
+            FamilyUse::AnySource | FamilyUse::Unused => None,
+        })
+    }
+
     /// Returns the use of the family that `address` is of.
     pub fn for_address(&self, address: &IpAddr) -> FamilyUse {
         if address.is_ipv6() { self.ipv6 } else { self.ipv4 }

@@ -110,6 +110,21 @@ def test_mail_waits_for_the_name_server_and_for_the_record(dns, postfix, make_nu
     postfix.wait_for(1)
 
 
+def test_a_record_whose_host_has_no_address_is_warned_of(dns, postfix, make_nullmta):
+    """`check` said nothing of it, and mail went to the other host, or waited."""
+    lost = f"nowhere.{DOMAIN}"
+    nullmta = asks_for(make_nullmta(postfix.port))
+    dns.start(submissions(465, target=lost), submission(postfix.port), AT_HOME, f"--local=/{DOMAIN}/")
+    warned = f"an SRV record of {DOMAIN} names {lost}, to which no connection can be made now: "
+    some = check(nullmta, dns).stderr
+    assert warned in some and "; mail goes to its other hosts, and waits while they do not answer; " in some
+    dns.start(submission(587, target=lost), f"--local=/{DOMAIN}/")
+    none = check(nullmta, dns).stderr
+    assert warned in none and "; mail waits until one of its hosts has one; " in none
+    dns.start(submission(postfix.port), AT_HOME)
+    assert "SRV record" not in check(nullmta, dns).stderr
+
+
 def test_the_rules_of_the_provider_are_those_of_its_domain(dns, make_nullmta):
     dns.start(AT_HOME)
     nullmta = asks_for(make_nullmta(25), "gmail.com")

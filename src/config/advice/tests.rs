@@ -221,13 +221,57 @@ fn an_answer_about_a_relayhost_is_explained() {
         (&login, at(&["192.0.2.1:587"]), None),
         (&plain, at(&["10.0.0.1:587"]), None),
     ] {
-        let said = config.lookup_warning(&config.relay, &config.relay.hosts[0], found);
+        let said = config.lookup_warning(None, &config.relay, &config.relay.hosts[0], found);
         assert!(
             expected
                 .map_or(said.is_none(), |begin| said.as_deref().is_some_and(|said| said.starts_with(begin))),
             "{expected:?}: {said:?}"
         );
     }
+}
+
+/// `check` was silent about a rule that decides about no mail.
+#[test]
+fn a_rule_for_replies_that_changes_nothing_is_warned_of() {
+    let warned = |table: &str, phase: &str, means: &str| -> Vec<String> {
+        let text = format!(
+            "relayhost = \"relay.internal\"\n[rewrite]\naliases.root = \"ops@example.com\"\n[[route]]\nname = \"r\"\n\
+             relayhost = \"other.internal\"\nsenders = \"@a.example\"\n[[{table}]]\nmatch = \"x\"\n{phase}\nmeans = \"{means}\"\n"
+        );
+        advised(&text, "web1.example.com").into_iter().filter(|said| said.contains("reply]]")).collect()
+    };
+    let only = "phase = [\"greeting\", \"auth\"]";
+    let mixed = "phase = [\"ehlo\", \"starttls\", \"dot\"]";
+    for (table, phase, means, expected) in [
+        (
+            "relay.reply",
+            only,
+            "permanent",
+            "[[relay.reply]] 1: means = \"permanent\" has no effect at greeting, auth: what",
+        ),
+        (
+            "relay.reply",
+            mixed,
+            "deferral",
+            "[[relay.reply]] 1: means = \"deferral\" has no effect at ehlo, starttls: what",
+        ),
+        (
+            "route.relay.reply",
+            only,
+            "permanent",
+            "route r: [[route.relay.reply]] 1 of route r: means = \"permanent\" has no effect at greeting, auth",
+        ),
+        ("relay.reply", "phase = \"auth\"", "configuration", ""),
+        ("relay.reply", "phase = \"rcpt\"", "permanent", ""),
+        ("relay.reply", "", "permanent", ""),
+    ] {
+        let said = warned(table, phase, means);
+        match expected {
+            "" => assert!(said.is_empty(), "{said:?}"),
+            _ => assert!(said.len() == 1 && said[0].starts_with(expected), "{expected}: {said:?}"),
+        }
+    }
+    assert!(warned("relay.reply", mixed, "deferral")[0].ends_with("; take ehlo, starttls out of its phase"));
 }
 
 /// A route by `senders` took nothing beside `rewrite.sender`, and nobody was told.
