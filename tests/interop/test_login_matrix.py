@@ -258,13 +258,13 @@ def test_it_logs_in_and_delivers(matrix, cell):
 def what_is_said(matrix, cell) -> str:
     """The words for a certificate that is refused, with what to do."""
     pin = matrix.pins[cell.door.certificate]
-    its_own = f'tls.pin-sha256 = "{pin}"'
+    its_own = f'route.tls.pin-sha256 = "{pin}"'
     if cell.case == "other-pin":
-        return f"the relay's key is none of tls.pin-sha256; its pin is {pin}"
+        return f"the relay's key is none of route.tls.pin-sha256; its pin is {pin}"
     return {
         "expired": f"expired on .*: it must be renewed there; .*{its_own}",
-        "wrong-name": f'for {OTHER_NAME}, not for {NAME} .*set tls.server-name = "{OTHER_NAME}"',
-        "unknown": rf"is not trusted \(tls.ca-file names a private CA\).*{its_own}",
+        "wrong-name": f'for {OTHER_NAME}, not for {NAME} .*set route.tls.server-name = "{OTHER_NAME}"',
+        "unknown": rf"is not trusted \(route.tls.ca-file names a private CA\).*{its_own}",
     }[cell.door.certificate]
 
 
@@ -289,7 +289,7 @@ def test_a_wrong_secret_makes_the_message_wait(matrix, cell):
 @each(TOO_OLD)
 def test_a_login_that_cannot_be_bound_to_its_session_is_not_tried(matrix, cell):
     ((reason, _),) = matrix.pauses(cell)
-    assert "let the relay speak TLS 1.3, or allow SCRAM without -PLUS (auth.mechanisms)" in reason
+    assert "let the relay speak TLS 1.3, or allow SCRAM without -PLUS (route.auth.mechanisms)" in reason
     assert matrix.waits(cell)
     assert matrix.logins(cell) == [] and matrix.arrived(cell) == 0
 
