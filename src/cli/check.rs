@@ -25,7 +25,7 @@ use crate::key_names::{about_relay, on_route};
 use crate::listener::certificate::Certificate;
 use crate::relay::Relay;
 use crate::relay::lookup::lookup_warnings;
-use crate::routing::RoutedMail;
+use crate::routing::{RouteRule, RoutedMail, SendersIn};
 
 /// Check the configuration and the files that it names, without starting
 #[derive(Args)]
@@ -45,6 +45,10 @@ pub(super) struct CheckCommand {
     /// NAME of the route whose relay is meant
     #[arg(long, num_args = 1..=2, value_names = ["SENDER|NAME", "RECIPIENT"])]
     route: Option<Vec<String>>,
+    /// With --route: the author in the From of the header, for routes with senders-in = "header-from"; given several times, the
+    /// authors. Without it SENDER is the author, too
+    #[arg(long, value_name = "ADDRESS", requires = "route", conflicts_with = "relay_rules")]
+    from: Vec<String>,
     /// With --route: the number of the user who submits the mail
     #[arg(long, requires = "route")]
     uid: Option<u32>,
@@ -70,7 +74,10 @@ impl CheckCommand {
         match (self.relay_rules, self.route.as_deref()) {
             (true, None) => return print_rules(&config, None, self.json),
             (true, Some([name])) => return print_rules(&config, Some(name), self.json),
-            (false, Some([from, to])) => return say!("{}", way_of(&config, self.uid, from, to)?),
+            (false, Some([sender, to])) => {
+                let asked = AskedWay { sender, authors: &self.from, to, uid: self.uid };
+                return say!("{}", way_of(&config, &asked)?);
+            }
             (_, Some(_)) => return Err(Failure::new(Exit::Usage, ROUTE_USAGE)),
             (false, None) => {}
         }
@@ -203,27 +210,47 @@ fn summary(config: &Config) -> String {
     format!("mail goes to {}{routes}, spool in {}", goal(&config.relay), config.spool.display())
 }
 
-/// Returns which relays get mail from `from` to `to`, addresses as they are submitted, if this user submits it: a line for
-/// each recipient that rewriting makes of `to`.
-fn way_of(config: &Config, uid: Option<u32>, from: &str, to: &str) -> Result<String, Failure> {
+/// The mail whose way is asked for, with addresses as they are submitted.
+struct AskedWay<'a> {
+    /// The reverse-path; empty, or `<>`, for the null reverse-path.
+    sender: &'a str,
+    /// The authors in the From field; if there are none, the sender.
+    authors: &'a [String],
+    to: &'a str,
+    /// The user who submits it; `None` for one who is not known.
+    uid: Option<u32>,
+}
+
+/// Returns which relays get this mail, and by what: a line for each recipient that rewriting makes of the one that is asked for.
+fn way_of(config: &Config, asked: &AskedWay<'_>) -> Result<String, Failure> {
     let parse = |text: &str| {
         Address::parse(text).map_err(|bad| Failure::new(Exit::Usage, format!("{text:?}: {bad}")))
     };
-    let (author, recipient) = (if matches!(from, "" | "<>") { None } else { Some(parse(from)?) }, parse(to)?);
-    let given = author.clone().map_or(ReversePath::Null, ReversePath::Mailbox);
+    let sender = if matches!(asked.sender, "" | "<>") { None } else { Some(parse(asked.sender)?) };
+    let recipient = parse(asked.to)?;
+    let authors = asked.authors.iter().map(|author| parse(author)).collect::<Result<Vec<_>, _>>()?;
+    let authors = if authors.is_empty() { sender.iter().cloned().collect() } else { authors };
+    let given = sender.map_or(ReversePath::Null, ReversePath::Mailbox);
     let reverse_path = match &given {
         ReversePath::Mailbox(sender) => ReversePath::Mailbox(config.rewrite.sender_for(sender)),
         ReversePath::Null => ReversePath::Null,
     };
-    let authors: Vec<Address> = author.iter().map(|author| config.rewrite.author_for(author)).collect();
-    let submitter = uid.map_or(Submitter::Loopback, Submitter::Uid);
+    let authors: Vec<Address> = authors.iter().map(|author| config.rewrite.author_for(author)).collect();
+    let submitter = asked.uid.map_or(Submitter::Loopback, Submitter::Uid);
     let mail = RoutedMail { reverse_path: &reverse_path, authors: &authors, submitter };
     let routes = config.routing();
     let recipients = config.rewrite.recipients_for(&recipient);
     let lines = recipients.iter().map(|sent| {
-        let by = match routes.place_of(&mail, sent).checked_sub(1).and_then(|route| config.routes.get(route))
-        {
-            Some(route) => format!("by route {} to {}", route.rule.name, goal_of(route)),
+        let place = routes.place_of(&mail, sent).checked_sub(1);
+        let by = match place.and_then(|place| config.routes.get(place)) {
+            Some(route) => {
+                let why = decided_by(&route.rule, &mail, sent);
+                format!("by route {} to {}; {why} decided that", route.rule.name, goal_of(route))
+            }
+            None if routes.ask_for_header() => {
+                let looked_at = format!("the reverse-path <{reverse_path}> nor {}", from_field(&authors));
+                format!("by no route, so to {}; neither {looked_at} takes one", goal(&config.relay))
+            }
             None => format!("by no route, so to {}", goal(&config.relay)),
         };
         let rewritten = match (&reverse_path, sent) == (&given, &recipient) {
@@ -233,6 +260,31 @@ fn way_of(config: &Config, uid: Option<u32>, from: &str, to: &str) -> Result<Str
         format!("mail from <{given}> to <{recipient}> {rewritten}goes {by}")
     });
     Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Returns what of the mail took it to this route.
+fn decided_by(route: &RouteRule, mail: &RoutedMail<'_>, recipient: &Address) -> String {
+    let is_null = *mail.reverse_path == ReversePath::Null;
+    let sender = match route.senders_in {
+        SendersIn::HeaderFrom if !is_null => from_field(mail.authors),
+        SendersIn::Envelope | SendersIn::HeaderFrom => format!("the reverse-path <{}>", mail.reverse_path),
+    };
+    let conditions = [
+        (!route.senders.is_empty()).then_some(sender),
+        (!route.recipients.is_empty()).then(|| format!("the recipient <{recipient}>")),
+        (!route.uids.is_empty()).then(|| "the user".to_owned()),
+    ];
+    conditions.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+/// Returns the From field with these authors, in words.
+fn from_field(authors: &[Address]) -> String {
+    let authors: Vec<String> = authors.iter().map(|author| format!("<{author}>")).collect();
+    if authors.is_empty() {
+        "a From without an address".into()
+    } else {
+        format!("the From {}", authors.join(", "))
+    }
 }
 
 /// Returns the hosts of the relay of a route, and our name there.
@@ -272,25 +324,27 @@ mod tests {
                 "app@News.example",
                 "b@x.example",
                 None,
-                "<app@News.example> to <b@x.example> goes by route news to a.example:465, then b.example:465",
+                "<app@News.example> to <b@x.example> goes by route news to a.example:465, then b.example:465; the reverse-path \
+                 <app@News.example> decided that",
             ),
             (
                 "",
                 "b@x.example",
                 None,
-                "<> to <b@x.example> goes by route news to a.example:465, then b.example:465",
+                "<> to <b@x.example> goes by route news to a.example:465, then b.example:465; the reverse-path <> decided that",
             ),
             (
                 "<>",
                 "b@x.example",
                 Some(33),
-                "<> to <b@x.example> goes by route news to a.example:465, then b.example:465",
+                "<> to <b@x.example> goes by route news to a.example:465, then b.example:465; the reverse-path <> decided that",
             ),
             (
                 "a@x.example",
                 "b@eu.partner.example",
                 Some(33),
-                "<a@x.example> to <b@eu.partner.example> goes by route c.example:587 to c.example:587",
+                "<a@x.example> to <b@eu.partner.example> goes by route c.example:587 to c.example:587; the recipient \
+                 <b@eu.partner.example> and the user decided that",
             ),
             (
                 "a@x.example",
@@ -299,10 +353,12 @@ mod tests {
                 "<a@x.example> to <b@eu.partner.example> goes by no route, so to mx.example:587",
             ),
         ] {
-            assert_eq!(way_of(&config, uid, from, to).unwrap(), format!("mail from {expected}"));
+            let asked = AskedWay { sender: from, authors: &[], to, uid };
+            assert_eq!(way_of(&config, &asked).unwrap(), format!("mail from {expected}"));
         }
         for (from, to) in [("a b@x", "b@x.example"), ("a@x.example", "")] {
-            assert_eq!(way_of(&config, None, from, to).unwrap_err().exit(), Exit::Usage);
+            let asked = AskedWay { sender: from, authors: &[], to, uid: None };
+            assert_eq!(way_of(&config, &asked).unwrap_err().exit(), Exit::Usage);
         }
     }
 
@@ -318,25 +374,54 @@ mod tests {
              { name = \"news\", senders = \"@news.example\", relayhost = \"n.example\" },\n\
              { name = \"app\", senders = \"app@shop.example\", senders-in = \"header-from\", relayhost = \"s.example\" },\n\
              { name = \"b\", recipients = \"@b.example\", relayhost = \"b.example\" },\n\
+             { name = \"author\", senders = \"@news.example\", senders-in = \"header-from\", relayhost = \"au.example\" },\n\
              ]\n";
         std::fs::write(&path, text).unwrap();
         let config = Config::read(&path).unwrap();
-        for (from, to, expected) in [
-            ("a@news.example", "c@c.example", "goes by route news to n.example:587"),
+        let neither = |from: &str| format!("; neither the reverse-path <{from}> nor");
+        for (sender, authors, to, expected) in [
+            (
+                "a@news.example",
+                &[][..],
+                "c@c.example",
+                "goes by route news to n.example:587; the reverse-path <a@news.example> decided that".to_owned(),
+            ),
             (
                 "app@shop.example",
+                &[],
                 "c@c.example",
-                "is rewritten as mail from <noreply@x.example> to <c@c.example>, and goes by no route, so to mx.example:587",
+                format!(
+                    "is rewritten as mail from <noreply@x.example> to <c@c.example>, and goes by no route, so to \
+                     mx.example:587{} the From <noreply@x.example> takes one",
+                    neither("noreply@x.example")
+                ),
+            ),
+            // The From of the header alone takes the route.
+            (
+                "a@x.example",
+                &["b@x.example", "c@news.example"],
+                "c@c.example",
+                "is rewritten as mail from <noreply@x.example> to <c@c.example>, and goes by route author to au.example:587; \
+                 the From <noreply@x.example>, <c@news.example> decided that"
+                    .to_owned(),
             ),
             (
                 "",
+                &["c@news.example"],
                 "root",
-                "is rewritten as mail from <> to <ann@a.example>, and goes by no route, so to mx.example:587\n\
-                 mail from <> to <root> is rewritten as mail from <> to <bob@b.example>, and goes by route b to b.example:587",
+                format!(
+                    "is rewritten as mail from <> to <ann@a.example>, and goes by no route, so to mx.example:587{} the From \
+                     <c@news.example> takes one\n\
+                     mail from <> to <root> is rewritten as mail from <> to <bob@b.example>, and goes by route b to \
+                     b.example:587; the recipient <bob@b.example> decided that",
+                    neither("")
+                ),
             ),
         ] {
-            let expected = format!("mail from <{from}> to <{to}> {expected}");
-            assert_eq!(way_of(&config, None, from, to).unwrap(), expected);
+            let authors: Vec<String> = authors.iter().map(|author| (*author).into()).collect();
+            let asked = AskedWay { sender, authors: &authors, to, uid: None };
+            let expected = format!("mail from <{sender}> to <{to}> {expected}");
+            assert_eq!(way_of(&config, &asked).unwrap(), expected);
         }
     }
 
