@@ -22,8 +22,9 @@ impl ConfigDraft {
         start: &SourceLocation,
         hostname: &str,
     ) -> Result<Imported, ImportError> {
+        let of_logins = self.take_what_is_for_logins_of_routes();
         self.keep_what_is_accepted(start, hostname)?;
-        self.keep_routes(hostname);
+        self.keep_routes(hostname, &of_logins);
         self.hide_secrets();
         let toml = render(&self, origin);
         let keys = self.groups.iter().flatten().chain(self.routes.iter().flat_map(Route::keys));
@@ -33,10 +34,25 @@ impl ConfigDraft {
         Ok(Imported { toml, secrets: secrets.into_iter().map(|one| (one.path, one.secret)).collect() })
     }
 
-    /// Removes what the parser refuses of the routes, and gives to each the settings that are for every relay.
-    fn keep_routes(&mut self, hostname: &str) {
-        let shared: Vec<Vec<DraftKey>> =
-            self.groups.iter().filter(|group| is_shared(group)).cloned().collect();
+    /// Takes the groups out that are for every login, if the relayhost has none: they are for the routes alone.
+    fn take_what_is_for_logins_of_routes(&mut self) -> Vec<Vec<DraftKey>> {
+        let logs_in =
+            |mut keys: Box<dyn Iterator<Item = &DraftKey> + '_>| keys.any(|key| key.name == "auth.username");
+        let by_routes = logs_in(Box::new(self.routes.iter().flat_map(Route::keys)));
+        if logs_in(Box::new(self.groups.iter().flatten())) || !by_routes {
+            return Vec::new();
+        }
+        let (taken, left) =
+            std::mem::take(&mut self.groups).into_iter().partition(|group| is_of_logins(group));
+        self.groups = left;
+        taken
+    }
+
+    /// Removes what the parser refuses of the routes, and gives to each the settings that are for every relay; `of_logins` are
+    /// those for the logins of routes.
+    fn keep_routes(&mut self, hostname: &str, of_logins: &[Vec<DraftKey>]) {
+        let of_relays = self.groups.iter().filter(|group| is_shared(group));
+        let shared: Vec<Vec<DraftKey>> = of_logins.iter().chain(of_relays).cloned().collect();
         // Routes do not depend on each other, nor on other keys.
         let is_base = |group: &&Vec<DraftKey>| is_about_the_relay(group);
         let groups: Vec<Vec<DraftKey>> = self.groups.iter().filter(is_base).cloned().collect();
@@ -54,8 +70,7 @@ impl ConfigDraft {
                 continue;
             }
             let is_for_it = |group: &&Vec<DraftKey>| {
-                let needs_login = group.iter().any(|key| key.name == "auth.mechanisms");
-                !needs_login || others.iter().flatten().any(|key| key.name == "auth.username")
+                !is_of_logins(group) || others.iter().flatten().any(|key| key.name == "auth.username")
             };
             let is_new = |group: &&Vec<DraftKey>| {
                 group.iter().all(|key| others.iter().flatten().all(|own| own.name != key.name))
@@ -156,7 +171,12 @@ fn is_about_the_relay(group: &[DraftKey]) -> bool {
 
 /// Returns whether a group is meant for each relay, whichever its name is.
 fn is_shared(group: &[DraftKey]) -> bool {
-    group.iter().all(|key| key.name.starts_with("relay.") || key.name == "auth.mechanisms")
+    group.iter().all(|key| key.name.starts_with("relay.")) || is_of_logins(group)
+}
+
+/// Returns whether a group is meant for each login.
+fn is_of_logins(group: &[DraftKey]) -> bool {
+    group.iter().all(|key| key.name == "auth.mechanisms")
 }
 
 fn unadvised(group: &[DraftKey]) -> Vec<DraftKey> {

@@ -100,6 +100,7 @@ pub(super) fn carry(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Resu
     let hops: Vec<Nexthop> = nexthops.iter().chain(of_routes).cloned().collect();
     tls::carry(source, &nexthops, &hops, draft)?;
     routes::carry(source, planned, &hops, draft)?;
+    auth::account_for_tables(source, &credentials, draft);
     auth::account_for_other_relays(&credentials, &all, draft);
     aliases::carry(source, rewriting.virtual_users, &rewriting.origin, draft)?;
     header_checks::carry(source, draft)?;

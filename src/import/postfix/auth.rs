@@ -35,6 +35,8 @@ pub(super) struct PasswordTables {
     chosen: Option<Credential>,
     /// True if the entry was found by the sender, and so is used for any relay.
     is_senders: bool,
+    /// True if it depends on the routes what is to be said of the lines that name the tables.
+    is_unexplained: bool,
 }
 
 impl PasswordTables {
@@ -122,7 +124,7 @@ pub(super) fn carry(
                 "no user and no secret were found",
             );
         }
-        None => draft.not_carried(cited, "it has nothing for the relayhost: Postfix did not authenticate"),
+        None => credentials.is_unexplained = true,
     }
     draft.already_so(source.parameters.cited(&[SENDER_DEPENDENT]), "read; see auth");
     carry_mechanisms(source, draft)?;
@@ -206,6 +208,24 @@ pub(in crate::import) fn password_file(
         None => key
             .advised(format!("The secret stands in {location}. Put it, alone on one line, into this file:"))
             .advised(format!("    install -m 600 -o nullmta /dev/stdin {path}")),
+    }
+}
+
+/// Says what has become of the tables that have nothing for the relayhost, once the routes are known.
+pub(super) fn account_for_tables(
+    source: &PostfixSource<'_>,
+    credentials: &PasswordTables,
+    draft: &mut ConfigDraft,
+) {
+    if !credentials.is_unexplained {
+        return;
+    }
+    let cited = source.parameters.cited(&["smtp_sasl_auth_enable", MAPS]);
+    let is_used = draft.routes.iter().flat_map(Route::keys).any(|key| key.name == "auth.username");
+    if is_used {
+        draft.already_so(cited, "see the routes above; it has nothing for the relayhost");
+    } else {
+        draft.not_carried(cited, "it has nothing for the relayhost: Postfix did not authenticate");
     }
 }
 

@@ -31,6 +31,8 @@ struct Policy {
     /// `none`, `may`, `encrypt`, `verify`, `secure`, `fingerprint`, `dane`, `dane-only`.
     level: String,
     names: String,
+    /// The fingerprints of the table, which stand in place of those of the parameter; `None` if it has none.
+    fingerprints: Option<String>,
     protocols: String,
     from: Vec<Cited>,
     /// True if the policy comes from the policy table and not from the parameters.
@@ -46,7 +48,7 @@ pub(super) fn carry(
 ) -> Result<(), ImportError> {
     let policy = policy(source, nexthops, all, draft)?;
     carry_mode(source, nexthops, &policy, draft)?;
-    carry_trust(source, &policy, draft)?;
+    carry_trust(source, nexthops, &policy, draft)?;
     carry_client_certificate(source, draft)?;
     carry_protocols(source, &policy, draft)?;
     Ok(())
@@ -76,6 +78,7 @@ fn policy(
         } else {
             "smtp_tls_mandatory_protocols"
         })?,
+        fingerprints: None,
         from: source.parameters.cited(&LEVELS),
         is_of_table: false,
         level,
@@ -101,6 +104,11 @@ fn policy(
     policy.is_of_table = true;
     for attribute in attributes.split_whitespace() {
         match attribute.split_once('=') {
+            // A colon is a part of a fingerprint, and stands between names.
+            Some(("match", prints)) if level == "fingerprint" => {
+                let known = policy.fingerprints.take().map_or(String::new(), |known| known + "|");
+                policy.fingerprints = Some(known + prints);
+            }
             Some(("match", names)) => policy.names = names.replace(':', " "),
             Some(("protocols", protocols)) => policy.protocols = protocols.replace(':', " "),
             // Ciphers and the like.
@@ -172,12 +180,13 @@ fn account_for_level(policy: &Policy, draft: &mut ConfigDraft) {
 
 fn carry_trust(
     source: &PostfixSource<'_>,
+    nexthops: &[Nexthop],
     policy: &Policy,
     draft: &mut ConfigDraft,
 ) -> Result<(), ImportError> {
     let parameters = source.parameters;
     if policy.level == "fingerprint" {
-        carry_fingerprints(source, draft)?;
+        carry_fingerprints(source, nexthops, policy, draft)?;
     }
     let ca_file = source.value("smtp_tls_CAfile")?;
     let cited = parameters.cited(&["smtp_tls_CAfile"]);
@@ -204,26 +213,57 @@ fn carry_trust(
     Ok(())
 }
 
-fn carry_fingerprints(source: &PostfixSource<'_>, draft: &mut ConfigDraft) -> Result<(), ImportError> {
+/// Carries the fingerprints. Postfix takes those of a certificate and those of its public key alike, by any digest; a pin is the
+/// SHA-256 of the public key. So a SHA-256 is carried, and may be the right one; what another digest gave cannot be made into one.
+fn carry_fingerprints(
+    source: &PostfixSource<'_>,
+    nexthops: &[Nexthop],
+    policy: &Policy,
+    draft: &mut ConfigDraft,
+) -> Result<(), ImportError> {
     const PARAMETER: &str = "smtp_tls_fingerprint_cert_match";
-    const HASH: &str =
-        "openssl x509 -in relay.pem -pubkey -noout | openssl pkey -pubin -outform der | sha256sum";
-    let value = source.value(PARAMETER)?;
-    let prints: Vec<String> =
-        value.split(|c: char| c.is_whitespace() || c == ',' || c == '|').map(String::from).collect();
-    let prints: Vec<String> = prints.into_iter().filter(|print| !print.is_empty()).collect();
-    let is_sha256 = |print: &String| print.chars().filter(char::is_ascii_hexdigit).count() == 64;
-    let cited = source.parameters.cited(&[PARAMETER, "smtp_tls_fingerprint_digest"]);
-    if prints.is_empty() || !prints.iter().all(is_sha256) {
-        let why = &format!("tls.pin-sha256 wants the SHA-256 of the relay's public key: {HASH}");
-        draft.not_carried(cited, why);
-        return Ok(());
+    const DIGEST: &str = "smtp_tls_fingerprint_digest";
+    let (value, cited) = match &policy.fingerprints {
+        Some(prints) => (prints.clone(), policy.from.clone()),
+        None => (source.value(PARAMETER)?, source.parameters.cited(&[PARAMETER])),
+    };
+    let cited = [cited, source.parameters.cited(&[DIGEST])].concat();
+    let prints = value.split(|c: char| c.is_whitespace() || c == ',' || c == '|').map(String::from);
+    let prints: Vec<String> = prints.filter(|print| !print.is_empty()).collect();
+    match no_pins(&prints, &source.value(DIGEST)?) {
+        Some(why) => {
+            // One table has the fingerprints of several relays.
+            let whose = nexthops.first().filter(|_| policy.fingerprints.is_some());
+            let whose = whose.map_or(String::new(), |relay| format!("of {}: ", relay.host));
+            draft.not_carried(cited, &(whose + &why));
+        }
+        None => draft.set(DraftKey::new("tls.pin-sha256", prints, cited).advised(format!(
+            "Right if this is the SHA-256 of the relay's public key. Postfix takes a certificate's as well; if it is that, no \
+             connection is made, the log says the right one, and so does: {PIN}"
+        ))),
     }
-    draft.set(DraftKey::new("tls.pin-sha256", prints, cited).advised(format!(
-        "Right if this is the SHA-256 of the relay's public key. Postfix takes a certificate's as well; if \
-         it is that, no connection is made, and the right one comes from: {HASH}"
-    )));
     Ok(())
+}
+
+/// The command that prints the pin of a certificate.
+const PIN: &str = "openssl x509 -in relay.pem -pubkey -noout | openssl pkey -pubin -outform der | sha256sum";
+
+/// Returns why these fingerprints, by this digest, are no pins; `None` if they may be.
+fn no_pins(prints: &[String], digest: &str) -> Option<String> {
+    let digits = |print: &String| print.chars().filter(char::is_ascii_hexdigit).count();
+    let what = if prints.is_empty() {
+        "no fingerprint is named, so that Postfix sent nothing".to_owned()
+    } else if !digest.is_empty() && !digest.eq_ignore_ascii_case("sha256") {
+        format!("no {digest} can be made into it")
+    } else if let Some(other) = prints.iter().map(digits).find(|digits| *digits != 64) {
+        format!("{other} hexadecimal digits are no SHA-256 and cannot be made into one")
+    } else {
+        return None;
+    };
+    Some(format!(
+        "tls.pin-sha256 is the SHA-256 of the relay's public key; {what}. Until it is set, the certificate must be of a trusted \
+         CA. This prints it: {PIN}"
+    ))
 }
 
 fn carry_server_name(source: &PostfixSource<'_>, policy: &Policy, draft: &mut ConfigDraft) {
@@ -312,6 +352,26 @@ fn oldest_version(protocols: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_sha256_may_be_a_pin() {
+        let (sha256, sha1) = (["AB"; 32].join(":"), ["AB"; 20].join(":"));
+        for (prints, digest, expected) in [
+            (vec![sha256.clone()], "sha256", None),
+            (vec![sha256.clone()], "SHA256", None),
+            (vec![sha256.clone(), sha256.clone()], "", None),
+            (vec![sha256.clone(), sha1.clone()], "", Some("40 hexadecimal digits are no SHA-256")),
+            (vec![sha1], "sha1", Some("no sha1 can be made into it")),
+            (vec![sha256], "sm3", Some("no sm3 can be made into it")),
+            (Vec::new(), "sha256", Some("no fingerprint is named")),
+        ] {
+            let why = no_pins(&prints, digest);
+            match expected {
+                None => assert_eq!(why, None),
+                Some(part) => assert!(why.as_ref().is_some_and(|why| why.contains(part)), "{part}: {why:?}"),
+            }
+        }
+    }
 
     #[test]
     fn the_oldest_version_of_a_list() {
