@@ -24,6 +24,7 @@ mod spool;
 mod status;
 mod unit;
 mod unix_connection;
+mod user;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -70,6 +71,9 @@ enum CliCommand {
     /// Log in at the provider, for access tokens in place of a password
     #[command(subcommand)]
     Oauth(oauth::OauthCommand),
+    /// Change and list the users who may log in at the listener
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// Show how a message is rewritten, without sending it
     Rewrite(rewrite::RewriteCommand),
     RelayReply(relay_reply::RelayReplyCommand),
@@ -117,6 +121,7 @@ pub fn main() -> ExitCode {
         CliCommand::Flush(flush) => flush.run(),
         CliCommand::Reload(file) => reload::run(&file),
         CliCommand::Oauth(oauth) => oauth.run(),
+        CliCommand::User(user) => user.run(),
         CliCommand::Rewrite(rewrite) => rewrite.run(),
         CliCommand::RelayReply(reply) => reply.run(),
         CliCommand::ImportPostfix(import) => import.run(),

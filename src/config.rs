@@ -57,7 +57,10 @@ mod setting_error;
 mod table;
 mod tls;
 mod tls_file;
+mod toml_text;
 mod units;
+mod users_edit;
+mod users_file;
 mod web_address;
 mod words;
 
@@ -73,7 +76,9 @@ pub use error::ConfigError;
 pub use families::{Families, FamilyUse};
 pub use file_contents::FileContents;
 pub use key_pair::read_pair;
-pub use listen::{LISTEN_ADDRESSES, ListenConfig, MAX_MESSAGE_SIZE, SUBMIT_SOCKET, ServerCertificate};
+pub use listen::{
+    LISTEN_ADDRESSES, ListenConfig, Logins, MAX_MESSAGE_SIZE, SUBMIT_SOCKET, ServerCertificate,
+};
 pub use log::LogConfig;
 pub use named_file::NamedFile;
 pub use oauth::{ClientProof, OAuthConfig, OAuthGrant, read_assertion_key, read_client_key, read_text};
@@ -88,7 +93,10 @@ pub use secret_source::{SecretSource, TokenSource};
 pub use setting_error::SettingError;
 pub use tls::{ClientCertificate, Tls, TlsSettings, Trust};
 pub use tls_file::{TlsFile, TlsFileError, TlsFileFault};
+pub use toml_text::quoted;
 pub use units::units_of_time;
+pub use users_edit::{UsersEditError, UsersText};
+pub use users_file::{FileStamp, FromDomain, LoginName, LoginUser, LoginUsers, UsersFileError};
 pub use web_address::WebAddress;
 pub use words::{
     EightBit, KeyExchangeChoice, LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining, TlsVersion,
@@ -270,7 +278,13 @@ impl Config {
     /// Returns all warnings about this configuration, which was read from the file at `path`. Blocks on the disk.
     pub fn warnings(&self, path: &Path) -> Vec<String> {
         let exposures = check::exposures(self);
-        check::warning(path).into_iter().chain(exposures).chain(self.advice.iter().cloned()).collect()
+        let users = check::users_warning(self);
+        check::warning(path)
+            .into_iter()
+            .chain(exposures)
+            .chain(users)
+            .chain(self.advice.iter().cloned())
+            .collect()
     }
 
     /// Returns the warning about a relayhost of `relay`, to which `route` leads, that is a name, after it was looked up: `found`

@@ -40,6 +40,7 @@ use crate::config::{Config, FileContents};
 use crate::journal::LevelHandle;
 use crate::listener::Service;
 use crate::listener::certificate::Certificate;
+use crate::listener::login::LoginDesk;
 use crate::listener::stop::Stopper;
 use crate::log;
 use crate::queue::Queue;
@@ -101,7 +102,10 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
                 drop(answer.send(daemon.reload().await));
             }
             _ = watchdog.tick() => daemon.report().await,
-            _ = look.tick() => daemon.spool.look(),
+            _ = look.tick() => {
+                daemon.spool.look();
+                daemon.logins.look();
+            }
             part = daemon.failed() => {
                 daemon.stop().await;
                 return Err(DaemonError::Failed(part));
@@ -115,7 +119,7 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
 /// The time between two lines for `systemctl status`, if no watchdog asks for more.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The time between two looks at the directory of the spool: it may have been removed.
+/// The time between two looks at the directory of the spool, which may have been removed, and at the file with the users.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The running daemon.
@@ -137,6 +141,7 @@ struct Daemon {
     addresses: String,
     level: LevelHandle,
     certificate: Option<Certificate>,
+    logins: Arc<LoginDesk>,
     users: Users,
     spool: Spool,
     queue: Queue,

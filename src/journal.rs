@@ -164,6 +164,15 @@ pub(crate) mod testing {
         }
     }
 
+    /// Returns the lines that `say` logs.
+    pub(crate) fn logged(say: impl FnOnce()) -> String {
+        let captured = Captured::default();
+        let sink = captured.clone();
+        let journal = tracing_subscriber::fmt().with_writer(move || sink.clone()).finish();
+        tracing::subscriber::with_default(journal, say);
+        captured.text()
+    }
+
     impl io::Write for Captured {
         fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(octets);

@@ -14,6 +14,8 @@
 //! its buffers (`wire.rs`), its header section, and the content that the spool keeps in memory before it uses a file.
 //! The header of each file states its part.
 //!
+//! AUTH is offered only where users are configured, or where any login is to be taken (`login.rs`).
+//!
 //! STARTTLS is offered only if `listen.certificate` is set. Traffic on loopback does not leave this host, and many
 //! clients use TLS whenever it is offered, and fail if they do not trust the certificate: an offer that nobody asked
 //! for would lose mail.
@@ -37,6 +39,7 @@ pub mod certificate;
 pub mod drive;
 pub mod intake;
 pub mod limits;
+pub mod login;
 pub mod owner;
 pub mod peer;
 pub mod pickup;
@@ -57,6 +60,7 @@ use backend::BoxStream;
 use drive::{CONNECT, ClientConnection, Pace, drive};
 use intake::{SessionDesk, SpoolBackend};
 use limits::{Limits, Overload, Permit};
+use login::is_over_tcp;
 use peer::LocalPeer;
 use process::ProcessLookup;
 use repeats::{RepeatKind, RepeatTally};
@@ -78,15 +82,23 @@ const TRANSACTION: u32 = 24;
 
 /// The part of the configuration that a session needs.
 struct Terms {
-    policy: Arc<SessionPolicy>,
+    /// For clients of TCP.
+    over_tcp: Arc<SessionPolicy>,
+    /// For clients of the unix socket.
+    over_unix: Arc<SessionPolicy>,
     idle_timeout: Duration,
     desk: SessionDesk,
 }
 
 impl Terms {
     fn of(listen: &ListenConfig, desk: SessionDesk) -> Arc<Self> {
-        let policy = policy(listen, desk.certificate.is_some());
-        Arc::new(Terms { policy: Arc::new(policy), idle_timeout: listen.idle_timeout, desk })
+        let policy = |over_tcp| Arc::new(policy(listen, desk.certificate.is_some(), over_tcp));
+        let (over_tcp, over_unix) = (policy(true), policy(false));
+        Arc::new(Terms { over_tcp, over_unix, idle_timeout: listen.idle_timeout, desk })
+    }
+
+    fn policy(&self, peer: LocalPeer) -> Arc<SessionPolicy> {
+        Arc::clone(if is_over_tcp(peer) { &self.over_tcp } else { &self.over_unix })
     }
 
     fn pace(&self, peer: LocalPeer) -> Pace {
@@ -99,9 +111,9 @@ impl Terms {
     }
 }
 
-fn policy(listen: &ListenConfig, starttls: bool) -> SessionPolicy {
+fn policy(listen: &ListenConfig, starttls: bool, over_tcp: bool) -> SessionPolicy {
     let plain = SessionPolicy::plain(&listen.hostname, listen.max_message_size, listen.max_recipients);
-    SessionPolicy { starttls, ..plain }
+    SessionPolicy { starttls, auth: login::offer(listen, over_tcp), ..plain }
 }
 
 /// The source of all sessions of the daemon: the limits, the configuration in force, and the tally for the log.
@@ -170,9 +182,10 @@ impl Service {
         stop: StopSignal,
     ) -> impl Future<Output = ()> + Send + use<> {
         let terms = self.terms();
-        let session = Session::new(Arc::clone(&terms.policy));
+        let session = Session::new(terms.policy(permit.peer()));
         let (client, pace) = (permit.peer().to_string(), terms.pace(permit.peer()));
-        let backend = SpoolBackend::new(terms.desk.clone(), permit, self.tally()).of_process(process);
+        let backend = SpoolBackend::new(terms.desk.clone(), permit, self.tally());
+        let backend = backend.of_connection(process, stop.clone());
         let connection = ClientConnection { stream, client, tally: self.tally(), pace, stop };
         async move {
             drive(session, backend, connection).await;

@@ -169,6 +169,15 @@ impl SaslExchange {
         }
     }
 
+    /// Returns the name that the next response of the client will prove, or not; `None` if another message comes first.
+    pub fn about_to_prove(&self) -> Option<&str> {
+        match &self.0 {
+            ExchangeStage::Scram(server) => server.about_to_prove(),
+            // They show a password, which the caller compares.
+            ExchangeStage::Plain | ExchangeStage::Login(_) | ExchangeStage::Over => None,
+        }
+    }
+
     /// Processes a response of the client. Unless the result is another challenge, the exchange is over.
     pub fn respond(&mut self, response: &[u8], users: &dyn LoginKeys) -> SaslStep {
         let stage = std::mem::replace(&mut self.0, ExchangeStage::Over);

@@ -149,8 +149,7 @@ impl Shared {
             None => plain,
             Some(limit) => Box::new(FirstOctets::new(plain, limit)),
         };
-        let (secured, _) = self.certificate.accept(plain).await?;
-        Ok(secured)
+        Ok(self.certificate.accept(plain).await?.stream)
     }
 
     /// Runs one session, from the accepted connection to its end.
@@ -180,7 +179,7 @@ impl Shared {
                     return self.tell(SinkEvent::Trouble(format!("TLS handshake: {why}")));
                 }
             }
-            session.tls_started();
+            session.tls_started(false);
         }
         drive(session, host, ClientConnection { stream, client, tally: RepeatTally::new(), pace, stop })
             .await;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use nullmta::config::{
     ClientProof, Config, EhloName, EightBit, Environment, Families, FamilyUse, HostOrIp, KeyExchangeChoice,
-    Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayConfig, RelayHost, RelayPort, ReplyPhase,
-    RuleScope, SecretSource, ServerCertificate, ServiceKind, Tls, TlsVersion, TokenSource, Trust,
+    Logins, Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayConfig, RelayHost, RelayPort,
+    ReplyPhase, RuleScope, SecretSource, ServerCertificate, ServiceKind, Tls, TlsVersion, TokenSource, Trust,
 };
 use nullmta::routing::SendersIn;
 
@@ -275,6 +275,8 @@ fn everything(config: &Config) {
     assert!(config.listen.uid_in_received);
     let (chain, key) = ("/etc/nullmta-listen.pem".into(), "/etc/nullmta-listen.key".into());
     assert_eq!(config.listen.certificate, Some(ServerCertificate::Files { chain, key }));
+    assert_eq!(config.listen.logins, Some(Logins::Users("/etc/nullmta.users".into())));
+    assert!(config.listen.require_auth);
     assert_eq!(config.queue.delay_warning, None);
     assert_eq!(config.queue.min_free_space, 1 << 30);
     assert_eq!(config.relay.idle, Duration::ZERO);

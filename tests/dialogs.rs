@@ -8,7 +8,7 @@ mod transcript;
 
 use std::path::Path;
 
-use nullmta::smtp::session::{AuthOffer, SessionPolicy};
+use nullmta::smtp::session::{AuthCover, AuthOffer, SessionPolicy};
 use proptest::prelude::*;
 use shell::Shell;
 use transcript::{Transcript, Turn};
@@ -118,7 +118,7 @@ proptest! {
 
     #[test]
     fn what_happens_does_not_depend_on_the_pieces(fragments in fragments(), piece in 1_usize..50) {
-        let auth = AuthOffer { mechanisms: vec!["PLAIN".into()], ..AuthOffer::default() };
+        let auth = AuthOffer::of(["PLAIN"], AuthCover::Nothing);
         let policy = SessionPolicy { max_message_size: 60, max_errors: 6, auth: Some(auth), ..transcript::policy() };
         let octets = [&b"EHLO c\r\n"[..], &fragments.concat()].concat();
         let mut whole = Shell::new(&policy);

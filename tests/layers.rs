@@ -46,7 +46,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sasl_server", &["secret"]),
     ("routing", &["envelope"]),
     // The configuration; pure, except for reading files.
-    ("config", &["envelope", "key_names", "message", "oauth", "routing", "secret", "tls_faults"]),
+    (
+        "config",
+        &["envelope", "key_names", "message", "oauth", "routing", "sasl_server", "secret", "tls_faults"],
+    ),
     ("import", &["config", "envelope", "message", "secret"]),
     // Shells: the users of this host, the disk, connections to the relay, connections from clients.
     ("users", &["log", "message"]),
@@ -75,6 +78,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "log",
             "message",
             "queue_id",
+            "sasl_server",
             "smtp",
             "spool",
             "status",
@@ -125,6 +129,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "oauth",
             "relay",
             "routing",
+            "sasl_server",
             "secret",
             "sink",
             "smtp",

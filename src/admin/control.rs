@@ -29,6 +29,7 @@ use super::protocol::{
 };
 use super::rights::Rights;
 use crate::listener::bind::BindError;
+use crate::listener::login::LoginDesk;
 use crate::listener::unix::{make_directory_of, remove_stale};
 use crate::log;
 use crate::queue::{MessageStanding, PaceStatus, Queue, QueueStatus, RelayStatus, Standing};
@@ -55,6 +56,8 @@ pub struct Control {
     pub(crate) configuration: watch::Receiver<Configuration>,
     /// The users of this host, for the members of our group.
     pub(crate) users: Users,
+    /// The logins of clients, for what is wrong with the file of their users.
+    pub(crate) logins: Arc<LoginDesk>,
     /// The channel to which requests for a reload are sent.
     pub(crate) reload: UnboundedSender<ReloadRequest>,
 }
@@ -160,6 +163,7 @@ impl Control {
                 relay: relay.state().into(),
                 next_probe: relay.paused_until.map(|time| format!("{time:.0}")),
                 spool_trouble: self.spool.trouble(),
+                users_trouble: self.logins.trouble(),
                 trouble: relay.trouble.clone(),
                 held_because: relay.held_because.clone(),
                 expiring: status.relays.iter().flat_map(|relay| relay.expiring.clone()).collect(),

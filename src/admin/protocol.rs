@@ -81,6 +81,9 @@ pub struct DaemonStatus {
     pub next_probe: Option<String>,
     /// The reason why no mail can be accepted, such as a full disk or a removed spool.
     pub spool_trouble: Option<String>,
+    /// What is wrong with the file of `listen.users-file`, and what that means for logins; `None` if nothing is.
+    #[serde(default)]
+    pub users_trouble: Option<String>,
     /// The last trouble with the relay as a whole; `None` once the relay has answered again.
     pub trouble: Option<String>,
     /// The reason why messages are held and what to do about it; `None` if none are.

@@ -19,10 +19,13 @@ use super::relay_reply::print_rules;
 use super::service_user::{NAME, ServiceUser};
 use super::unit::{CredentialFinding, Unit};
 use super::{ConfigFile, config_failure};
-use crate::config::{Config, RelayConfig, RouteConfig, SecretSource, SettingError};
+use crate::config::{
+    Config, ListenConfig, LoginUsers, Logins, RelayConfig, RouteConfig, SecretSource, SettingError,
+};
 use crate::envelope::{Address, ReversePath, Submitter};
 use crate::key_names::{about_relay, on_route};
 use crate::listener::certificate::Certificate;
+use crate::log::counted;
 use crate::relay::Relay;
 use crate::relay::lookup::lookup_warnings;
 use crate::routing::{RouteRule, RoutedMail, SendersIn};
@@ -207,7 +210,30 @@ fn summary(config: &Config) -> String {
     let routes =
         config.routes.iter().map(|route| format!("; by route {} to {}", route.rule.name, goal_of(route)));
     let routes: String = routes.collect();
-    format!("mail goes to {}{routes}, spool in {}", goal(&config.relay), config.spool.display())
+    let logins = logins(&config.listen);
+    format!("mail goes to {}{routes}, spool in {}{logins}", goal(&config.relay), config.spool.display())
+}
+
+/// Returns who may log in, and whether clients must.
+fn logins(listen: &ListenConfig) -> String {
+    let required =
+        if listen.require_auth { ", and over TCP everybody must (listen.require-auth)" } else { "" };
+    match &listen.logins {
+        None => String::new(),
+        Some(Logins::Users(path)) => match LoginUsers::load(path) {
+            Ok(users) => {
+                let users = counted(users.0.len() as u64, "user");
+                format!("; {users} may log in ({}){required}", path.display())
+            }
+            // The warning says why.
+            Err(_) => format!("; nobody can log in{required}"),
+        },
+        Some(Logins::Anybody) => {
+            format!(
+                "; any name and any password is taken as a login, and proves nothing (listen.accept-any){required}"
+            )
+        }
+    }
 }
 
 /// The mail whose way is asked for, with addresses as they are submitted.

@@ -55,6 +55,9 @@ fn text(status: &protocol::DaemonStatus) -> String {
     if let Some(dead) = &status.newest_dead {
         text += &dead_line(status.dead, dead);
     }
+    if let Some(trouble) = &status.users_trouble {
+        text += &format!("users   {}\n", Foreign(trouble));
+    }
     if let Some(trouble) = &status.spool_trouble {
         text += &format!("spool   {}; mail is refused\n", Foreign(trouble));
     }
@@ -235,6 +238,7 @@ mod tests {
             held_because: None,
             expiring: Vec::new(),
             spool_trouble: Some("full: 1.0 MiB free".into()),
+            users_trouble: Some("/etc/nullmta.users:3: no".into()),
             trouble: None,
             pace: pace(),
             relays,
@@ -257,6 +261,7 @@ mod tests {
          refused the newer one of 2026-11-21T02:00:00Z: line 3: spool: x\n\
          dead    newest of 2: 18A4F1C9A02B3D40  dead         2h      4096  <> -> ops@x\n\
          \u{20}                 (550 5.7.1 null sender refused)\n\
+         users   /etc/nullmta.users:3: no\n\
          spool   full: 1.0 MiB free; mail is refused\n";
 
     #[test]

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::environment::is_full_name;
 use super::file::ConfigFile;
-use super::{Config, EhloName, HostOrIp, RelayConfig, RelayHost, Tls};
+use super::{Config, EhloName, HostOrIp, Logins, RelayConfig, RelayHost, Tls};
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
 use crate::key_names::about_relay;
 
@@ -75,6 +75,7 @@ pub(super) fn advice(file: &ConfigFile, config: &Config) -> Vec<String> {
         .chain(refused_bounces(file, config))
         .chain(bare_targets(file, config))
         .chain(routes::idle(file, config))
+        .chain(hidden_passwords(config))
         .collect()
 }
 
@@ -100,6 +101,16 @@ fn refused_bounces(file: &ConfigFile, config: &Config) -> Option<String> {
 fn of_relay((route, relay): (Option<&str>, &RelayConfig)) -> Vec<String> {
     let of_login = [no_login(relay), unwelcome_password(relay)].into_iter().flatten();
     of_login.chain(reply_rules::without_effect(relay)).map(|said| about_relay(&said, route)).collect()
+}
+
+/// Returns a warning if programs that know no SCRAM cannot log in over TCP, since there is no TLS.
+fn hidden_passwords(config: &Config) -> Option<String> {
+    let has_users = matches!(config.listen.logins, Some(Logins::Users(_)));
+    (has_users && config.listen.certificate.is_none()).then(|| {
+        "listen.users-file without listen.certificate: over TCP only SCRAM-SHA-256 is offered, since PLAIN and LOGIN show the \
+         password; many programs know no SCRAM, and cannot log in; set listen.certificate = \"self-made\", or a file"
+            .into()
+    })
 }
 
 fn bare_hostname(config: &Config) -> Option<String> {

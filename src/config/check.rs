@@ -20,7 +20,7 @@ use super::named_file::NamedFile;
 use super::oauth::location_of_file;
 use super::table::location_of;
 use super::tls_file::TlsFileError;
-use super::{Config, ConfigError, Environment, RelayConfig, SettingError};
+use super::{Config, ConfigError, Environment, LoginUsers, Logins, RelayConfig, SettingError};
 
 /// Reads and parses the file at `path`, and checks the secrets that it names.
 pub(super) fn load(path: &Path) -> Result<Config, ConfigFault> {
@@ -57,6 +57,16 @@ pub(super) fn warning(path: &Path) -> Option<String> {
             path.display()
         )
     })
+}
+
+/// Returns a warning if the file with the users who may log in cannot be used. It keeps no daemon from starting, since most
+/// mail needs no login.
+pub(super) fn users_warning(config: &Config) -> Option<String> {
+    let Some(Logins::Users(path)) = &config.listen.logins else { return None };
+    let error = LoginUsers::load(path).err()?;
+    Some(format!(
+        "listen.users-file: {error}; until then nobody can log in, unless the daemon has read it before"
+    ))
 }
 
 /// Returns a warning for each password or private key that every user may read and whose mode cannot be changed here.

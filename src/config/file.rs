@@ -118,6 +118,9 @@ table! {
         uid_in_received: Key<bool>,
         certificate: Key<ShownCertificate>,
         key: Key<AbsolutePath>,
+        users_file: Key<AbsolutePath>,
+        require_auth: Key<bool>,
+        accept_any: Key<bool>,
     }
 }
 

@@ -58,6 +58,19 @@ pub struct ListenConfig {
     pub uid_in_received: bool,
     /// The certificate that is shown after STARTTLS; `None` if STARTTLS is not offered.
     pub certificate: Option<ServerCertificate>,
+    /// Who may log in; `None` if AUTH is not offered.
+    pub logins: Option<Logins>,
+    /// True if clients over TCP must log in before they may send.
+    pub require_auth: bool,
+}
+
+/// The settings `listen.users-file` and `listen.accept-any`: who may log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Logins {
+    /// The users in this file.
+    Users(PathBuf),
+    /// Everybody, with any name and any password: for programs that insist on logging in.
+    Anybody,
 }
 
 /// The setting `listen.certificate`, with `listen.key`: the certificate that clients are shown.
@@ -92,7 +105,35 @@ impl ListenConfig {
             idle_timeout: PositiveDuration::or(&listen.idle_timeout, IDLE_TIMEOUT),
             uid_in_received: listen.uid_in_received.as_ref().is_some_and(|entry| entry.value),
             certificate: certificate_of(listen)?,
+            logins: logins_of(listen)?,
+            require_auth: require_auth_of(listen)?,
         })
+    }
+}
+
+/// Returns who may log in. A password that is compared under one name, and not under another, would be worth nothing: so
+/// there is either a file or anybody.
+fn logins_of(listen: &file::ListenTable) -> Result<Option<Logins>, ConfigFault> {
+    let anybody = listen.accept_any.as_ref().filter(|entry| entry.value);
+    match (&listen.users_file, anybody) {
+        (Some(_), Some(anybody)) => Err(anybody.location.expected(
+            "false beside listen.users-file: either the passwords in it count, or none does",
+            "true",
+        )),
+        (Some(file), None) => Ok(Some(Logins::Users(file.value.0.clone()))),
+        (None, Some(_)) => Ok(Some(Logins::Anybody)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn require_auth_of(listen: &file::ListenTable) -> Result<bool, ConfigFault> {
+    let Some(required) = listen.require_auth.as_ref().filter(|entry| entry.value) else { return Ok(false) };
+    match logins_of(listen)? {
+        Some(_) => Ok(true),
+        None => Err(required.location.expected(
+            "listen.users-file beside it, with the users who may log in, or listen.accept-any",
+            "neither: nobody could log in, and no mail would be taken over TCP",
+        )),
     }
 }
 

@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use super::{
-    ClientCertificate, Config, RelayConfig, RouteConfig, SecretSource, ServerCertificate, TokenSource, Trust,
+    ClientCertificate, Config, Logins, RelayConfig, RouteConfig, SecretSource, ServerCertificate,
+    TokenSource, Trust,
 };
 
 /// A file that the configuration names.
@@ -50,6 +51,9 @@ impl Config {
         if let Some(ServerCertificate::Files { chain, key }) = &self.listen.certificate {
             let listen = |key: &str, path, is_secret| NamedFile { setting: key.to_owned(), path, is_secret };
             files.extend([listen("listen.certificate", chain, false), listen("listen.key", key, true)]);
+        }
+        if let Some(Logins::Users(path)) = &self.listen.logins {
+            files.push(NamedFile { setting: "listen.users-file".into(), path, is_secret: true });
         }
         files
     }

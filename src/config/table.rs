@@ -285,6 +285,9 @@ fn full_key(table: &str, key: &str) -> String {
 /// Returns a hint in brackets about what the unknown key was probably meant to be; may be empty.
 fn advice_on(unknown: &str, known: &[String]) -> String {
     match unknown {
+        "password" if known.iter().any(|key| key == "scram-sha-256") => {
+            " (no password stands in this file, only its keys: nullmta user passwd writes them)".into()
+        }
         "password" | "secret" | "token" => {
             " (no secret stands in this file: put it in one of its own and name that in `password-file`)"
                 .into()

@@ -3,6 +3,8 @@
 //! Promises: a configuration with an error changes nothing, and the log gives the reason. What only a restart can
 //! change (`fixed_keys`) stays as it was at the start, and each reload says so.
 
+use std::sync::Arc;
+
 use super::host::{notify, within};
 use super::start::{refuse_ourselves, relays, session_desk, warn_of};
 use super::{Daemon, read_now};
@@ -79,7 +81,9 @@ impl Daemon {
         needs_restart.iter().for_each(|key| log::needs_restart(key));
         overruled.iter().for_each(|key| log::overruled(key, &self.addresses));
         self.queue.reconfigure(Settings::new(&config, relays));
-        let desk = session_desk(&config, &self.spool, &self.queue, self.users.clone(), certificate.clone());
+        self.logins.change(&config.listen);
+        let (users, logins) = (self.users.clone(), Arc::clone(&self.logins));
+        let desk = session_desk(&config, &self.spool, &self.queue, users, certificate.clone(), logins);
         self.service.reload(&within(&config.listen, self.descriptors), desk);
         self.level.set(config.log.level);
         self.certificate = certificate;

@@ -28,6 +28,7 @@ use crate::listener::Service;
 use crate::listener::bind::{BindError, Bound, bind};
 use crate::listener::certificate::Certificate;
 use crate::listener::intake::SessionDesk;
+use crate::listener::login::LoginDesk;
 use crate::listener::pickup::pick_up;
 use crate::listener::serve::serve;
 use crate::listener::stop::{StopSignal, Stopper, stop_signal};
@@ -65,7 +66,7 @@ impl Daemon {
             ..read_now(&path)
         });
         let begun = opened.begin(&config, descriptors, in_force, reload);
-        let Begun { certificate, users, spool, queue, service, stopper, parts } = begun;
+        let Begun { certificate, logins, users, spool, queue, service, stopper, parts } = begun;
         Ok(Daemon {
             configuration,
             passed,
@@ -77,6 +78,7 @@ impl Daemon {
             contents,
             level,
             certificate,
+            logins,
             users,
             spool,
             queue,
@@ -129,13 +131,17 @@ impl Opened {
         let (settings, clock) = (Settings::new(config, relays), Arc::new(SystemClock::start()));
         let (queue, deliveries) = queue(spool.clone(), recovery, arrivals, settings, clock);
         let users = Users::of(Arc::new(Nss));
-        let desk = session_desk(config, &spool, &queue, users.clone(), certificate.clone());
+        let logins = LoginDesk::new(&config.listen);
+        logins.look();
+        let desk =
+            session_desk(config, &spool, &queue, users.clone(), certificate.clone(), Arc::clone(&logins));
         let service = Service::new(&within(&config.listen, descriptors), desk);
         let control = Control {
             queue: queue.clone(),
             spool: spool.clone(),
             configuration: in_force,
             users: users.clone(),
+            logins: Arc::clone(&logins),
             reload,
         };
         let (stopper, stop) = stop_signal();
@@ -144,7 +150,7 @@ impl Opened {
         parts.begin(DaemonPart::Listener, serving(bound, Arc::clone(&service), stop));
         parts.begin(DaemonPart::Queue, deliveries);
         parts.begin(DaemonPart::Control, control.serve(control_listener));
-        Begun { certificate, users, spool, queue, service, stopper, parts }
+        Begun { certificate, logins, users, spool, queue, service, stopper, parts }
     }
 
     /// Logs that the daemon has started.
@@ -162,6 +168,7 @@ impl Opened {
 /// The parts that a start has begun, and everything by which the daemon reaches them.
 struct Begun {
     certificate: Option<Certificate>,
+    logins: Arc<LoginDesk>,
     users: Users,
     spool: Spool,
     queue: Queue,
@@ -196,6 +203,7 @@ pub(super) fn session_desk(
     queue: &Queue,
     users: Users,
     certificate: Option<Certificate>,
+    logins: Arc<LoginDesk>,
 ) -> SessionDesk {
     let queue = queue.clone();
     SessionDesk {
@@ -211,6 +219,7 @@ pub(super) fn session_desk(
         }),
         clock: Zoned::now,
         certificate,
+        logins,
     }
 }
 

@@ -4,6 +4,7 @@
 //! was made from; the settings that became no key are listed at the end, with the reasons.
 
 use super::draft::{Cited, ConfigDraft, DraftKey, DraftValue, Omission, Remark, Route};
+use crate::config::quoted;
 
 /// The tables in the order of the file. Keys without a table come first, nested tables last.
 const TABLES: [&str; 11] = [
@@ -114,23 +115,6 @@ fn written(value: &DraftValue) -> String {
 fn bare_or_quoted(key: &str) -> String {
     let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
     if bare { key.into() } else { quoted(key) }
-}
-
-/// Returns `text` as a TOML string; as a literal string if that avoids backslashes.
-fn quoted(text: &str) -> String {
-    let plain = !text.chars().any(|c| c.is_control() || c == '\'');
-    if plain && text.contains(['\\', '"']) {
-        return format!("'{text}'");
-    }
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out += &format!("\\u{:04x}", u32::from(c)),
-            c => out.push(c),
-        }
-    }
-    out + "\""
 }
 
 /// Returns `text` on one line, without characters that TOML refuses in a comment.

@@ -30,6 +30,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ClientStream for S {}
 /// The stream of a session, before and after its upgrade to TLS.
 pub type BoxStream = Box<dyn ClientStream>;
 
+/// A stream within TLS.
+pub struct CoveredStream {
+    /// The stream.
+    pub stream: BoxStream,
+    /// True if a login can be bound to its TLS session.
+    pub can_bind: bool,
+}
+
 /// The facts about the session and the transaction, besides the envelope, that are known when a message is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Hello<'a> {
@@ -62,6 +70,8 @@ pub enum AuthStep {
     },
     /// The reply is 535.
     Failed,
+    /// The reply is 454: nobody can log in now.
+    Unavailable,
 }
 
 /// The backend of one session: it receives the messages of the session, keeps the promises of this module, and is
@@ -105,7 +115,7 @@ pub trait Backend: Send {
 
     /// Does the server side of the TLS handshake, after the 220 has been written. The session continues over the
     /// returned stream; an error ends it. It is called only if the policy offers STARTTLS.
-    fn starttls(&mut self, plain: BoxStream) -> impl Future<Output = io::Result<BoxStream>> + Send {
+    fn starttls(&mut self, plain: BoxStream) -> impl Future<Output = io::Result<CoveredStream>> + Send {
         drop(plain);
         future::ready(Err(io::Error::new(io::ErrorKind::Unsupported, "no TLS here")))
     }

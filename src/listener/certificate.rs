@@ -16,9 +16,23 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{ListenConfig, SettingError, TlsFile, TlsFileError, read_pair};
 use crate::listener::backend::BoxStream;
+use crate::sasl_server::ExporterOctets;
 
 /// The names for which a self-made certificate is valid, besides the name of the host.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// The label of `tls-exporter` (RFC 9266 4.1).
+const CHANNEL_BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+
+/// The stream of a client after its handshake.
+pub struct SecuredClient {
+    /// The stream within TLS.
+    pub stream: BoxStream,
+    /// The TLS version, `TLSv1.3` or `TLSv1.2`.
+    pub version: &'static str,
+    /// The octets to which a login can be bound; `None` with TLS 1.2.
+    pub exporter: Option<ExporterOctets>,
+}
 
 /// A certificate with the TLS acceptor that uses it.
 #[derive(Clone)]
@@ -77,15 +91,18 @@ impl Certificate {
         &self.pem
     }
 
-    /// Does the server side of a handshake. Returns the new stream and the TLS version, `TLSv1.3` or `TLSv1.2`.
-    pub async fn accept(&self, plain: BoxStream) -> io::Result<(BoxStream, &'static str)> {
+    /// Does the server side of a handshake.
+    pub async fn accept(&self, plain: BoxStream) -> io::Result<SecuredClient> {
         let secured = self.acceptor.accept(plain).await?;
-        let version = match secured.get_ref().1.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
-            // Only these two versions are offered.
-            _ => "TLSv1.2",
-        };
-        Ok((Box::new(secured), version))
+        let session = secured.get_ref().1;
+        // RFC 9266 3: only TLS 1.3 is sure to bind to both ends of a session.
+        let is_newest = session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        let exported =
+            is_newest.then(|| session.export_keying_material([0; 32], CHANNEL_BINDING_LABEL, Some(b"")));
+        let exporter = exported.and_then(Result::ok).map(ExporterOctets);
+        // Only these two versions are offered.
+        let version = if is_newest { "TLSv1.3" } else { "TLSv1.2" };
+        Ok(SecuredClient { stream: Box::new(secured), version, exporter })
     }
 }
 
@@ -120,7 +137,7 @@ pub(crate) mod tests {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let connecting = connector_trusting(pem).connect(name, theirs);
         let (client, ours) = tokio::join!(connecting, certificate.accept(Box::new(ours)));
-        client.and(ours).map(|(_, version)| version).map_err(|error| error.to_string())
+        client.and(ours).map(|secured| secured.version).map_err(|error| error.to_string())
     }
 
     #[tokio::test]

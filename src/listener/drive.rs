@@ -209,6 +209,7 @@ impl<B: Backend> Driver<B> {
             AuthStep::Challenge(challenge) => self.session.auth_challenge(&challenge),
             AuthStep::Succeeded { user } => self.session.auth_succeeded(&user),
             AuthStep::Failed => self.session.auth_failed(),
+            AuthStep::Unavailable => self.session.auth_unavailable(),
         };
         self.answer(answered, taken, reply).await.map(drop)
     }
@@ -219,8 +220,8 @@ impl<B: Backend> Driver<B> {
         }
         self.wire.flush().await?;
         let Driver { wire, backend, .. } = self;
-        wire.upgrade(|plain| backend.starttls(plain)).await?;
-        self.session.tls_started();
+        let can_bind = wire.upgrade(|plain| backend.starttls(plain)).await?;
+        self.session.tls_started(can_bind);
         Ok(())
     }
 

@@ -11,7 +11,7 @@
 //! 4. A header that takes long to rewrite does not delay other sessions.
 //!
 //! Fails: with a [`MessageRefusal`]; then nothing was queued.
-//! Not here: changes to a message (`message/`), the reply to a refusal (`refusals.rs`), storage (`spool/`), AUTH for local clients.
+//! Not here: changes to a message (`message/`), the reply to a refusal (`refusals.rs`), storage (`spool/`), logins (`login.rs`).
 
 use std::future::Future;
 use std::io;
@@ -23,18 +23,21 @@ use jiff::Zoned;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::envelope::{Envelope, ReversePath};
-use crate::listener::backend::{Backend, BoxStream, Hello};
-use crate::listener::certificate::Certificate;
+use crate::listener::backend::{AuthStep, Backend, BoxStream, CoveredStream, Hello};
+use crate::listener::certificate::{Certificate, SecuredClient};
 use crate::listener::limits::{HeaderRoom, Permit};
+use crate::listener::login::{LoginDesk, SessionLogin};
 use crate::listener::process::ProcessLookup;
 use crate::listener::refusals::{TOO_MANY_HEADERS, not_committed, too_many_headers, too_many_messages};
 use crate::listener::repeats::{RepeatKind, RepeatTally, SessionLines};
+use crate::listener::stop::StopSignal;
 use crate::log::{self, AcceptedLine};
 use crate::message::dsn::Overseers;
 use crate::message::fixup::{Fixed, Fixup, FixupTask, message_id_left};
 use crate::message::received::Received;
 use crate::message::rewrite::{LocalUser, MessageFacts, Rules};
 use crate::queue_id::QueueId;
+use crate::sasl_server::ExporterOctets;
 use crate::smtp::reply::Reply;
 use crate::smtp::session::MessageRefusal;
 use crate::spool::{CommitError, Committed, Draft, Spool};
@@ -71,6 +74,8 @@ pub struct SessionDesk {
     pub clock: fn() -> Zoned,
     /// The certificate for STARTTLS, which is not offered without one.
     pub certificate: Option<Certificate>,
+    /// Who may log in.
+    pub logins: Arc<LoginDesk>,
 }
 
 /// The backend of the daemon for one session: it stores messages in the spool.
@@ -84,19 +89,32 @@ pub struct SpoolBackend {
     user: Option<LocalUser>,
     /// The process at the other end of the unix socket.
     process: Option<ProcessLookup>,
-    /// The TLS version, after the handshake.
-    tls: Option<&'static str>,
+    /// The TLS session, after the handshake.
+    tls: Option<TlsSession>,
+    /// Who has logged in.
+    login: SessionLogin,
+}
+
+/// The facts about a TLS session.
+pub(super) struct TlsSession {
+    /// The version, `TLSv1.3` or `TLSv1.2`.
+    version: &'static str,
+    /// The octets to which a login can be bound.
+    exporter: Option<ExporterOctets>,
 }
 
 impl SpoolBackend {
     /// Returns the backend for the session that `permit` admitted.
     pub fn new(desk: SessionDesk, permit: Permit, tally: Arc<RepeatTally>) -> Self {
         let lines = SessionLines::new(permit.peer().to_string(), tally);
-        SpoolBackend { desk, lines, permit, user: None, process: None, tls: None }
+        let login = SessionLogin::new(Arc::clone(&desk.logins), permit.peer());
+        SpoolBackend { desk, lines, permit, user: None, process: None, tls: None, login }
     }
 
-    /// Returns the same backend for a client on the unix socket, whose process is being looked up.
-    pub(super) fn of_process(self, process: Option<ProcessLookup>) -> Self {
+    /// Returns the same backend for a connection. The process of a client on the unix socket is being looked up; no login waits
+    /// any more when `stop` is given.
+    pub(super) fn of_connection(mut self, process: Option<ProcessLookup>, stop: StopSignal) -> Self {
+        self.login.end_with(stop);
         SpoolBackend { process, ..self }
     }
 
@@ -125,7 +143,7 @@ impl SpoolBackend {
             origin: self.permit.peer().origin(self.desk.uid_in_received),
             hostname: &self.desk.hostname,
             protocol: hello.protocol,
-            tls: self.tls,
+            tls: self.tls.as_ref().map(|tls| tls.version),
             queue_id: draft.id(),
             only_recipient: only_recipient.as_ref(),
             now: &now,
@@ -158,6 +176,7 @@ impl SpoolBackend {
             id: committed.id(),
             client: self.lines.client(),
             user: self.user.as_ref().map(|user| user.login.as_str()),
+            login: self.login.logged_in().map(|login| (login.user.as_str(), login.mechanism.as_str())),
             from: &accepted.from,
             size,
             nrcpt: accepted.nrcpt,
@@ -255,11 +274,22 @@ impl Backend for SpoolBackend {
         Some(Reply::new(250, Status::success(0, 0), told))
     }
 
-    async fn starttls(&mut self, plain: BoxStream) -> io::Result<BoxStream> {
+    async fn starttls(&mut self, plain: BoxStream) -> io::Result<CoveredStream> {
         let certificate = self.desk.certificate.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        let (secured, version) = certificate.accept(plain).await?;
-        self.tls = Some(version);
-        Ok(secured)
+        let SecuredClient { stream, version, exporter } = certificate.accept(plain).await?;
+        let can_bind = exporter.is_some();
+        self.tls = Some(TlsSession { version, exporter });
+        self.login.forget();
+        Ok(CoveredStream { stream, can_bind })
+    }
+
+    async fn auth_start(&mut self, mechanism: &str, initial_response: Option<&[u8]>) -> AuthStep {
+        let exporter = self.tls.as_ref().and_then(|tls| tls.exporter.clone());
+        self.login.start(mechanism, initial_response, exporter, &mut self.lines).await
+    }
+
+    async fn auth_response(&mut self, response: &[u8]) -> AuthStep {
+        self.login.respond(response, &mut self.lines).await
     }
 }
 

@@ -196,7 +196,7 @@ impl Pickup {
     async fn visit(&mut self, name: &OsStr, kind: DropState) -> io::Result<ControlFlow<()>> {
         let path = self.directory.join(name);
         let terms = self.service.terms();
-        let (limit, now) = (policy(&terms.policy).max_message_size, (terms.desk.clock)().timestamp());
+        let (limit, now) = (policy(&terms.over_unix).max_message_size, (terms.desk.clock)().timestamp());
         let at = path.clone();
         match self.disk(move |fs| file::look(fs, &at, kind, limit, now)).await? {
             Look::Take(candidate) if self.taken.contains(name) => {
@@ -239,7 +239,7 @@ impl Pickup {
         let path = if is_fresh { self.disk(move |fs| file::claim(fs, &path)).await? } else { path };
         let terms = self.service.terms();
         let backend = SpoolBackend::new(terms.desk.clone(), permit, self.service.tally());
-        let session = Session::new(Arc::new(policy(&terms.policy)));
+        let session = Session::new(Arc::new(policy(&terms.over_unix)));
         // If the file grows, the octets after its end at that time do not belong to the message.
         let content = tokio::fs::File::from_std(file).take(length);
         match dialogue::take(content, session, backend).await {

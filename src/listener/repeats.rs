@@ -39,6 +39,10 @@ pub(super) enum RepeatKind {
     NoTls,
     /// A message was not queued: the reason.
     NotQueued(String),
+    /// A client has logged in.
+    LoggedIn,
+    /// A client could not log in.
+    LoginFailed,
 }
 
 impl RepeatKind {
@@ -48,6 +52,8 @@ impl RepeatKind {
             RepeatKind::Ended(how) => log::session_ended_more(client, how, more),
             RepeatKind::NoTls => log::no_tls_more(client, more),
             RepeatKind::NotQueued(why) => log::not_queued_more(client, why, more),
+            RepeatKind::LoggedIn => log::login_more(client, false, more),
+            RepeatKind::LoginFailed => log::login_more(client, true, more),
         }
     }
 }
@@ -208,18 +214,9 @@ impl Drop for SessionLines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::testing::Captured;
+    use crate::journal::testing::logged;
 
     const RCPT: RepeatKind = RepeatKind::Refused("RCPT", 550);
-
-    /// Returns the lines that `say` logs.
-    fn logged(say: impl FnOnce()) -> String {
-        let captured = Captured::default();
-        let sink = captured.clone();
-        let journal = tracing_subscriber::fmt().with_writer(move || sink.clone()).finish();
-        tracing::subscriber::with_default(journal, say);
-        captured.text()
-    }
 
     fn session(client: &str, tally: &Arc<RepeatTally>) -> SessionLines {
         SessionLines::new(client.into(), Arc::clone(tally))
@@ -246,6 +243,8 @@ mod tests {
             RepeatKind::Ended("lost connection"),
             RepeatKind::NoTls,
             RepeatKind::NotQueued("full".into()),
+            RepeatKind::LoggedIn,
+            RepeatKind::LoginFailed,
         ];
         for kind in kinds {
             let tally = RepeatTally::new();

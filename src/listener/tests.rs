@@ -2,6 +2,7 @@
 
 mod driver;
 pub(super) mod host;
+mod logins;
 mod memory;
 mod secured;
 mod served;
@@ -54,5 +55,7 @@ pub(super) fn listen() -> ListenConfig {
         idle_timeout: IDLE,
         uid_in_received: false,
         certificate: None,
+        logins: None,
+        require_auth: false,
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::listener::backend::BoxStream;
+use crate::listener::backend::{BoxStream, CoveredStream};
 use crate::listener::stop::StopSignal;
 use crate::smtp::reply::Reply;
 use crate::smtp::session::MAX_UNCONSUMED_OCTETS;
@@ -297,10 +297,10 @@ impl Wire {
     }
 
     /// Replaces the stream with the result of `upgrade`, within the time for one command. A stop ends the wait, since
-    /// no message is arriving.
-    pub async fn upgrade<F>(&mut self, upgrade: impl FnOnce(BoxStream) -> F) -> Result<(), SessionEnd>
+    /// no message is arriving. Returns whether a login can be bound to the TLS session.
+    pub async fn upgrade<F>(&mut self, upgrade: impl FnOnce(BoxStream) -> F) -> Result<bool, SessionEnd>
     where
-        F: Future<Output = io::Result<BoxStream>>,
+        F: Future<Output = io::Result<CoveredStream>>,
     {
         // RFC 3207 6: plaintext that was sent before the handshake must not be taken for input within TLS.
         if !self.input().is_empty() {
@@ -316,11 +316,13 @@ impl Wire {
             _ = self.stop.given() => return Err(SessionEnd::Stopped),
         };
         match upgraded {
-            Ok(Ok(stream)) => self.stream = stream,
-            Ok(Err(error)) => return Err(SessionEnd::NoTls(error)),
-            Err(_) => return Err(SessionEnd::NoTls(io::ErrorKind::TimedOut.into())),
+            Ok(Ok(covered)) => {
+                self.stream = covered.stream;
+                Ok(covered.can_bind)
+            }
+            Ok(Err(error)) => Err(SessionEnd::NoTls(error)),
+            Err(_) => Err(SessionEnd::NoTls(io::ErrorKind::TimedOut.into())),
         }
-        Ok(())
     }
 
     /// Sends `last_words`, if any, and closes the connection in such a way that the client can read them: closing a

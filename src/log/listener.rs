@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use tracing::{debug, error, info, warn};
 
-use super::text::{Foreign, foreign};
+use super::text::{Foreign, counted, foreign};
 use crate::envelope::ReversePath;
 use crate::queue_id::QueueId;
 
@@ -21,6 +21,8 @@ pub struct AcceptedLine<'a> {
     pub client: &'a str,
     /// The login name of that uid, if it has one.
     pub user: Option<&'a str>,
+    /// The name with which the client has logged in, and the mechanism.
+    pub login: Option<(&'a str, &'a str)>,
     /// The reverse-path that the client gave in MAIL.
     pub from: &'a ReversePath,
     /// The size of the content in octets, with the fields that were added to it.
@@ -75,6 +77,9 @@ impl fmt::Display for AcceptedLine<'_> {
         if let Some(user) = self.user {
             write!(f, " ({})", Foreign(user))?;
         }
+        if let Some((name, mechanism)) = self.login {
+            write!(f, ", sasl_method={mechanism}, sasl_username={}", LoginWord(name))?;
+        }
         write!(f, ", from=<{from}>, size={size}, nrcpt={nrcpt}, proto={protocol}")?;
         if let Some(helo) = self.helo {
             write!(f, ", helo=<{}>", Foreign(helo))?;
@@ -94,14 +99,92 @@ pub fn accepted(accepted: &AcceptedLine<'_>) {
     let AcceptedLine { id, client, from, size, nrcpt, protocol, .. } = accepted;
     let AcceptedLine { user, message_id, .. } = accepted;
     let helo = accepted.helo.map(|helo| Foreign(helo).to_string());
+    let (sasl_username, sasl_method) = accepted.login.unzip();
+    let sasl_username = sasl_username.map(|name| LoginWord(name).to_string());
     let process = accepted.process;
     let (gid, pid) = (process.map(|process| process.gid), process.and_then(|process| process.pid));
     let command = process.and_then(|process| process.command.as_deref());
     let unit = process.and_then(|process| process.unit.as_deref());
     info!(
         queue_id = %id, client, user, %from, size, nrcpt, proto = protocol, helo, message_id, gid, pid, command, unit,
+        sasl_method, sasl_username,
         "{accepted}"
     );
+}
+
+/// A name of AUTH as one word: whatever could be taken for another part of the line is shown as `?`.
+struct LoginWord<'a>(&'a str);
+
+/// The number of letters of such a name that a line shows.
+const SHOWN_LETTERS: usize = 64;
+
+impl fmt::Display for LoginWord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let safe = |c: char| if c.is_whitespace() || ",<>()=\"".contains(c) { '?' } else { c };
+        let word: String = self.0.chars().take(SHOWN_LETTERS).map(safe).collect();
+        Foreign(&word).fmt(f)
+    }
+}
+
+/// The parts of the line about an attempt to log in.
+#[derive(Clone, Copy)]
+pub struct LoginLine<'a> {
+    /// The client, as in [`AcceptedLine`].
+    pub client: &'a str,
+    /// The SASL mechanism.
+    pub mechanism: &'a str,
+    /// The name, if the client has told one.
+    pub name: Option<&'a str>,
+    /// The reason why it failed; `None` if it went well.
+    pub why: Option<&'a dyn fmt::Display>,
+}
+
+/// Logs that a client has logged in, or could not.
+pub fn login(line: &LoginLine<'_>) {
+    let LoginLine { client, mechanism: sasl_method, .. } = line;
+    let name = line.name.map(|name| LoginWord(name).to_string());
+    let sasl_username = name.as_deref().unwrap_or("?");
+    match line.why {
+        None => info!(
+            client,
+            sasl_method,
+            sasl_username,
+            "login: {client}, sasl_method={sasl_method}, sasl_username={sasl_username}"
+        ),
+        Some(why) => warn!(
+            client,
+            sasl_method,
+            sasl_username,
+            "login failed: {client}, sasl_method={sasl_method}, sasl_username={sasl_username}: {why}"
+        ),
+    }
+}
+
+/// Logs the number of further logins that were like those logged one by one.
+pub fn login_more(client: &str, has_failed: bool, more: u64) {
+    if has_failed {
+        warn!(client, more, "login failed: {more} more like this from {client}");
+    } else {
+        info!(client, more, "login: {more} more like this from {client}");
+    }
+}
+
+/// What a file with users that cannot be used means, if it could be used before.
+pub const USERS_STAY: &str = "the users of before stay in force, until it is mended";
+
+/// What such a file means if it could never be used.
+pub const NOBODY_LOGS_IN: &str = "nobody can log in (454), mail that needs no login is taken";
+
+/// Logs that the file with the users was read again.
+pub fn users_read(path: &dyn fmt::Display, users: usize) {
+    let users = counted(users as u64, "user");
+    info!("the users of {path} were read again: {users} in force");
+}
+
+/// Logs that the file with the users cannot be used; `has_before` says whether it could be used before.
+pub fn users_unusable(why: &str, has_before: bool) {
+    let means = if has_before { USERS_STAY } else { NOBODY_LOGS_IN };
+    warn!("listen.users-file: {why}; {means}");
 }
 
 /// Logs what was done with lines of a message that are too long for SMTP.

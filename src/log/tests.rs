@@ -175,6 +175,7 @@ fn the_accepted_line() {
         id: ID,
         client: "localhost[127.0.0.1]",
         user: None,
+        login: None,
         from: &from,
         size: 1234,
         nrcpt: 2,
@@ -202,8 +203,48 @@ fn the_accepted_line() {
     );
     let json: serde_json::Value = serde_json::from_str(&logged(|| accepted(&line))).unwrap();
     assert_eq!((&json["user"], &json["message_id"]), (&"ann".into(), &"<1@web1>".into()), "{json}");
-    let absent = ["gid", "pid", "command", "unit"].map(|field| json[field].is_null());
-    assert_eq!(absent, [true; 4], "{json}");
+    let absent = ["gid", "pid", "command", "unit", "sasl_method", "sasl_username"];
+    assert_eq!(absent.map(|field| json[field].is_null()), [true; 6], "{json}");
+}
+
+/// With any login taken, a client chooses the name freely, and could have forged the rest of the line.
+#[test]
+fn the_lines_of_a_login_show_its_name_as_one_word() {
+    let forged = "x, from=<b@y> (queued)\n";
+    let line = AcceptedLine {
+        id: ID,
+        client: "localhost[127.0.0.1] uid 33",
+        user: None,
+        login: Some((forged, "PLAIN")),
+        from: &ReversePath::Null,
+        size: 1,
+        nrcpt: 1,
+        protocol: "ESMTPA",
+        helo: None,
+        message_id: None,
+        process: None,
+    };
+    assert_eq!(
+        line.to_string(),
+        "18A4F1C9A02B3D40: client=localhost[127.0.0.1] uid 33, sasl_method=PLAIN, sasl_username=x??from??b@y???queued??, \
+         from=<>, size=1, nrcpt=1, proto=ESMTPA (queued)"
+    );
+    let json: serde_json::Value = serde_json::from_str(&logged(|| accepted(&line))).unwrap();
+    assert_eq!(
+        (&json["sasl_method"], &json["sasl_username"]),
+        (&"PLAIN".into(), &"x??from??b@y???queued??".into())
+    );
+    let attempt = |name, why: Option<&dyn std::fmt::Display>| {
+        logged(|| login(&LoginLine { client: "uid 33", mechanism: "LOGIN", name, why }))
+    };
+    let went_well: serde_json::Value = serde_json::from_str(&attempt(Some("shop"), None)).unwrap();
+    assert_eq!(went_well["message"], "login: uid 33, sasl_method=LOGIN, sasl_username=shop");
+    let failed: serde_json::Value = serde_json::from_str(&attempt(None, Some(&"malformed message"))).unwrap();
+    assert_eq!(
+        failed["message"],
+        "login failed: uid 33, sasl_method=LOGIN, sasl_username=?: malformed message"
+    );
+    assert_eq!((&failed["level"], &failed["client"]), (&"WARN".into(), &"uid 33".into()));
 }
 
 #[test]
@@ -214,6 +255,7 @@ fn the_accepted_line_of_a_process_that_is_known() {
             id: ID,
             client: "uid 1000",
             user: Some("ann"),
+            login: None,
             from: &ReversePath::Null,
             size: 1234,
             nrcpt: 1,

@@ -58,6 +58,14 @@ impl ScramServer {
         ScramServer { hash, is_bound, exporter, stage: ScramStage::First }
     }
 
+    /// Returns the name whose proof is awaited.
+    pub(super) fn about_to_prove(&self) -> Option<&str> {
+        match &self.stage {
+            ScramStage::Final(expected) => Some(&expected.name),
+            ScramStage::First | ScramStage::Farewell(_) | ScramStage::Over => None,
+        }
+    }
+
     pub(super) fn respond(&mut self, response: &[u8], users: &dyn LoginKeys) -> SaslStep {
         match std::mem::replace(&mut self.stage, ScramStage::Over) {
             ScramStage::First => self.first(response, users, nonce()),

@@ -12,7 +12,7 @@ use super::first_octets::HelloLimit;
 use super::limit::SinkLimit;
 use super::sender::SenderRule;
 use crate::listener::certificate::Certificate;
-use crate::smtp::session::{AuthOffer, ServiceExtension, SessionPolicy};
+use crate::smtp::session::{AuthCover, AuthOffer, ServiceExtension, SessionPolicy};
 
 /// A sink waits longer for its clients than they wait for it.
 const USUAL_IDLE: Duration = Duration::from_secs(3600);
@@ -104,12 +104,9 @@ impl SinkOptions {
         let of_tokens: &[&str] = if self.tokens.is_empty() { &[] } else { &TOKEN_MECHANISMS };
         let spoken = [of_passwords, of_tokens].concat();
         let offered = self.mechanisms.filter(|_| !spoken.is_empty()).unwrap_or(&spoken);
-        let mechanisms: Vec<String> = offered.iter().map(|name| (*name).to_owned()).collect();
-        let auth = (!mechanisms.is_empty()).then_some(AuthOffer {
-            mechanisms,
-            needs_tls: self.security != Security::None,
-            is_required: true,
-        });
+        let needs = if self.security == Security::None { AuthCover::Nothing } else { AuthCover::Tls };
+        let offer = AuthOffer { is_required: true, ..AuthOffer::of(offered.iter().copied(), needs) };
+        let auth = (!offer.mechanisms.is_empty()).then_some(offer);
         SessionPolicy {
             hostname: self.hostname.clone(),
             max_message_size: self.max_message_size,

@@ -22,7 +22,7 @@ use super::maildir::{Maildir, MaildirDraft};
 use super::visit::Visit;
 use super::{ReceivedContent, ReceivedMessage, Shared, SinkEvent};
 use crate::envelope::{Envelope, Recipient};
-use crate::listener::backend::{AuthStep, Backend, BoxStream, ClientAnswer, Hello};
+use crate::listener::backend::{AuthStep, Backend, BoxStream, ClientAnswer, CoveredStream, Hello};
 use crate::smtp::command::Command;
 use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Answered, Durable, HostTrouble, MessageRefusal};
@@ -260,8 +260,9 @@ impl Backend for SinkBackend {
         }
     }
 
-    async fn starttls(&mut self, plain: BoxStream) -> io::Result<BoxStream> {
-        self.shared.handshake(plain).await
+    async fn starttls(&mut self, plain: BoxStream) -> io::Result<CoveredStream> {
+        // It offers no mechanism with -PLUS.
+        Ok(CoveredStream { stream: self.shared.handshake(plain).await?, can_bind: false })
     }
 
     async fn auth_start(&mut self, mechanism: &str, initial_response: Option<&[u8]>) -> AuthStep {

@@ -76,11 +76,38 @@ pub struct SessionPolicy {
 #[derive(Clone, Debug, Default)]
 pub struct AuthOffer {
     /// The SASL mechanisms, in the order in which EHLO names them; at least one.
-    pub mechanisms: Vec<String>,
-    /// True if AUTH is offered only within TLS.
-    pub needs_tls: bool,
+    pub mechanisms: Vec<OfferedMechanism>,
     /// True if MAIL and ETRN are refused before AUTH.
     pub is_required: bool,
+}
+
+/// A SASL mechanism, with its condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedMechanism {
+    /// The name, in upper case.
+    pub name: String,
+    /// The least cover within which it is offered.
+    pub needs: AuthCover,
+}
+
+/// The cover of a session against those who could read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuthCover {
+    /// None.
+    #[default]
+    Nothing,
+    /// TLS.
+    Tls,
+    /// TLS to which a login can be bound (RFC 9266).
+    BoundTls,
+}
+
+impl AuthOffer {
+    /// Returns an offer of these mechanisms, each within such a cover, which nobody has to take.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>, needs: AuthCover) -> Self {
+        let offered = |name: &str| OfferedMechanism { name: name.to_owned(), needs };
+        AuthOffer { mechanisms: names.into_iter().map(offered).collect(), is_required: false }
+    }
 }
 
 /// The usual value of `max_errors`.
@@ -162,9 +189,11 @@ impl<P: Durable> Session<P> {
         }
     }
 
-    /// Tells the session that the TLS handshake is done. Everything from before it is forgotten (RFC 3207 4.2).
-    pub fn tls_started(&mut self) {
-        self.client = SessionClient { tls: true, ..SessionClient::default() };
+    /// Tells the session that the TLS handshake is done; `can_bind` says whether a login can be bound to it. Everything from
+    /// before it is forgotten (RFC 3207 4.2).
+    pub fn tls_started(&mut self, can_bind: bool) {
+        let cover = if can_bind { AuthCover::BoundTls } else { AuthCover::Tls };
+        self.client = SessionClient { cover, ..SessionClient::default() };
         self.state = SessionState::ExpectHello;
     }
 
@@ -302,11 +331,12 @@ impl<P: Durable> Session<P> {
         let offered = || ServiceExtension::ALL.into_iter().filter(|extension| policy.offers(*extension));
         let mut lines = vec![policy.hostname.clone()];
         lines.extend(offered().filter(|extension| extension.is_before_tls()).map(line));
-        if policy.starttls && !self.client.tls {
+        if policy.starttls && !self.client.is_within_tls() {
             lines.push("STARTTLS".into());
         }
-        if let Some(auth) = self.auth_offered() {
-            lines.push(format!("AUTH {}", auth.mechanisms.join(" ")));
+        let mechanisms = self.mechanisms();
+        if !mechanisms.is_empty() {
+            lines.push(format!("AUTH {}", mechanisms.join(" ")));
         }
         lines.extend(offered().filter(|extension| !extension.is_before_tls()).map(line));
         lines
@@ -328,7 +358,7 @@ impl<P: Durable> Session<P> {
         if !self.policy.starttls {
             return self.answer(error(502, 5, 1, "STARTTLS not offered"));
         }
-        if self.client.tls {
+        if self.client.is_within_tls() {
             return self.answer(error(503, 5, 1, "TLS is up already"));
         }
         // RFC 3207 6: what stands behind in plaintext would be taken for what the client says in TLS.

@@ -94,7 +94,7 @@ impl Shell {
                 assert!(self.unconsumed.is_empty(), "plaintext behind STARTTLS");
                 self.say(&reply);
                 self.events.push("H:".into());
-                self.session.tls_started();
+                self.session.tls_started(false);
             }
             SessionAction::AuthStart { mechanism, initial_response: None } => self.exchange(&mechanism),
             SessionAction::AuthStart { mechanism, initial_response: Some(octets) } => {
@@ -165,6 +165,7 @@ impl Shell {
         let reply = match self.answers.pop_front() {
             Some(Answer::Challenge(challenge)) => self.session.auth_challenge(&challenge),
             Some(Answer::Authenticated(user)) => self.session.auth_succeeded(&user),
+            Some(Answer::Unavailable) => self.session.auth_unavailable(),
             None => self.session.auth_failed(),
             Some(other) => panic!("no answer to AUTH: {other:?}"),
         };

@@ -3,7 +3,7 @@
 //! ```text
 //! # What it shows, and why that matters. Further comments anywhere.
 //! policy: max-message-size=100 max-recipients=2 max-errors=3 max-junk-commands=3 starttls
-//! policy: auth=PLAIN,LOGIN auth-required auth-requires-tls
+//! policy: auth=PLAIN,LOGIN auth-required auth-requires-tls plaintext-requires-tls
 //! after: recipient     ehlo, recipient, data or chunk: what was said before, silently
 //! not-by-octets        only whole: where it matters what is behind a command already
 //!
@@ -24,7 +24,7 @@
 use std::collections::VecDeque;
 
 use nullmta::message::unacceptable::Unacceptable;
-use nullmta::smtp::session::{AuthOffer, HostTrouble, MessageRefusal, SessionPolicy};
+use nullmta::smtp::session::{AuthCover, AuthOffer, HostTrouble, MessageRefusal, SessionPolicy};
 
 pub struct Transcript {
     pub policy: SessionPolicy,
@@ -56,6 +56,8 @@ pub enum Answer {
     Challenge(Vec<u8>),
     /// `authenticated user`
     Authenticated(String),
+    /// `unavailable`
+    Unavailable,
 }
 
 impl Transcript {
@@ -125,13 +127,21 @@ fn set(policy: &mut SessionPolicy, setting: &str) {
         Some(("max-junk-commands", value)) => policy.max_junk_commands = value.parse().unwrap(),
         Some(("max-errors", value)) => policy.max_errors = value.parse().unwrap(),
         Some(("auth", value)) => {
-            let mechanisms = value.split(',').map(str::to_owned).collect();
-            policy.auth = Some(AuthOffer { mechanisms, ..AuthOffer::default() });
+            policy.auth = Some(AuthOffer::of(value.split(','), AuthCover::Nothing));
         }
         None if setting == "starttls" => policy.starttls = true,
         // These stand behind the setting `auth`.
         None if setting == "auth-required" => policy.auth.as_mut().unwrap().is_required = true,
-        None if setting == "auth-requires-tls" => policy.auth.as_mut().unwrap().needs_tls = true,
+        None if setting == "auth-requires-tls" => {
+            let mechanisms = &mut policy.auth.as_mut().unwrap().mechanisms;
+            mechanisms.iter_mut().for_each(|mechanism| mechanism.needs = AuthCover::Tls);
+        }
+        None if setting == "plaintext-requires-tls" => {
+            let mechanisms = &mut policy.auth.as_mut().unwrap().mechanisms;
+            let shows_password = |name: &str| ["PLAIN", "LOGIN"].contains(&name);
+            let shown = mechanisms.iter_mut().filter(|mechanism| shows_password(&mechanism.name));
+            shown.for_each(|mechanism| mechanism.needs = AuthCover::Tls);
+        }
         _ => panic!("no such setting: {setting}"),
     }
 }
@@ -155,6 +165,7 @@ fn answer(text: &str) -> Answer {
         "refused" => Answer::Refused(refusal(rest)),
         "challenge" => Answer::Challenge(unescaped(rest)),
         "authenticated" => Answer::Authenticated(rest.to_owned()),
+        "unavailable" => Answer::Unavailable,
         _ => panic!("no such answer: {text}"),
     }
 }

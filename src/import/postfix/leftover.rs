@@ -94,7 +94,11 @@ const REASONS: [(&str, Omission, &str); 111] = [
     ("smtpd_tls_received_header", AlreadySo, "Received tells the version of TLS"),
     // What is lost.
     ("smtpd_tls_*", NotCarried, OWN_TLS),
-    ("smtpd_sasl_*", NotCarried, "programs on this host need no password to hand in mail"),
+    (
+        "smtpd_sasl_*",
+        NotCarried,
+        "programs on this host need no password to hand in mail; where they insist on one, listen.users-file and nullmta user add",
+    ),
     ("smtpd_banner", NotCarried, "the greeting is listen.hostname and nothing else"),
     (
         "smtpd_milters",

@@ -18,6 +18,7 @@ use super::listen;
 use crate::config::ListenConfig;
 use crate::listener::Service;
 use crate::listener::intake::SessionDesk;
+use crate::listener::login::LoginDesk;
 use crate::listener::peer::LocalPeer;
 use crate::listener::stop::{StopSignal, Stopper, stop_signal};
 use crate::message::dsn::Overseers;
@@ -105,6 +106,7 @@ impl Host {
             }),
             clock,
             certificate: None,
+            logins: LoginDesk::new(&listen),
         };
         let service = Service::new(&listen, desk.clone());
         let (stopper, stop) = stop_signal();

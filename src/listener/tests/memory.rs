@@ -13,13 +13,13 @@ use tokio::task::JoinHandle;
 
 use super::{IDLE, WRITE};
 use crate::envelope::Envelope;
-use crate::listener::backend::{AuthStep, Backend, BoxStream, ClientAnswer, Hello};
+use crate::listener::backend::{AuthStep, Backend, BoxStream, ClientAnswer, CoveredStream, Hello};
 use crate::listener::drive::{ClientConnection, Pace, SessionEnd, drive};
 use crate::listener::repeats::RepeatTally;
 use crate::listener::stop::{Stopper, stop_signal};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{
-    Answered, AuthOffer, Durable, MessageRefusal, ServiceExtension, Session, SessionPolicy,
+    Answered, AuthCover, AuthOffer, Durable, MessageRefusal, ServiceExtension, Session, SessionPolicy,
 };
 
 /// The calls that a backend has received.
@@ -135,8 +135,9 @@ impl Backend for Memory {
     }
 
     /// Does a handshake that changes nothing.
-    async fn starttls(&mut self, plain: BoxStream) -> io::Result<BoxStream> {
-        if self.handshakes { Ok(plain) } else { std::future::pending().await }
+    async fn starttls(&mut self, plain: BoxStream) -> io::Result<CoveredStream> {
+        let covered = CoveredStream { stream: plain, can_bind: false };
+        if self.handshakes { Ok(covered) } else { std::future::pending().await }
     }
 
     async fn auth_start(&mut self, _: &str, initial_response: Option<&[u8]>) -> AuthStep {
@@ -183,7 +184,7 @@ pub fn policy() -> SessionPolicy {
         max_recipients: 1000,
         extensions: ServiceExtension::ALL.into(),
         starttls: true,
-        auth: Some(AuthOffer { mechanisms: vec!["PLAIN".into()], ..AuthOffer::default() }),
+        auth: Some(AuthOffer::of(["PLAIN"], AuthCover::Nothing)),
         max_errors: 20,
         max_junk_commands: u32::MAX,
     }

@@ -1,9 +1,9 @@
 //! The AUTH command. The SASL exchange itself is done by the shell.
 //!
-//! Promises: at most one exchange succeeds per session, outside transactions, and only within TLS if the policy requires
-//! it. After [`MAX_AUTH_FAILURES`] the next AUTH ends the session. Responses are strict base64.
+//! Promises: at most one exchange succeeds per session, outside transactions, and each mechanism only within the cover that
+//! the policy wants for it. After [`MAX_AUTH_FAILURES`] the next AUTH ends the session. Responses are strict base64.
 //!
-//! Not here: mechanisms, users, passwords (`sink/auth.rs`; the daemon offers no AUTH).
+//! Not here: mechanisms, users, passwords (`sasl_server.rs`, `listener/login.rs`, `sink/auth.rs`).
 //!
 //! RFC 4954.
 
@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::state::SessionState;
-use super::{Answered, AuthOffer, Durable, Session, SessionAction, error, say_hello_first};
+use super::{Answered, Durable, OfferedMechanism, Session, SessionAction, error, say_hello_first};
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
@@ -26,9 +26,13 @@ impl<P: Durable> Session<P> {
         if let Err(refusal) = self.check_auth_may_begin() {
             return self.answer(refusal);
         }
-        let mut offered = self.policy.auth.iter().flat_map(|auth| &auth.mechanisms);
-        let Some(mechanism) = offered.find(|offered| offered.eq_ignore_ascii_case(mechanism)).cloned() else {
-            return self.answer(error(504, 5, 4, "mechanism not offered"));
+        let mut known = self.policy.auth.iter().flat_map(|auth| &auth.mechanisms);
+        let mechanism = match known.find(|known| known.name.eq_ignore_ascii_case(mechanism)) {
+            None => return self.answer(error(504, 5, 4, "mechanism not offered")),
+            Some(known) if !self.is_offered(known) => {
+                return self.answer(error(538, 7, 11, "this mechanism needs TLS"));
+            }
+            Some(known) => known.name.clone(),
         };
         let initial_response = match initial_response {
             // RFC 4954 4: an empty response, which base64 could not show.
@@ -53,7 +57,6 @@ impl<P: Durable> Session<P> {
                 error(503, 5, 1, "not within a transaction")
             }
             _ if self.client.user.is_some() => error(503, 5, 1, "authenticated already"),
-            _ if self.auth_offered().is_none() => error(538, 7, 11, "AUTH needs TLS"),
             _ => return Ok(()),
         };
         Err(refusal)
@@ -99,9 +102,20 @@ impl<P: Durable> Session<P> {
         error(535, 7, 8, "authentication failed")
     }
 
-    /// Returns the offer of AUTH that EHLO announces now; `None` if it announces none.
-    pub(super) fn auth_offered(&self) -> Option<&AuthOffer> {
-        self.policy.auth.as_ref().filter(|auth| self.client.tls || !auth.needs_tls)
+    /// Tells the session that nobody can be authenticated now. Returns the reply, which says that it may go well later.
+    pub fn auth_unavailable(&mut self) -> Reply {
+        self.state = SessionState::ExpectMail;
+        error(454, 7, 0, "no login is possible now, try again later")
+    }
+
+    /// Returns the mechanisms that EHLO announces now.
+    pub(super) fn mechanisms(&self) -> Vec<&str> {
+        let known = self.policy.auth.iter().flat_map(|auth| &auth.mechanisms);
+        known.filter(|known| self.is_offered(known)).map(|known| known.name.as_str()).collect()
+    }
+
+    fn is_offered(&self, mechanism: &OfferedMechanism) -> bool {
+        self.client.cover >= mechanism.needs
     }
 
     /// Returns whether the policy requires authentication and the client has not authenticated.

@@ -3,8 +3,8 @@
 //! Promises: a state is named after the thing that it waits for. The envelope is in the one state that collects it, and
 //! leaves it with `SessionAction::Open`; no other place keeps a part of a transaction.
 
-use super::Answered;
 use super::content::Transfer;
+use super::{Answered, AuthCover};
 use crate::envelope::Envelope;
 use crate::smtp::reply::Reply;
 
@@ -96,7 +96,7 @@ pub(super) struct SessionClient {
     /// The argument of HELO or EHLO, made safe for a header field.
     pub(super) helo: Option<String>,
     pub(super) esmtp: bool,
-    pub(super) tls: bool,
+    pub(super) cover: AuthCover,
     /// The user who authenticated, if any.
     pub(super) user: Option<String>,
 }
@@ -112,10 +112,15 @@ impl SessionClient {
         self.esmtp = esmtp;
     }
 
+    /// Returns whether the session is within TLS.
+    pub(super) fn is_within_tls(&self) -> bool {
+        self.cover != AuthCover::Nothing
+    }
+
     /// Returns the name of the protocol (RFC 3848, RFC 6531 4.3). TLS and AUTH are extensions, so a client that used them
     /// speaks ESMTP.
     pub(super) fn protocol(&self, smtputf8: bool) -> &'static str {
-        match (smtputf8, self.tls, self.user.is_some()) {
+        match (smtputf8, self.is_within_tls(), self.user.is_some()) {
             (false, false, false) if !self.esmtp => "SMTP",
             (false, false, false) => "ESMTP",
             (false, false, true) => "ESMTPA",
@@ -168,7 +173,7 @@ mod tests {
             let client = SessionClient {
                 helo: None,
                 esmtp: letters.contains('E'),
-                tls: letters.contains('S'),
+                cover: if letters.contains('S') { AuthCover::Tls } else { AuthCover::Nothing },
                 user: letters.contains('A').then(|| "ann".into()),
             };
             assert_eq!(client.protocol(smtputf8), expected, "{letters} {smtputf8}");

@@ -20,7 +20,7 @@ fn session() -> Session<Stored> {
         max_recipients: 10,
         extensions: ServiceExtension::ALL.into(),
         starttls: true,
-        auth: Some(AuthOffer { mechanisms: vec!["PLAIN".into()], ..AuthOffer::default() }),
+        auth: Some(AuthOffer::of(["PLAIN"], AuthCover::Nothing)),
         max_errors: 5,
         max_junk_commands: 50,
     }))
@@ -139,7 +139,7 @@ fn a_421_from_the_shell_is_the_last_word() {
 #[test]
 fn tls_without_starttls_before_it_is_known_to_the_session() {
     let mut session = session();
-    session.tls_started();
+    session.tls_started(false);
     let SessionAction::Reply(_, ehlo) = say(&mut session, "EHLO c\r\n") else { panic!("no reply") };
     assert!(!ehlo.lines().contains(&"STARTTLS".to_owned()));
     assert_eq!(session.protocol(), "ESMTPS");
