@@ -15,7 +15,7 @@
 //! | | `spool::EntryState`, `spool::Flight` | What does the spool record: active, held or dead; may the relay have a copy? |
 //! | a connection | `relay::Trouble` | Why did the connection fail? |
 //! | | `queue::suspects::Blame` | Is the message at fault that the connection carried, or the relay? |
-//! | the relay | `queue::breaker::RelayFault` | What does not work at the relay? |
+//! | the relay | `relay::RelayFault` | What does not work at the relay? |
 //! | | `queue::breaker::Consequence` | Is the relay paused for it? |
 //!
 //! For mail on its way *in*, the words are `smtp::session::MessageRefusal` (a client's message is not accepted) and

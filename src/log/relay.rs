@@ -148,6 +148,22 @@ pub fn relayhost_passed_over(
     }
 }
 
+/// Logs that a relayhost is left alone, since another try there costs something, while the others of the list are tried.
+/// `why` is `None` where the line about the relay says it.
+pub fn relayhost_left_alone(
+    route: Option<&str>,
+    place: &dyn fmt::Display,
+    why: Option<&str>,
+    period: Duration,
+) {
+    let (by, place, period) = (ByRoute(route), foreign(place), Seconds(period));
+    let why = why.map(|why| format!(": {}", foreign(&why))).unwrap_or_default();
+    warn!(
+        route,
+        "{by}relayhost {place} is left alone for {period}s, and the other hosts of the list are tried meanwhile{why}"
+    );
+}
+
 /// Logs that a relayhost, or one of its addresses, that was passed over works again.
 pub fn relayhost_works_again(route: Option<&str>, place: &dyn fmt::Display) {
     let (by, place) = (ByRoute(route), foreign(place));

@@ -110,6 +110,7 @@ fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_a
             no_greeting_yet(route, &"x", minute);
             relayhost_passed_over(route, &"mx1:587", "x", minute, true);
             relayhost_passed_over(route, &"mx1:587", "x", minute, false);
+            relayhost_left_alone(route, &"mx1:587", Some("x"), minute);
             relayhost_works_again(route, &"mx1:587");
             certificate_expires(route, "x");
             client_secret_expires(route, "x");
@@ -126,7 +127,7 @@ fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_a
         })
     };
     let (with, without) = (all(Some("news")), all(None));
-    assert_eq!(with.lines().count(), 25);
+    assert_eq!(with.lines().count(), 26);
     for (with, without) in with.lines().zip(without.lines()) {
         let [with, without] =
             [with, without].map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());

@@ -17,12 +17,13 @@
 //!    transaction.
 //! 8. A pause for what a reply says of a rate, a quota or the configuration lasts as long as that says; it ends when
 //!    the relay has answered a transaction, however many connections it has opened. A quota without a stated end is
-//!    probed after 1, 2, 4 … 25 hours, since there are blocks that each try prolongs.
+//!    probed after 1, 2, 4 … 25 hours, since there are blocks that each try prolongs. A time that another reply names, such as
+//!    a 421, is the shortest pause; where other connections work, the relay gets no more of them before it is over.
 //! 7. While only a few messages have met trouble, they alone wait for the pause. Another message is tried beside them
 //!    after [`FIRST_PAUSE`] at most, however often these few meet the trouble again.
 //!
-//! Pure: time and spread are arguments. Not here: which replies are trouble (`relay/verdict.rs`), whose fault it is
-//! (`suspects.rs`).
+//! Pure: time and spread are arguments. Not here: which replies are trouble (`relay/verdict.rs`), which part of the relay
+//! does not work, and the pauses where each try costs something (`relay/fault.rs`), whose fault it is (`suspects.rs`).
 
 use std::time::Duration;
 
@@ -30,23 +31,11 @@ use jiff::Timestamp;
 
 use super::clock::later;
 use super::schedule::Spread;
-use crate::relay::{Cause, Phase, Trouble, WaitClass, WaitReason};
+use crate::relay::{CostlyPauses, FIRST_PAUSE, FORGOTTEN_AFTER, LONGEST_PAUSE, RelayFault, WaitPause};
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The longest pause, before its spread, while the relay cannot be reached at all. A probe is then one lookup and one SYN,
 /// which costs the relay nothing, since it does not serve; as soon as it does, the pauses of the other faults hold.
 const LONGEST_UNREACHABLE: Duration = Duration::from_secs(8);
-/// The first pause after a refused login. Each try counts against the account, and providers lock it after five to ten
-/// in a quarter of an hour: these pauses make four in the first quarter, and two in any later hour.
-const FIRST_LOGIN_PAUSE: Duration = Duration::from_secs(60);
-const LONGEST_LOGIN_PAUSE: Duration = Duration::from_secs(1800);
-/// The first pause for a quota that is used up, where nobody says when that ends.
-const QUOTA_PAUSE: Duration = Duration::from_secs(60 * 60);
-/// The longest pause of those that double while a reply stays the same: some blocks end a day after the last try.
-const LONGEST_DOUBLED: Duration = Duration::from_secs(25 * 60 * 60);
-/// Trouble that comes this long after the end of the last pause belongs to another outage.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// The spread of probes, as a share of the pause. It keeps many hosts that lost the same relay at the same moment from
 /// probing it together.
 const PROBE_SPREAD: f64 = 0.25;
@@ -58,12 +47,12 @@ pub struct Breaker {
     state: State,
     /// The pause that begins when the breaker opens next.
     pause: Duration,
-    /// The number of logins in a row that were refused.
-    refused_logins: u32,
-    /// The number of pauses in a row that doubled.
-    doubled: u32,
+    /// The pauses where each try costs something.
+    costly: CostlyPauses,
     /// The end of the last pause, past or to come.
     last_retry_at: Timestamp,
+    /// The end of the last pause whose length a reply has named that no rule has read.
+    named_until: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,125 +67,6 @@ enum State {
     /// The relay works again, or does not want so many connections: it may have `allowed`, and one more with every
     /// success after `grow_after`.
     Limited { allowed: usize, grow_after: Timestamp },
-}
-
-/// The part of the relay that does not work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RelayFault {
-    /// The relay has no address, or nothing answers at any of them.
-    Unreachable,
-    /// Something answers, but no session can be opened with it.
-    Opening,
-    /// The login is refused.
-    Login {
-        /// True if it is refused by a 5xx reply, or by our own check of the proof of the relay.
-        for_good: bool,
-    },
-    /// The login has no answer: the relay closes the connection, is silent, or says 421. Some relays refuse a password
-    /// so.
-    LoginUnanswered,
-    /// A connection can be opened, but transactions fail.
-    Transaction,
-    /// We are too fast for the relay.
-    Throttled {
-        /// The time for which nothing is to be sent, if the relay said one.
-        pause: Option<Duration>,
-    },
-    /// What we may send is used up.
-    Quota {
-        /// The time until it may not be any more.
-        pause: WaitPause,
-        /// True if only words say so that any relay might use otherwise.
-        is_guess: bool,
-    },
-    /// An operator must act.
-    Configuration {
-        /// The time until the next try; `None` if it is that after a refused login.
-        pause: Option<WaitPause>,
-        /// True if there is no session because of it, as a rule for the login.
-        is_login: bool,
-        /// True if only words say so that any relay might use otherwise.
-        is_guess: bool,
-    },
-    /// The transactions of a few messages fail, and no other message has been tried since.
-    Suspects,
-}
-
-/// The time until a relay is tried again whose reply says for what mail waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitPause {
-    /// The rule or the reply says so.
-    Stated(Duration),
-    /// It is this at first, and doubles with each reply of this kind, up to [`LONGEST_DOUBLED`].
-    Doubling(Duration),
-}
-
-impl RelayFault {
-    /// Returns the part of the relay that does not work, by `trouble`.
-    pub fn of(trouble: &Trouble) -> RelayFault {
-        match &trouble.cause {
-            Cause::LoginRefused { for_good, .. } => RelayFault::Login { for_good: *for_good },
-            Cause::Waits { reason, .. } => RelayFault::of_wait(reason, trouble.phase),
-            Cause::NoSecret(_) => RelayFault::Configuration { pause: None, is_login: true, is_guess: false },
-            // A probe refuses nobody and locks no account, and the relay may be mended at the other end.
-            Cause::Misfit(_) => RelayFault::Configuration {
-                pause: Some(WaitPause::Stated(LONGEST_PAUSE)),
-                is_login: true,
-                is_guess: false,
-            },
-            _ if trouble.phase > Phase::Auth => RelayFault::Transaction,
-            _ if trouble.phase <= Phase::Connect => RelayFault::Unreachable,
-            Cause::Other(_) => RelayFault::Opening,
-            _ if trouble.phase == Phase::Auth => RelayFault::LoginUnanswered,
-            _ => RelayFault::Opening,
-        }
-    }
-
-    fn of_wait(reason: &WaitReason, phase: Phase) -> RelayFault {
-        let form = if reason.doubles { WaitPause::Doubling } else { WaitPause::Stated };
-        let pause = reason.pause.map(form);
-        match reason.class {
-            WaitClass::Throttle(_) => RelayFault::Throttled { pause: reason.pause },
-            WaitClass::Quota => RelayFault::Quota {
-                pause: pause.unwrap_or(WaitPause::Doubling(QUOTA_PAUSE)),
-                is_guess: reason.rule.is_guess(),
-            },
-            // No message was refused at the login.
-            WaitClass::Configuration(_) => RelayFault::Configuration {
-                pause,
-                is_login: phase == Phase::Auth,
-                is_guess: reason.rule.is_guess() && phase > Phase::Auth,
-            },
-        }
-    }
-
-    fn is_of_login(self) -> bool {
-        matches!(
-            self,
-            RelayFault::Login { .. }
-                | RelayFault::LoginUnanswered
-                | RelayFault::Configuration { is_login: true, .. }
-        )
-    }
-
-    /// Returns whether this pauses the relay even while other connections work.
-    fn is_of_all(self) -> bool {
-        matches!(
-            self,
-            RelayFault::Login { .. }
-                | RelayFault::Quota { .. }
-                | RelayFault::Configuration { .. }
-                | RelayFault::Throttled { pause: Some(_) }
-        )
-    }
-
-    /// Returns whether a reply says for what the mail waits.
-    pub(super) fn is_wait(self) -> bool {
-        matches!(
-            self,
-            RelayFault::Quota { .. } | RelayFault::Configuration { .. } | RelayFault::Throttled { .. }
-        )
-    }
 }
 
 /// The effect of trouble on the relay.
@@ -218,9 +88,9 @@ impl Breaker {
             max_connections,
             state: State::Untried,
             pause: FIRST_PAUSE,
-            refused_logins: 0,
-            doubled: 0,
+            costly: CostlyPauses::default(),
             last_retry_at: Timestamp::MIN,
+            named_until: None,
         }
     }
 
@@ -295,6 +165,7 @@ impl Breaker {
                 fault: RelayFault::Quota { is_guess: false, .. } | RelayFault::Throttled { pause: Some(_) },
                 ..
             } => Some(retry_at),
+            State::Open { retry_at, .. } => self.named_until.filter(|until| *until == retry_at),
             _ => None,
         }
     }
@@ -341,6 +212,31 @@ impl Breaker {
         }
     }
 
+    /// Takes in that the trouble just met names this time for another try: none comes before, except those of messages that
+    /// did not meet it where only a few have (invariant 7). Returns the effect of the trouble, of which this was `met`.
+    pub fn names_time(&mut self, now: Timestamp, named: Duration, met: Consequence) -> Consequence {
+        let until = later(now, named);
+        match &mut self.state {
+            State::Open { retry_at, others_at, fault } => {
+                *retry_at = until.max(*retry_at);
+                if *fault != RelayFault::Suspects {
+                    *others_at = *retry_at;
+                    self.named_until = Some(*retry_at);
+                }
+                self.last_retry_at = *retry_at;
+                match met {
+                    Consequence::Paused { .. } => Consequence::Paused { retry_at: *others_at },
+                    Consequence::Unremarkable => met,
+                }
+            }
+            State::Limited { grow_after, .. } => {
+                *grow_after = until.max(*grow_after);
+                met
+            }
+            State::Untried | State::Closed => met,
+        }
+    }
+
     /// Takes in that a message met the trouble that it had met before, which says nothing new about the relay.
     pub fn trouble_again(&mut self, now: Timestamp, spread: Spread) {
         let State::Open { retry_at, others_at, fault } = self.state else { return };
@@ -363,44 +259,15 @@ impl Breaker {
     /// Returns the length of the pause that begins now, and makes the next one longer.
     fn next_pause(&mut self, now: Timestamp, fault: RelayFault) -> Duration {
         if now > later(self.last_retry_at, FORGOTTEN_AFTER) {
-            (self.pause, self.refused_logins, self.doubled) = (FIRST_PAUSE, 0, 0);
+            (self.pause, self.costly) = (FIRST_PAUSE, CostlyPauses::default());
         }
-        match fault {
-            RelayFault::Quota { pause, .. } | RelayFault::Configuration { pause: Some(pause), .. } => {
-                return self.wait_pause(pause);
-            }
-            RelayFault::Throttled { pause: Some(pause) } => return pause,
-            _ => {}
-        }
-        let is_configuration = matches!(fault, RelayFault::Configuration { .. });
-        if !fault.is_of_login() && !is_configuration {
-            let unreachable = fault == RelayFault::Unreachable;
-            let longest = if unreachable { LONGEST_UNREACHABLE } else { LONGEST_PAUSE };
-            let pause = self.pause.min(longest);
-            self.pause = (pause * 2).min(longest);
+        if let Some(pause) = self.costly.next(fault) {
             return pause;
         }
-        // The first time, it may be an outage that happens to begin at the login.
-        let excused = u32::from(fault == RelayFault::LoginUnanswered);
-        let number = self.refused_logins;
-        self.refused_logins = self.refused_logins.saturating_add(1);
-        let Some(number) = number.checked_sub(excused) else { return FIRST_PAUSE };
-        let longest = match fault {
-            RelayFault::Login { for_good: true } | RelayFault::Configuration { .. } => LONGEST_LOGIN_PAUSE,
-            _ => LONGEST_PAUSE,
-        };
-        FIRST_LOGIN_PAUSE.saturating_mul(2_u32.saturating_pow(number)).min(longest)
-    }
-
-    fn wait_pause(&mut self, pause: WaitPause) -> Duration {
-        match pause {
-            WaitPause::Stated(pause) => pause,
-            WaitPause::Doubling(first) => {
-                let times = self.doubled;
-                self.doubled = times.saturating_add(1);
-                first.saturating_mul(2_u32.saturating_pow(times)).min(LONGEST_DOUBLED)
-            }
-        }
+        let longest = if fault == RelayFault::Unreachable { LONGEST_UNREACHABLE } else { LONGEST_PAUSE };
+        let pause = self.pause.min(longest);
+        self.pause = (pause * 2).min(longest);
+        pause
     }
 
     /// Takes in that a connection has been opened: the relay was reached, proved its identity, and accepted the login.
@@ -415,11 +282,11 @@ impl Breaker {
                     | RelayFault::LoginUnanswered,
                 ..
             } => {
-                self.refused_logins = 0;
+                self.costly.logged_in();
                 self.allow(1, now);
             }
             State::Open { fault: RelayFault::Configuration { is_login: true, .. }, .. } => {
-                (self.refused_logins, self.doubled) = (0, 0);
+                self.costly = CostlyPauses::default();
                 self.allow(1, now);
             }
             State::Open { .. } | State::Closed | State::Limited { .. } => {}
@@ -428,9 +295,10 @@ impl Breaker {
 
     /// Takes in that the relay has answered a transaction, whatever it said of the message.
     pub fn success(&mut self, now: Timestamp) {
-        (self.pause, self.doubled) = (FIRST_PAUSE, 0);
+        self.pause = FIRST_PAUSE;
+        self.costly.answered();
         if !self.is_locked_out() {
-            self.refused_logins = 0;
+            self.costly.logged_in();
         }
         match self.state {
             // The answer came over a connection from before the refused login.

@@ -315,6 +315,7 @@ impl Connection {
             Cause::Other(_)
             | Cause::LoginRefused { .. }
             | Cause::LoginLost { .. }
+            | Cause::OneHost { .. }
             | Cause::Waits { .. }
             | Cause::NoSecret(_)
             | Cause::Misfit(_)

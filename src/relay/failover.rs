@@ -16,7 +16,11 @@
 //!    the host if that is within the domain, else for the domain; or for `tls.server-name`.
 //! 6. At most [`MOST`] tries go on at a time; when one more is due, the oldest is given up.
 //!
-//! Fails: with the trouble of the try that got furthest, and of the last one among several.
+//! 7. A host at which the login failed, or that names a time for another try, waits for itself (`host_rests.rs`): it is left out as long as there is another one to
+//!    try, and the relay as a whole waits only when each host has failed so.
+//!
+//! Fails: with the trouble of the try that got furthest, and of the last one among several; it says where others are tried
+//! before that host is ([`Cause::OneHost`]).
 //!
 //! Not here: addresses and TCP (`dial.rs`), the dialogue (`opening.rs`), which hosts refused the login (`host_memory.rs`),
 //! the pause when no host works (`queue/breaker.rs`).
@@ -35,6 +39,7 @@ use super::dial::{self, Network, Race};
 use super::dialog::Connection;
 use super::first_flight::{FirstFlight, KeyExchange};
 use super::host_memory::{FailureKind, HostFailure};
+use super::host_rests::HostWait;
 use super::opening::{self, Secured};
 use super::reply_rules::ReplyRules;
 use super::running::{Running, first_ended};
@@ -88,6 +93,11 @@ impl RelayTarget {
             Some(_) => target,
             None => RelayTarget { rules: domain.rules.clone(), ..target },
         }
+    }
+
+    /// Returns whether this is a domain that names hosts.
+    fn is_domain(&self) -> bool {
+        matches!(self.host.port, RelayPort::BySrv(_))
     }
 
     /// Adds to trouble with the TLS of a host that is outside of the domain which names it why its own name is not enough.
@@ -151,7 +161,17 @@ pub(crate) struct Failover<'a, N: Network> {
     running: Vec<Running<'a, Begun, Step<'a, N>>>,
     last_begun: Instant,
     told: Option<Trouble>,
-    failed: Vec<HostFailure>,
+    failed: Vec<FailedHost>,
+    /// The hosts that are left alone for now.
+    left_out: Vec<Arc<RelayTarget>>,
+}
+
+/// A host that failed, with its last trouble.
+struct FailedHost {
+    failure: HostFailure,
+    phase: Phase,
+    /// The reason for which it waits for itself, if it does.
+    wait: Option<HostWait>,
 }
 
 impl<'a, N: Network> Failover<'a, N> {
@@ -159,10 +179,12 @@ impl<'a, N: Network> Failover<'a, N> {
         let hosts = relay.settings.hosts.iter();
         let targets: Vec<_> = hosts.map(|host| Arc::new(RelayTarget::configured(relay, host))).collect();
         relay.memory.note_choice(targets.len() > 1);
+        let (waiting, left_out) = ordered(relay, targets);
         Failover {
             relay,
             network,
-            waiting: ordered(relay, targets).into(),
+            waiting: waiting.into(),
+            left_out,
             resting: VecDeque::new(),
             running: Vec::new(),
             last_begun: Instant::now(),
@@ -175,8 +197,7 @@ impl<'a, N: Network> Failover<'a, N> {
     pub(crate) async fn open(mut self) -> Result<(Arc<RelayTarget>, Connection), Trouble> {
         loop {
             if self.running.is_empty() && !self.begin_next() {
-                // Relay::new refuses an empty list, and each host that ends without a session has told its trouble.
-                return Err(self.told.expect("a relay has at least one host"));
+                return Err(self.ended());
             }
             let Some((begun, step)) = self.next_step().await else {
                 self.begin_beside();
@@ -196,7 +217,8 @@ impl<'a, N: Network> Failover<'a, N> {
                 Step::Opened(opened) => match log_in(self.relay, *opened).await {
                     Ok(connection) => return Ok(self.won(begun, connection)),
                     Err(trouble) if matches!(trouble.cause, Cause::LoginRefused { for_good: true, .. }) => {
-                        return Err(self.refused(&begun, trouble));
+                        self.refused(&begun, trouble);
+                        return Err(self.ended());
                     }
                     Err(trouble) => self.opening_failed(&begun, trouble),
                 },
@@ -215,8 +237,14 @@ impl<'a, N: Network> Failover<'a, N> {
         }
     }
 
-    /// Begins the next try: another address of a host that was begun, else another host. Returns false if there is none.
+    /// Begins the next try: another address of a host that was begun, else another host; one of those that are left alone
+    /// only if there was no other to try. Returns false if there is none.
     fn begin_next(&mut self) -> bool {
+        let has_tried = self.told.is_some() || !self.running.is_empty() || !self.resting.is_empty();
+        if self.waiting.is_empty() && !has_tried {
+            let left_out = std::mem::take(&mut self.left_out);
+            self.waiting = self.relay.memory.due(left_out, |target| target.host.to_string()).into();
+        }
         let next = self.resting.pop_front().or_else(|| {
             let target = self.waiting.pop_front()?;
             Some(HostRace { target, race: None })
@@ -245,7 +273,9 @@ impl<'a, N: Network> Failover<'a, N> {
     /// Tries the hosts that a domain names before the next relayhost.
     fn found(&mut self, targets: Vec<Arc<RelayTarget>>) {
         self.relay.memory.note_choice(targets.len() > 1 || self.relay.settings.hosts.len() > 1);
-        ordered(self.relay, targets).into_iter().rev().for_each(|target| self.waiting.push_front(target));
+        let (ready, left_out) = ordered(self.relay, targets);
+        ready.into_iter().rev().for_each(|target| self.waiting.push_front(target));
+        self.left_out.extend(left_out);
         self.begin_next();
     }
 
@@ -267,14 +297,48 @@ impl<'a, N: Network> Failover<'a, N> {
         self.running.push(Running::new(begun, step));
     }
 
-    /// Remembers that the host refused our login for good. Returns the trouble with which all tries end.
-    fn refused(mut self, begun: &Begun, trouble: Trouble) -> Trouble {
+    /// Remembers that the host refused our login for good.
+    fn refused(&mut self, begun: &Begun, trouble: Trouble) {
         let (place, why) = (begun.target.host.to_string(), trouble.to_string());
         let kind = FailureKind::of(&trouble, self.relay.last_secret());
         self.relay.memory.note_refusal(HostFailure { place, why, kind });
         self.failed(&begun.target, trouble);
-        // The line above has told it.
-        self.told.expect("a trouble was told")
+    }
+
+    /// Returns the trouble with which all tries end. Hosts that wait for themselves do so from now on; where others may be
+    /// tried before, the relay as a whole does not wait for them.
+    fn ended(mut self) -> Trouble {
+        let Some(told) = self.told.take() else { return all_rest(self.relay) };
+        let memory = &self.relay.memory;
+        let rest = |failed: &'_ FailedHost| memory.begin_rest(&failed.failure, failed.wait?);
+        let rests = self.failed.iter().filter_map(|failed| Some((&failed.failure, rest(failed)?)));
+        let rests: Vec<_> = rests.collect();
+        let others = self.furthest_of_others();
+        if others.is_some() {
+            let told = told.to_string();
+            rests.into_iter().for_each(|(failure, pause)| memory.tell_rest(failure, pause, &told));
+        }
+        match others {
+            Some(others) if HostWait::of(&told, Timestamp::now()).is_some() => told.of_one_host(others),
+            _ => told,
+        }
+    }
+
+    /// Returns the furthest phase at which a host failed that does not wait for itself; [`Phase::Resolve`] if there is one
+    /// that was not tried to its end; `None` if there is no such host.
+    fn furthest_of_others(&self) -> Option<Phase> {
+        let waits = |host: &str| {
+            self.failed.iter().any(|failed| failed.wait.is_some() && failed.failure.place == host)
+        };
+        let failed = self.failed.iter().filter(|failed| failed.wait.is_none()).map(|failed| failed.phase);
+        let running = self.running.iter().map(|running| &running.of.target);
+        let untried = self.waiting.iter().chain(self.resting.iter().map(|race| &race.target)).chain(running);
+        let untried = untried.filter(|target| {
+            let host = target.host.to_string();
+            // The hosts that a domain names may all be left alone.
+            !target.is_domain() && !waits(&host) && !self.relay.memory.is_resting(&host)
+        });
+        failed.chain(untried.map(|_| Phase::Resolve)).max()
     }
 
     fn opening_failed(&mut self, begun: &Begun, trouble: Trouble) {
@@ -289,10 +353,14 @@ impl<'a, N: Network> Failover<'a, N> {
 
     fn failed(&mut self, target: &RelayTarget, trouble: Trouble) {
         let host = target.host.to_string();
-        self.failed.retain(|failure| failure.place != host);
+        self.failed.retain(|failed| failed.failure.place != host);
         let kind = FailureKind::of(&trouble, self.relay.last_secret());
         let trouble = target.rules.read(trouble, Timestamp::now()).met_on(self.relay.route.as_deref());
-        self.failed.push(HostFailure { place: host, why: trouble.to_string(), kind });
+        self.failed.push(FailedHost {
+            failure: HostFailure { place: host, why: trouble.to_string(), kind },
+            phase: trouble.phase,
+            wait: HostWait::of(&trouble, Timestamp::now()),
+        });
         self.told = Some(match self.told.take() {
             Some(earlier) => earlier.more_telling(trouble),
             None => trouble,
@@ -303,7 +371,7 @@ impl<'a, N: Network> Failover<'a, N> {
     fn won(self, begun: Begun, connection: Connection) -> (Arc<RelayTarget>, Connection) {
         let host = begun.target.host.to_string();
         let at = begun.address.map(|address| peer(self.relay, &begun.target.host, address).to_string());
-        let mut failed = self.failed;
+        let mut failed: Vec<HostFailure> = self.failed.into_iter().map(|failed| failed.failure).collect();
         failed.retain(|failure| failure.place != host);
         for silent in self.running.iter().map(|running| &running.of) {
             let there = silent.target.host.to_string();
@@ -332,10 +400,17 @@ impl<'a, N: Network> Failover<'a, N> {
     }
 }
 
-/// Returns the hosts in the order in which they are to be tried.
-fn ordered(relay: &Relay, targets: Vec<Arc<RelayTarget>>) -> Vec<Arc<RelayTarget>> {
+/// Returns the hosts in the order in which they are to be tried, and those that are left alone.
+fn ordered(relay: &Relay, targets: Vec<Arc<RelayTarget>>) -> (Vec<Arc<RelayTarget>>, Vec<Arc<RelayTarget>>) {
     let place = |target: &Arc<RelayTarget>| target.host.to_string();
-    relay.memory.order_hosts(targets, place, relay.last_secret())
+    let ordered = relay.memory.order_hosts(targets, place, relay.last_secret());
+    ordered.into_iter().partition(|target| !relay.memory.is_resting(&place(target)))
+}
+
+/// Returns the trouble of a relay each of whose hosts is left alone.
+fn all_rest(relay: &Relay) -> Trouble {
+    let words = format!("each host is left alone for a while: {}", relay.memory.notices().join("; "));
+    Trouble { phase: Phase::Auth, peer: None, cause: Cause::Other(words) }
 }
 
 async fn log_in(relay: &Relay, opened: Result<Secured, Trouble>) -> Result<Connection, Trouble> {

@@ -11,6 +11,8 @@
 //! 4. A host over which connections work is not passed over, since it only wants no more of them; but for a failed login.
 //! 5. Each change is logged with the name of the route, but for a login that is refused for good, which is trouble of the
 //!    relay; and [`HostMemory::notices`] says what is passed over now. At most [`MOST`] are remembered.
+//! 6. Where no host works, one at which the login failed, or that names a time for another try, waits for itself, and the
+//!    others are tried meanwhile (`host_rests.rs`). With one host the relay waits as a whole, and nothing is remembered of it.
 //!
 //! The memory is that of one [`Relay`](super::Relay), and forgotten with it, at a reload and at the end.
 //!
@@ -22,6 +24,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::host_rests::{HostRests, HostWait};
 use super::login::SecretPrint;
 use super::trouble::{Cause, Phase, Trouble};
 use crate::log;
@@ -93,6 +96,8 @@ struct KnownHosts {
     /// The name of the route that leads to these hosts; `None` for those of the top-level `relayhost`.
     route: Option<Arc<str>>,
     passed_over: Vec<PassedOver>,
+    /// The hosts that wait for themselves.
+    rests: HostRests,
     /// The host of each connection that exists.
     in_use: Vec<String>,
     /// True if there has been a choice of hosts.
@@ -125,19 +130,25 @@ impl HostMemory {
 
     /// Returns whether a login has failed at a host that is remembered.
     pub(crate) fn has_failed_logins(&self) -> bool {
-        self.known().passed_over.iter().any(|passed| passed.failure.kind.secret().is_some())
+        let known = self.known();
+        known.rests.has_logins()
+            || known.passed_over.iter().any(|passed| passed.failure.kind.secret().is_some())
     }
 
     /// Forgets the failed logins, since there is another secret.
     pub(crate) fn forget_logins(&self) {
-        self.known().forget_logins(|_| true);
+        let mut known = self.known();
+        known.forget_logins(|_| true);
+        known.rests.forget_logins();
     }
 
-    /// Gives every host and address that is passed over its turn now; but not one that refused the login for good, since
-    /// the same secret would be refused again, and would count against the account.
+    /// Gives every host and address that is passed over its turn now. One that refused the login for good stays behind all
+    /// others, since the same secret would be refused again, and would count against the account.
     pub(crate) fn give_turns(&self) {
         let now = Instant::now();
-        for passed in &mut self.known().passed_over {
+        let mut known = self.known();
+        known.rests.end_all(now);
+        for passed in &mut known.passed_over {
             if !matches!(passed.failure.kind, FailureKind::LoginRefused(_)) {
                 passed.until = now;
             }
@@ -154,6 +165,42 @@ impl HostMemory {
     /// Learns that a host has refused the login for good.
     pub(crate) fn note_refusal(&self, failure: HostFailure) {
         self.known().pass_over(failure);
+    }
+
+    /// Learns that a host waits for itself, in an attempt in which no host has worked. Returns for how long it is left alone;
+    /// `None` if it is not, or there is no other host.
+    pub(crate) fn begin_rest(&self, failure: &HostFailure, wait: HostWait) -> Option<Duration> {
+        let mut known = self.known();
+        let HostFailure { place, why, .. } = failure;
+        if known.is_choice { known.rests.begin(place, why, wait, Instant::now()) } else { None }
+    }
+
+    /// Logs that a host is left alone for this time, and that others are tried meanwhile; with the reason, unless that is the
+    /// trouble of the relay, `told`.
+    pub(crate) fn tell_rest(
+        &self,
+        HostFailure { place, why, .. }: &HostFailure,
+        pause: Duration,
+        told: &str,
+    ) {
+        let known = self.known();
+        let why = Some(why.as_str()).filter(|why| *why != told);
+        log::relayhost_left_alone(known.route.as_deref(), place, why, pause);
+    }
+
+    /// Returns whether a host is left alone now.
+    pub(crate) fn is_resting(&self, place: &str) -> bool {
+        self.known().rests.is_resting(place, Instant::now())
+    }
+
+    /// Returns those of `hosts` that may be tried though they are left alone, if no other host is left: the one that
+    /// failed first is the first.
+    pub(crate) fn due<T>(&self, hosts: Vec<T>, place: impl Fn(&T) -> String) -> Vec<T> {
+        let (known, now) = (self.known(), Instant::now());
+        let due = hosts.into_iter().filter_map(|host| Some((known.rests.due(&place(&host), now)?, host)));
+        let mut due: Vec<(usize, T)> = due.collect();
+        due.sort_by_key(|(rank, _)| *rank);
+        due.into_iter().map(|(_, host)| host).collect()
     }
 
     /// Learns whether there is a choice among several hosts.
@@ -184,12 +231,15 @@ impl HostMemory {
         HostUse { memory: self, host }
     }
 
-    /// Returns a sentence for each host and each address that is passed over now.
+    /// Returns a sentence for each host and each address that is passed over or left alone now.
     pub(crate) fn notices(&self) -> Vec<String> {
         let now = Instant::now();
         let known = self.known();
         let notices = known.passed_over.iter().filter_map(|passed| {
             let HostFailure { place, why, kind } = &passed.failure;
+            if known.rests.is_resting(place, now) {
+                return None;
+            }
             let wait = passed.until.saturating_duration_since(now).as_secs();
             match kind {
                 FailureKind::NoSession | FailureKind::LoginPutOff(_) => {
@@ -203,7 +253,14 @@ impl HostMemory {
                 FailureKind::LoginRefused(_) => None,
             }
         });
-        notices.collect()
+        let resting = known.rests.resting(now).map(|(place, left, why)| {
+            format!(
+                "{place} is left alone for up to {}s, or until `nullmta flush` or another secret for the login, and the \
+                 other hosts are tried: {why}",
+                left.as_secs()
+            )
+        });
+        notices.chain(resting).collect()
     }
 
     fn known(&self) -> MutexGuard<'_, KnownHosts> {
@@ -284,6 +341,7 @@ impl KnownHosts {
     }
 
     fn works(&mut self, place: &str) {
+        self.rests.logged_in(place);
         let Some(position) = self.passed_over.iter().position(|passed| passed.failure.place == place) else {
             return;
         };

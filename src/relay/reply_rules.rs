@@ -7,7 +7,9 @@
 //! 2. Only a refusal, 4xx or 5xx, has a meaning by a rule. A reply without a rule means what its code says.
 //! 3. A rule for any relay may be wrong about a reply ([`RuleName::is_guess`]): nothing that follows from it may end a
 //!    message, or keep others waiting for ever.
-//! 4. A rule of the configuration that says `permanent` is taken at its word: such a refusal is about its recipient or its
+//! 4. A time that a refusal names is kept, by a rule or not: for the message where the refusal is about one
+//!    ([`RecipientReport::named_time`]), else for the relay ([`Trouble::named_time`]).
+//! 5. A rule of the configuration that says `permanent` is taken at its word: such a refusal is about its recipient or its
 //!    message and about nothing more, so it holds nothing and nobody else.
 //!
 //! Pure: time is an argument, for the dates that replies name. Not here: the rules themselves (`reply_rules/providers.rs`,
@@ -188,7 +190,7 @@ impl ReplyRules {
         trouble
     }
 
-    /// Applies promise 4 to the refusals of a transaction.
+    /// Applies promise 5 to the refusals of a transaction.
     pub(crate) fn narrow(&self, recipients: &mut [RecipientReport]) {
         let bounced = |told: &&mut RecipientReport| told.from_relay && told.verdict == Verdict::Bounced;
         for told in recipients.iter_mut().filter(bounced) {
@@ -239,6 +241,23 @@ impl ReplyRules {
             pause: rule.pause,
         });
         own.chain(self.built_in().map(|rule| rule.shown()))
+    }
+}
+
+impl RecipientReport {
+    /// Returns the time until another try that the relay's reply names at `now`, if it names one.
+    pub fn named_time(&self, now: Timestamp) -> Option<Duration> {
+        self.from_relay.then(|| stated_pause(&self.said, now)).flatten()
+    }
+}
+
+impl Trouble {
+    /// Returns the time until another try that is named, at `now`, by a reply which no rule has read, such as a 421.
+    pub fn named_time(&self, now: Timestamp) -> Option<Duration> {
+        match &self.cause {
+            Cause::Reply(reply) => stated_pause(&reply.to_string(), now),
+            _ => None,
+        }
     }
 }
 

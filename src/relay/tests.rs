@@ -128,13 +128,20 @@ async fn a_refused_login_is_tried_at_one_host_at_a_time() {
     assert_eq!(attempt(no, no).await, (None, vec!["127.0.0.3".into()]), "then the other one");
     assert_eq!(
         attempt(no, good).await,
-        (None, vec!["127.0.0.1".into()]),
-        "all have refused it: in their order"
+        (None, Vec::new()),
+        "all have refused it, and are left alone for a minute"
     );
-    tokio::time::advance(Duration::from_secs(29 * 60)).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(
+        attempt(no, good).await,
+        (None, vec!["127.0.0.1".into()]),
+        "then they are tried in their order"
+    );
+    tokio::time::advance(Duration::from_secs(28 * 60)).await;
     assert_eq!(attempt(good, good).await, (Some("first".into()), vec!["127.0.0.1".into()]));
     tokio::time::advance(Duration::from_secs(2 * 60)).await;
     assert_eq!(attempt(no, good).await, (None, vec!["127.0.0.1".into()]), "forgotten after half an hour");
+    tokio::time::advance(Duration::from_secs(2 * 60)).await;
     let both = vec!["127.0.0.3".into(), "127.0.0.1".into()];
     assert_eq!(attempt(good, dead).await, (Some("first".into()), both), "not shut out");
     // What the last password met says nothing about another one.
@@ -142,6 +149,7 @@ async fn a_refused_login_is_tried_at_one_host_at_a_time() {
     assert!(relay.has_another_secret().await);
     let wrong = Box::leak(NO_LOGIN.replace("cGVuY2ls", "cGVuY2lscw==").into_boxed_str());
     assert_eq!(attempt(dead, Far::Accepts(NOW, wrong)).await.1, ["127.0.0.1", "127.0.0.3"]);
+    tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(attempt(dead, Far::Refuses(NOW)).await.1, ["127.0.0.1", "127.0.0.3"]);
 }
 

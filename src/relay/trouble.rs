@@ -137,6 +137,13 @@ pub enum Cause {
     /// The settings of this host and the relay do not fit together, so that there is no session before an operator acts: our
     /// words for that. The relay has refused nothing.
     Misfit(String),
+    /// This host of a list waits for itself, for this reason, and others are tried before it is.
+    OneHost {
+        /// The reason.
+        cause: Box<Cause>,
+        /// The furthest phase at which another host failed; [`Phase::Resolve`] if none was tried.
+        others: Phase,
+    },
     /// Another reason, in our words for the operator: TLS verification, DNS, a secret that cannot be had just now.
     Other(String),
     /// The relay closed the connection.
@@ -170,6 +177,16 @@ impl TokenRefusal {
     }
 }
 
+impl Cause {
+    /// Returns the cause at the host itself, whether others are tried meanwhile or not.
+    pub(super) fn of_host(&self) -> &Cause {
+        match self {
+            Cause::OneHost { cause, .. } => cause,
+            cause => cause,
+        }
+    }
+}
+
 impl From<io::Error> for Cause {
     fn from(error: io::Error) -> Self {
         Cause::Io(error.kind(), tls_faults::connection(tls_faults::TlsPeer::RELAY, &error))
@@ -194,6 +211,8 @@ impl Cause {
         match self {
             Cause::Reply(reply) => write!(f, "the relay said: {reply}"),
             Cause::LoginLost { reply, .. } => write!(f, "the relay said: {reply}"),
+            // The memory of the hosts tells that others are tried.
+            Cause::OneHost { cause, .. } => return cause.tell(route, f),
             Cause::LoginRefused { said, token, .. } => {
                 f.write_str(&TokenRefusal::behind(token.as_deref(), said.clone()))
             }
@@ -240,7 +259,7 @@ impl Trouble {
     /// Returns the phase and the code of the reply, which every user of this host may see. The words of the relay may
     /// contain an address of another user, and ours a path.
     pub fn outline(&self) -> String {
-        let reply = match &self.cause {
+        let reply = match self.cause.of_host() {
             Cause::Reply(reply) => Some(reply),
             Cause::LoginLost { reply, .. } => Some(&**reply),
             _ => None,
@@ -249,7 +268,7 @@ impl Trouble {
             let status = reply.status().map(|status| format!(" {status}")).unwrap_or_default();
             return format!("relay trouble, {}: {}{status}", self.phase, reply.code());
         }
-        match &self.cause {
+        match self.cause.of_host() {
             Cause::Waits { reason, .. } => format!("{}, {}", reason.class, self.phase),
             Cause::NoSecret(_) | Cause::Misfit(_) => format!("{CONFIGURATION}, {}", self.phase),
             _ => format!("relay trouble, {}", self.phase),
@@ -266,6 +285,11 @@ impl Trouble {
         }
     }
 
+    /// Returns the same trouble as that of one host of a list, while others, which got as far as `others`, are tried.
+    pub(super) fn of_one_host(self, others: Phase) -> Trouble {
+        Trouble { cause: Cause::OneHost { cause: Box::new(self.cause), others }, ..self }
+    }
+
     /// Returns the one of two failed tries that tells the operator more: the one that got further, else the later one.
     pub(super) fn more_telling(self, later: Trouble) -> Trouble {
         if self.phase > later.phase { self } else { later }
@@ -280,7 +304,7 @@ const NAME_HINT: &str = "; is the name that EHLO gives one that this relay takes
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
+        match self.cause.of_host() {
             Cause::Waits { reason, .. } => write!(f, "{}: ", reason.class)?,
             Cause::NoSecret(_) | Cause::Misfit(_) => write!(f, "{CONFIGURATION}: ")?,
             _ => {}

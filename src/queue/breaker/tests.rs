@@ -1,4 +1,5 @@
 use super::*;
+use crate::relay::{Cause, Phase, Trouble};
 
 const REFUSED: RelayFault = RelayFault::Login { for_good: true };
 
@@ -312,4 +313,44 @@ fn trouble_of_more_than_a_few_is_a_pause_for_all() {
     assert_eq!(pause_after(&mut breaker, 1, RelayFault::Transaction), 2);
     breaker.trouble_again(at(3), Spread::NONE);
     assert_eq!([3, 6, 7].map(|second| breaker.connections_allowed(at(second), 0, 0)), [0, 0, 1]);
+}
+
+/// A time that a reply names which no rule has read: the shortest pause, for all but what has not met the trouble.
+#[test]
+fn a_named_time_is_the_shortest_pause() {
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+    let met = |breaker: &mut Breaker, second, working, fault, named| {
+        let met = breaker.trouble(at(second), working, fault, Spread::NONE);
+        breaker.names_time(at(second), named, met)
+    };
+    let mut breaker = closed(5);
+    let told = met(&mut breaker, 0, 0, RelayFault::Opening, hour);
+    assert_eq!(told, Consequence::Paused { retry_at: at(3600) });
+    assert_eq!((breaker.retry_at(), breaker.lasting_pause()), (Some(at(3600)), Some(at(3600))));
+    assert_eq!(breaker.connections_allowed(at(3599), 0, 0), 0);
+    assert_eq!(breaker.trouble(at(10), 0, RelayFault::Opening, Spread::NONE), Consequence::Unremarkable);
+    breaker.probe_now(at(20));
+    assert_eq!((breaker.connections_allowed(at(20), 0, 0), breaker.lasting_pause()), (1, None), "a flush");
+    breaker.reached(at(20));
+    assert_eq!(breaker.retry_at(), None);
+
+    let mut breaker = closed(5);
+    met(&mut breaker, 0, 0, RelayFault::Suspects, minute);
+    let untroubled = breaker.connections_allowed(at(2), 0, 0);
+    assert_eq!(
+        (untroubled, breaker.admits_suspects(at(59)), breaker.admits_suspects(at(60))),
+        (1, false, true)
+    );
+    assert_eq!(breaker.lasting_pause(), None);
+
+    let mut breaker = closed(5);
+    assert_eq!(
+        met(&mut breaker, 0, 2, RelayFault::Opening, minute),
+        Consequence::Unremarkable,
+        "others work"
+    );
+    breaker.success(at(59));
+    assert_eq!(breaker.connections_allowed(at(59), 2, 0), 2);
+    breaker.success(at(60));
+    assert_eq!(breaker.connections_allowed(at(60), 2, 0), 3);
 }

@@ -9,7 +9,6 @@
 //! rule says (`waits.rs`).
 
 use super::super::ConnectionId;
-use super::super::breaker::RelayFault;
 use super::super::connections::ConnectionStage;
 use super::super::refusals::want_of_login::Want;
 use super::super::refusals::{Refusal, Ruling};
@@ -18,7 +17,7 @@ use super::super::throttle::Deferral;
 use super::{AtRelay, Effect, LogLine};
 use crate::envelope::ReversePath;
 use crate::queue_id::QueueId;
-use crate::relay::{Cause, Phase, Subject, Trouble};
+use crate::relay::{Cause, Phase, RelayFault, Subject, Trouble};
 
 impl AtRelay<'_> {
     /// Takes in that the relay has taken a message from `from`.
@@ -116,7 +115,7 @@ impl AtRelay<'_> {
         match want {
             Want::Charged => {}
             Want::Apart | Want::Few { again: true } if self.relay.is_paused() => {
-                self.trouble_again();
+                self.trouble_again(&trouble);
             }
             Want::Apart => self.log(LogLine::RelayTrouble(trouble)),
             Want::Few { .. } => self.troubled(RelayFault::Suspects, trouble),

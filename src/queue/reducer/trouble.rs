@@ -11,11 +11,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::ConnectionId;
-use super::super::breaker::{Consequence, RelayFault};
+use super::super::breaker::Consequence;
 use super::super::suspects::Blame;
 use super::{AtRelay, Effect, LogLine};
 use crate::queue_id::QueueId;
-use crate::relay::{Phase, Trouble};
+use crate::relay::{Phase, RelayFault, Trouble};
 
 impl AtRelay<'_> {
     pub(super) fn answered(&mut self, connection: ConnectionId) {
@@ -68,7 +68,7 @@ impl AtRelay<'_> {
             (RelayFault::Transaction, None) => self.log(LogLine::RelayTrouble(trouble)),
             // This was logged with the message, too.
             (RelayFault::Transaction, Some(Blame::Suspects { again: true })) if self.relay.is_paused() => {
-                self.trouble_again();
+                self.trouble_again(&trouble);
             }
             (RelayFault::Transaction, Some(Blame::Suspects { .. })) => {
                 self.troubled(RelayFault::Suspects, trouble)
@@ -77,9 +77,10 @@ impl AtRelay<'_> {
         }
     }
 
-    pub(super) fn trouble_again(&mut self) {
-        let spread = self.shared.draw();
-        self.relay.breaker.trouble_again(self.shared.now.steady, spread);
+    pub(super) fn trouble_again(&mut self, trouble: &Trouble) {
+        let (now, spread) = (self.shared.now.steady, self.shared.draw());
+        self.relay.breaker.trouble_again(now, spread);
+        self.keep_named_time(trouble, Consequence::Unremarkable);
         self.note_pause();
     }
 
@@ -88,7 +89,8 @@ impl AtRelay<'_> {
         self.relay.troubles += 1;
         let was_paused = self.relay.breaker.retry_at().is_some();
         let working = self.relay.connections.working();
-        match self.relay.breaker.trouble(now, working, fault, spread) {
+        let met = self.relay.breaker.trouble(now, working, fault, spread);
+        match self.keep_named_time(&trouble, met) {
             Consequence::Paused { retry_at } => self.tell_pause(&trouble, retry_at, was_paused),
             Consequence::Unremarkable => self.log(LogLine::RelayTrouble(trouble.clone())),
         }
@@ -96,12 +98,22 @@ impl AtRelay<'_> {
         // A secret that cannot be read is watched as well: it may be on its way.
         let is_of_login = self.relay.breaker.is_locked_out() || trouble.phase == Phase::Auth;
         let place = self.relay.place;
-        self.shared.effects.push(if is_of_login {
-            Effect::WatchSecret(place)
-        } else {
-            Effect::ForgetSecret(place)
-        });
+        if is_of_login {
+            self.shared.effects.push(Effect::WatchSecret(place));
+        } else if trouble.phase > Phase::Auth {
+            self.shared.effects.push(Effect::ForgetSecret(place));
+        }
+        // Trouble before the login says nothing of the secret: another host may have refused it.
         self.relay.trouble = Some(trouble);
+    }
+
+    /// Has the pause last as long as a reply says which no rule has read. Returns the effect of the trouble, of which this
+    /// was `met`.
+    fn keep_named_time(&mut self, trouble: &Trouble, met: Consequence) -> Consequence {
+        match trouble.named_time(self.shared.now.time_of_day) {
+            Some(named) => self.relay.breaker.names_time(self.shared.now.steady, named, met),
+            None => met,
+        }
     }
 
     /// Logs, once, a pause of an earlier run that goes on.

@@ -14,7 +14,6 @@
 //! Not here: which replies these are (`relay/reply_rules.rs`), the pauses (`breaker.rs`).
 
 use super::super::ConnectionId;
-use super::super::breaker::RelayFault;
 use super::super::connections::ConnectionStage;
 use super::super::refusals::guesses::Guess;
 use super::super::refusals::{Refusal, Ruling};
@@ -24,7 +23,7 @@ use crate::config::RuleScope;
 use crate::envelope::ReversePath;
 use crate::key_names::on_route;
 use crate::queue_id::QueueId;
-use crate::relay::{Cause, Excess, Phase, Trouble, WaitClass, WaitReason};
+use crate::relay::{Cause, Excess, Phase, RelayFault, Trouble, WaitClass, WaitReason};
 
 /// The subject of a refusal, beside what the relay says to others.
 enum Weighed {

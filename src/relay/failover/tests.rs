@@ -2,6 +2,7 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
+use super::super::fault::RelayFault;
 use super::super::testing::authority::{Authority, file, tls_settings};
 use super::super::testing::network::{Far, NOW, Scripted};
 use super::super::testing::settings;
@@ -222,6 +223,8 @@ async fn no_login_follows_a_refused_one_though_others_are_under_way() {
     let refused = refused("second[127.0.0.3]:25", &password);
     assert_eq!(opened(&relay, &first).await, Err(refused.clone()));
     assert_eq!(first.dialled(), ["127.0.0.1:25 @0", "127.0.0.2:25 @250", "127.0.0.3:25 @8250"]);
+    // Before that, the second one is left alone.
+    tokio::time::advance(Duration::from_secs(60)).await;
     let next = network([slow, DEAD, plays(NO_LOGIN)]);
     let begun = Instant::now();
     assert_eq!(opened(&relay, &next).await, Err(refused));
@@ -238,6 +241,104 @@ async fn a_host_that_refused_the_login_comes_behind_one_that_is_passed_over() {
     opened(&relay, &network([DEAD, DEAD, plays(NO_LOGIN)])).await.unwrap_err();
     let network = network([GOOD, GOOD, plays(NO_LOGIN)]);
     assert_eq!(opened(&relay, &network).await.unwrap(), "first[127.0.0.1]:25");
+}
+
+/// With the first host down, a spare one that refuses the login had the whole list wait for its pause, of a minute at first
+/// and then of up to half an hour: nobody looked whether the first one was back. Each step: the second, what the two hosts
+/// do, which hosts are dialled, and the fault by which the relay as a whole is paused; `None` with a session.
+#[tokio::test(start_paused = true)]
+async fn promise_7_a_host_that_refuses_the_login_waits_for_itself() {
+    let (relay, password) = relay(&["first", "second"]);
+    let no = plays(NO_LOGIN);
+    let (down, refusing, well) = ([DEAD, DEAD, no], [no, no, no], [GOOD, GOOD, no]);
+    let (unreachable, refused) = (Some(RelayFault::Unreachable), Some(RelayFault::Login { for_good: true }));
+    let (both, first, second) = (&["1", "2", "3"][..], &["1", "2"][..], &["3"][..]);
+    let start = Instant::now();
+    let steps = [
+        ("the spare one refuses, behind one that is down", 0, down, both, unreachable),
+        ("it is left alone", 1, down, first, unreachable),
+        ("for a minute", 59, down, first, unreachable),
+        ("then it is tried again", 60, down, both, unreachable),
+        ("two minutes this time", 179, down, first, unreachable),
+        ("", 180, down, both, unreachable),
+        ("the first one is back", 182, well, &["1"], None),
+        ("and is down again", 183, down, first, unreachable),
+        ("it refuses the login as well: now all do", 184, refusing, &["1"], refused),
+        ("neither is tried", 185, refusing, &[], Some(RelayFault::Opening)),
+        (
+            "the spare one is the next, and not before it would have been",
+            184 + 180,
+            refusing,
+            second,
+            refused,
+        ),
+    ];
+    for (name, second, far, dialled, fault) in steps {
+        tokio::time::advance((start + Duration::from_secs(second)).duration_since(Instant::now())).await;
+        let network = network(far);
+        let trouble = relay.connect_over(&network).await.err();
+        assert_eq!(trouble.as_ref().map(RelayFault::of), fault, "{name}: {trouble:?}");
+        let tried = network.dialled();
+        let tried: Vec<&str> = tried.iter().map(|dialled| &dialled[8..9]).collect();
+        assert_eq!(tried, dialled, "{name}");
+    }
+    let left_alone = Vec::<String>::new();
+    assert_eq!(network_tried(&relay, refusing).await, left_alone);
+    relay.give_turns();
+    assert_eq!(network_tried(&relay, refusing).await.len(), 1, "a flush");
+    assert_eq!(network_tried(&relay, [plays(BUSY); 3]).await, left_alone, "and no more than that");
+    std::fs::write(password.path(), "another").unwrap();
+    assert_eq!(network_tried(&relay, [plays(BUSY); 3]).await.len(), 3, "another secret");
+}
+
+/// Returns what is dialled by an attempt, whatever comes of it.
+async fn network_tried(relay: &Relay, far: [Far; 3]) -> Vec<String> {
+    let network = network(far);
+    let _ = opened(relay, &network).await;
+    network.dialled()
+}
+
+/// Each case: what the hosts of a list do, and the fault by which the relay as a whole is paused. A host that is left alone
+/// is said in `status`.
+#[tokio::test(start_paused = true)]
+async fn promise_7_the_relay_waits_for_a_login_only_if_each_host_has_failed_so() {
+    const UNANSWERED: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
+                              C: AUTH PLAIN AHVzZXIAcGVuY2ls\n";
+    const NO_MECHANISM: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH GSSAPI";
+    let (no, later, busy) = (plays(NO_LOGIN), plays(LOGIN_LATER), plays(BUSY));
+    let (refused, put_off) = (RelayFault::Login { for_good: true }, RelayFault::Login { for_good: false });
+    let cases = [
+        ([DEAD, DEAD, no], RelayFault::Unreachable, true),
+        ([busy, busy, no], RelayFault::Opening, true),
+        ([no, GOOD, GOOD], RelayFault::Unreachable, true),
+        ([DEAD, DEAD, later], RelayFault::Unreachable, true),
+        ([DEAD, DEAD, plays(UNANSWERED)], RelayFault::Unreachable, true),
+        ([DEAD, DEAD, plays(NO_MECHANISM)], RelayFault::Unreachable, true),
+        ([later, later, DEAD], RelayFault::Unreachable, true),
+        ([later, later, later], put_off, true),
+        ([later, later, no], refused, true),
+        ([DEAD, DEAD, DEAD], RelayFault::Unreachable, false),
+        // A host that names a time, and the other one is tried meanwhile.
+        ([DEAD, DEAD, plays("S: 421 4.3.2 full, try again in 10 minutes")], RelayFault::Unreachable, true),
+        ([busy, busy, plays("S: 421 4.3.2 full, try again in 10 minutes")], RelayFault::Opening, true),
+    ];
+    for (far, fault, is_left_alone) in cases {
+        let (relay, _password) = relay(&["first", "second"]);
+        let trouble = relay.connect_over(&network(far)).await.err().unwrap();
+        assert_eq!(RelayFault::of(&trouble), fault, "{trouble}");
+        let told = relay.passed_over();
+        assert_eq!(
+            told.iter().any(|line| line.contains(" is left alone for up to ")),
+            is_left_alone,
+            "{told:?}"
+        );
+        let waits_for_itself = matches!(trouble.cause, Cause::OneHost { .. });
+        assert_eq!(waits_for_itself, is_left_alone && fault != refused && fault != put_off, "{trouble}");
+    }
+    // With one host, of two addresses, the relay waits.
+    let (relay, _password) = relay(&["first"]);
+    let trouble = relay.connect_over(&network([DEAD, no, DEAD])).await.err().unwrap();
+    assert_eq!((RelayFault::of(&trouble), relay.passed_over()), (refused, Vec::new()));
 }
 
 /// An address that is silent cost each connection its seconds again.
