@@ -14,7 +14,7 @@
 //!
 //! Pure: time is an argument. Not here: which message is next (`reducer/dispatch.rs`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 
@@ -67,6 +67,8 @@ pub(super) struct RelayState {
     pub(super) want_of_login: WantOfLogin,
     pub(super) guesses: Guesses,
     pub(super) suspects: Suspects,
+    /// The messages under way that alone were told a time for another try, by a reply that ended the connection.
+    pub(super) told_alone: BTreeMap<QueueId, Timestamp>,
     pub(super) soundings: Soundings,
     pub(super) flickers: Flickers,
     /// The time at which the breaker began to let nothing through; `None` if it lets something through. The log has
@@ -112,6 +114,7 @@ impl RelayState {
             want_of_login: WantOfLogin::default(),
             guesses: Guesses::default(),
             suspects: Suspects::default(),
+            told_alone: BTreeMap::new(),
             soundings: Soundings::default(),
             flickers: Flickers::default(),
             paused_since: None,

@@ -222,7 +222,7 @@ impl Relays {
     /// Takes in the end of an attempt, after the relay that had the message has taken it in.
     pub(super) fn settled(&mut self, id: QueueId, disposition: Disposition, now: Timestamp) {
         let is_stale = self.stale.remove(&id);
-        if let Disposition::Deferred { warned: true } | Disposition::Lost { warned: true } = disposition {
+        if let Disposition::Deferred { warned: true, .. } | Disposition::Lost { warned: true } = disposition {
             self.warned_of(id);
         }
         match disposition {

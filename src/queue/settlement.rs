@@ -116,14 +116,15 @@ impl Settlement {
 
     /// Takes this step. Returns it with the error if the spool refuses its record.
     async fn take(&mut self, step: SettlementStep) -> Result<Advance, (SettlementStep, CommitError)> {
-        let record = step.record(&mut self.settling, &self.desk.terms());
+        let terms = self.desk.terms();
+        let record = step.record(&mut self.settling, &terms);
         let has_record = record.is_some();
         if let Some(record) = record
             && let Err(refused) = self.carry_out(record).await
         {
             return Err((step, refused));
         }
-        Ok(step.done(&self.settling, has_record))
+        Ok(step.done(&self.settling, has_record, &terms))
     }
 
     async fn carry_out(&mut self, record: SettlementRecord) -> Result<(), CommitError> {

@@ -60,6 +60,8 @@ pub(in crate::queue) enum Disposition {
     Deferred {
         /// True if a DSN about the delay has been put on the spool just now.
         warned: bool,
+        /// The time before which it is not tried, if the relay named one for each recipient that waits.
+        named: Option<Duration>,
     },
     /// Nothing was said about it, since the relay was in trouble.
     Untried,

@@ -5,6 +5,10 @@
 //!
 //! Not here: the length of the pauses (`schedule.rs`), recording itself (`settlement.rs`).
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use super::super::clock::later;
 use super::super::recording::Recording;
 use super::super::roster::Member;
@@ -16,6 +20,7 @@ impl AtRelay<'_> {
     pub(super) fn became(&mut self, id: QueueId, disposition: Disposition) {
         let now = self.shared.now.steady;
         self.forget(id, disposition);
+        let told_alone = self.relay.told_alone.remove(&id);
         match disposition {
             Disposition::Removed => self.relay.roster.remove(id),
             Disposition::Dead => self.relay.roster.give_up(id, now),
@@ -26,16 +31,16 @@ impl AtRelay<'_> {
                 self.try_due();
             }
             Disposition::Untried if self.relay.want_of_login.waits(id) && !self.relay.is_paused() => {
-                self.try_lost_again(id);
+                self.try_lost_again(id, told_alone);
             }
             Disposition::Untried => self.relay.roster.put_back(id, now),
             Disposition::Lost { warned } => {
                 self.relay.roster.update(id, |member| member.marks = member.marks.and(Mark::Warned, warned));
-                self.try_lost_again(id);
+                self.try_lost_again(id, told_alone);
             }
             Disposition::Served => self.relay.roster.put_back(id, now),
-            Disposition::Postponed => self.defer(id),
-            Disposition::Deferred { warned } => self.deferred(id, warned),
+            Disposition::Postponed => self.defer(id, Duration::ZERO),
+            Disposition::Deferred { warned, named } => self.deferred(id, warned, named.unwrap_or_default()),
         }
     }
 
@@ -60,7 +65,7 @@ impl AtRelay<'_> {
         }
     }
 
-    fn deferred(&mut self, id: QueueId, warned: bool) {
+    fn deferred(&mut self, id: QueueId, warned: bool, named: Duration) {
         self.relay.roster.update(id, |member| {
             member.marks = member.marks.and(Mark::Warned, warned).and(Mark::Deferred, true);
             member.losses = 0;
@@ -68,11 +73,12 @@ impl AtRelay<'_> {
         if self.relay.throttle.is_ready_again(id) {
             self.relay.roster.put_back(id, self.shared.now.steady);
         } else {
-            self.defer(id);
+            self.defer(id, named);
         }
     }
 
-    fn try_lost_again(&mut self, id: QueueId) {
+    /// Has a message tried again that lost its connection; not before the time that it alone was told.
+    fn try_lost_again(&mut self, id: QueueId, told_alone: Option<Timestamp>) {
         let Some(member) = self.relay.roster.member(id) else { return };
         let Member { losses, copies, .. } = *member;
         if losses == 0 && copies < 2 {
@@ -85,13 +91,15 @@ impl AtRelay<'_> {
         let spread = self.shared.draw();
         let pause = self.shared.retry.pause_after_loss(losses, copies, age, left, spread);
         let now = self.shared.now.steady;
-        self.relay.roster.defer(id, later(now, pause), now);
+        let until = told_alone.max(Some(later(now, pause)));
+        self.relay.roster.defer(id, until.unwrap_or(now), now);
     }
 
-    fn defer(&mut self, id: QueueId) {
+    /// Has a message tried again by its age, but not before the time that the relay has named for it.
+    fn defer(&mut self, id: QueueId, named: Duration) {
         let Some(member) = self.relay.roster.member(id) else { return };
         let (age, spread) = (member.age(self.shared.now.time_of_day), self.shared.draw());
-        let pause = self.shared.retry.pause(age, spread);
+        let pause = self.shared.retry.pause(age, spread).max(named);
         let now = self.shared.now.steady;
         self.relay.roster.defer(id, later(now, pause), now);
     }

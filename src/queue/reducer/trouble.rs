@@ -12,6 +12,8 @@ use jiff::Timestamp;
 
 use super::super::ConnectionId;
 use super::super::breaker::Consequence;
+use super::super::clock::later;
+use super::super::roster::Standing;
 use super::super::suspects::Blame;
 use super::{AtRelay, Effect, LogLine};
 use crate::queue_id::QueueId;
@@ -63,7 +65,7 @@ impl AtRelay<'_> {
         match (fault, connection.blame) {
             (_, Some(Blame::Message)) if lacks_login => self.lost_for_login(connection.lost, trouble),
             // It was logged with the message.
-            (_, Some(Blame::Message)) => {}
+            (_, Some(Blame::Message)) => self.keep_time_told_alone(connection.lost, &trouble),
             // Every message had its answer before.
             (RelayFault::Transaction, None) => self.log(LogLine::RelayTrouble(trouble)),
             // This was logged with the message, too.
@@ -74,6 +76,20 @@ impl AtRelay<'_> {
                 self.troubled(RelayFault::Suspects, trouble)
             }
             (fault, _) => self.troubled(fault, trouble),
+        }
+    }
+
+    /// Has the message wait as long as a reply says that it alone has got, and that ended the connection.
+    fn keep_time_told_alone(&mut self, lost: Option<QueueId>, trouble: &Trouble) {
+        let now = self.shared.now;
+        let (Some(id), Some(named)) = (lost, trouble.named_time(now.time_of_day)) else { return };
+        let until = later(now.steady, named);
+        match self.relay.roster.member(id).map(|member| member.standing) {
+            Some(Standing::UnderWay) => drop(self.relay.told_alone.insert(id, until)),
+            Some(Standing::Waiting(due)) if i64::from(due) < until.as_second() => {
+                self.relay.roster.defer(id, until, now.steady);
+            }
+            _ => {}
         }
     }
 

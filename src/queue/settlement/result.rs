@@ -44,6 +44,15 @@ impl AttemptResult {
         AttemptResult { findings, peer: Some(peer), delays, unsaid, lost, copy }
     }
 
+    /// Returns the time before which the message need not be tried again: the shortest that the relay has named at `now` for
+    /// a recipient that waits. `None` if it has named none for one of them, which waits for no other then.
+    pub(super) fn named_time(&self, now: Timestamp) -> Option<Duration> {
+        let waits = self.findings.iter().filter(|finding| finding.outcome == Some(Outcome::Deferred));
+        let named = waits.map(|finding| finding.report.named_time(now));
+        // None is less than any time.
+        named.min().flatten()
+    }
+
     /// Logs the result.
     pub(in crate::queue) fn log(&self, attempt: &Attempt) {
         if self.copy == UnconfirmedCopy::OfThisAttempt {

@@ -110,7 +110,12 @@ impl SettlementStep {
     }
 
     /// Ends this step, whose record is on the spool if it had one. Returns what follows.
-    pub(in crate::queue) fn done(self, settling: &Settling, had_record: bool) -> Advance {
+    pub(in crate::queue) fn done(
+        self,
+        settling: &Settling,
+        had_record: bool,
+        terms: &SettlementTerms,
+    ) -> Advance {
         match self {
             SettlementStep::RecordSent => Advance::To(SettlementStep::ReportSuccess),
             SettlementStep::ReportSuccess => Advance::To(SettlementStep::ReportFailure),
@@ -121,7 +126,7 @@ impl SettlementStep {
             SettlementStep::Close => Advance::To(SettlementStep::KeepReplies),
             SettlementStep::KeepReplies => settling.what_keeps_it(),
             SettlementStep::Bury => Advance::Settled(Disposition::Dead),
-            SettlementStep::Warn => Advance::Settled(settling.deferred(had_record)),
+            SettlementStep::Warn => Advance::Settled(settling.deferred(had_record, terms)),
             SettlementStep::Hold => Advance::Settled(Disposition::Held),
         }
     }
@@ -177,8 +182,11 @@ impl Settling {
         Advance::Settled(if is_lost { Disposition::Lost { warned: false } } else { Disposition::Untried })
     }
 
-    fn deferred(&self, warned: bool) -> Disposition {
-        if self.said.lost { Disposition::Lost { warned } } else { Disposition::Deferred { warned } }
+    fn deferred(&self, warned: bool, terms: &SettlementTerms) -> Disposition {
+        if self.said.lost {
+            return Disposition::Lost { warned };
+        }
+        Disposition::Deferred { warned, named: self.said.named_time(terms.now.time_of_day) }
     }
 
     /// Keeps the replies of this attempt, and the last replies about the other recipients. Returns whether any is new.

@@ -296,7 +296,7 @@ impl Model {
             0..4 => self.is_taken(connection, id),
             4 => {
                 self.on(Event::Answered(connection));
-                self.settles(id, Disposition::Deferred { warned: false });
+                self.settles(id, Disposition::Deferred { warned: false, named: None });
             }
             5 | 6 => self.is_refused(connection, id),
             7 => {
@@ -349,8 +349,10 @@ impl Model {
         let disposition = match self.ask(refused) {
             QueueAnswer::Ruling(Ruling::Untold) => Disposition::Untried,
             QueueAnswer::Ruling(Ruling::Hold) => Disposition::Held,
-            QueueAnswer::Ruling(Ruling::Defer) => Disposition::Deferred { warned: false },
-            QueueAnswer::Ruling(Ruling::AsSaid) if is_deferral => Disposition::Deferred { warned: false },
+            QueueAnswer::Ruling(Ruling::Defer) => Disposition::Deferred { warned: false, named: None },
+            QueueAnswer::Ruling(Ruling::AsSaid) if is_deferral => {
+                Disposition::Deferred { warned: false, named: None }
+            }
             QueueAnswer::Ruling(Ruling::AsSaid) => Disposition::Removed,
             other => panic!("{other:?}"),
         };

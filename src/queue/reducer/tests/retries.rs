@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::super::Event;
-use super::world::{CONTENT, DAY, Does, HOUR, MINUTE, Pace, World};
+use super::world::{CONTENT, DAY, Does, HOUR, MINUTE, Pace, SECOND, World};
 use crate::queue::testing::AND_LEFT;
+use crate::relay::{Cause, Phase};
+use crate::smtp::reply::Reply;
 
 #[test]
 fn a_deferred_message_is_tried_again_by_its_age() {
@@ -20,6 +22,80 @@ fn a_deferred_message_is_tried_again_by_its_age() {
         assert!(range.contains(&pause), "at age {age}: next after {pause} s");
     }
     assert!((8..=11).contains(&tries.len()), "{tries:?}");
+}
+
+/// A message that was told to come back in five minutes came back after one, two and four, in vain; a greylist may begin anew
+/// each time. Each case: what two recipients are told, and the seconds after which the message is tried again at the earliest.
+#[test]
+fn a_time_that_the_relay_names_for_a_message_is_kept_and_delays_no_other() {
+    let (greylisted, disk) = (
+        "450 4.2.0 Greylisted, please try again in 300 seconds",
+        "452 4.3.1 disk full, try again in 10 minutes",
+    );
+    let cases = [
+        ([greylisted, greylisted], 300),
+        ([disk, disk], 600),
+        (["451 4.7.1 greylisted, retry after 2 hours", "451 4.7.1 greylisted, retry after 3 hours"], 7200),
+        (["451 4.7.1 try again in 2 seconds", "451 4.7.1 try again in 2 seconds"], 54),
+        // No recipient waits for what another one was told.
+        ([greylisted, "450 4.2.1 busy"], 54),
+        ([greylisted, disk], 300),
+        (["250 2.0.0 ok", greylisted], 300),
+        (["450 4.2.1 only 10 messages in 5 minutes", greylisted], 54),
+    ];
+    for (said, seconds) in cases {
+        for does in [Does::Says(said.to_vec()), Does::SaysAtRcpt(said.to_vec())] {
+            let mut world = World::new(2);
+            world.relay.once(does);
+            world.submit("app@example.org", &["ann@example.net", "bob@example.net"]);
+            let first = world.seen[0].at;
+            world.arrive(3);
+            assert_eq!((world.status().live, world.is_paused()), (1, false), "{said:?}: the others are sent");
+            world.pass(HOUR * 4);
+            let again = world.seen.last().unwrap();
+            let most = seconds.max(60) * 11 / 10 + 1;
+            assert!((seconds..=most).contains(&(again.at - first)), "{said:?}: after {}", again.at - first);
+            assert_eq!(world.status().live, 0);
+        }
+    }
+}
+
+/// A relay that said "421 try again in 10 minutes" was asked again after 1, 2, 4 … seconds.
+#[test]
+fn a_time_that_a_421_names_is_kept_for_the_relay() {
+    let (reply, _) = Reply::parse(b"421 4.3.2 maintenance, try again in 10 minutes\r\n").unwrap().unwrap();
+    let says = Does::Breaks(Phase::Mail, Cause::Reply(reply));
+    let mut world = World::new(5);
+    world.relay_always(says.clone());
+    world.arrive(30);
+    world.pass(MINUTE);
+    assert!(world.is_paused());
+    // While only a few messages have heard it, others are tried.
+    let tries = world.seen.len();
+    world.pass(MINUTE * 8);
+    assert_eq!(world.seen.len(), tries, "{:?}", world.lines);
+    world.relay_always(Does::Takes);
+    world.pass(MINUTE * 3);
+    assert_eq!(world.status().live, 0);
+
+    let mut world = World::new(5);
+    world.relay.once(says.clone());
+    world.arrive(1);
+    world.pass(MINUTE * 9);
+    assert_eq!(world.status().live, 1);
+    world.pass(MINUTE * 2);
+    assert_eq!(world.status().live, 0);
+
+    world.relay.once(says);
+    world.arrive(1);
+    world.pass(MINUTE * 3);
+    world.arrive(20);
+    world.pass(SECOND * 3);
+    assert_eq!(world.status().live, 1, "what has not heard it is tried, and the relay takes it");
+    world.pass(MINUTE * 6);
+    assert_eq!(world.status().live, 1);
+    world.pass(MINUTE * 2);
+    assert_eq!(world.status().live, 0);
 }
 
 /// A valid recipient bounced by a reply too many, said about the one before it, since the relay hung up behind that and

@@ -65,7 +65,7 @@ impl World {
             if let Some(record) = record {
                 self.record(&mut settling, record);
             }
-            step = match step.done(&settling, has_record) {
+            step = match step.done(&settling, has_record, &self.terms()) {
                 Advance::To(next) => next,
                 Advance::Settled(disposition) => {
                     self.happens_next(Event::Became { id, disposition });
