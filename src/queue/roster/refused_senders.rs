@@ -9,6 +9,8 @@
 //! 3. While a message waits, one of the sender's is tried at each [`PROBE_PAUSE`], whatever their number: first one that the
 //!    relay has not refused yet. They take turns.
 //! 4. When the relay takes a message of the sender, all that waits of it is tried at once.
+//! 5. A sender is warned of once, as long as messages of it are there that the relay has refused; that all of its mail is
+//!    held is told each time.
 //!
 //! So `n` messages of which the relay refuses `k` cost at most `n + k` transactions, and those of promise 3, until only
 //! messages with trouble of their own are left.
@@ -90,8 +92,7 @@ pub struct RefusedSender {
     probe_at: Timestamp,
     pause: Duration,
     is_stopped: bool,
-    /// True if an operator has heard of the refusals.
-    is_told: bool,
+    told: SenderTold,
     /// The messages that were refused since the relay took one.
     row: BTreeSet<QueueId>,
     /// The messages that were refused before the relay took one.
@@ -104,6 +105,16 @@ pub struct RefusedSender {
     probe: Option<QueueId>,
 }
 
+/// What an operator has heard of a sender, as long as messages of it are there that the relay has refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SenderTold {
+    Nothing,
+    /// Its mail is held.
+    Held,
+    /// Its mail was held, and is taken again. If the relay then refuses some of it and takes some, that is no news.
+    TakenAgain,
+}
+
 impl RefusedSender {
     fn new(refusal: &SenderRefusal, now: Timestamp) -> Self {
         let pause = refusal.pause.unwrap_or(PROBE_PAUSE);
@@ -112,7 +123,7 @@ impl RefusedSender {
             probe_at: later(now, pause),
             pause,
             is_stopped: false,
-            is_told: false,
+            told: SenderTold::Nothing,
             row: BTreeSet::new(),
             before: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -134,13 +145,18 @@ impl RefusedSender {
         let enough = if self.before.is_empty() { IN_A_ROW } else { IN_A_MIXED_ROW };
         let stops = !self.is_stopped && self.row.len() >= enough;
         self.is_stopped |= stops;
-        let is_news = stops || !std::mem::replace(&mut self.is_told, true);
+        let is_news = stops || self.told == SenderTold::Nothing;
+        if is_news {
+            self.told = SenderTold::Held;
+        }
         SenderRuling::Waits(is_news.then_some(SenderNews { is_stopped: stops, probe_in: self.pause }))
     }
 
     fn taken(&mut self) -> FreedSender {
-        let is_news = self.is_told && (self.is_stopped || self.before.is_empty());
-        self.is_told &= !is_news;
+        let is_news = self.told == SenderTold::Held && (self.is_stopped || self.before.is_empty());
+        if is_news {
+            self.told = SenderTold::TakenAgain;
+        }
         self.is_stopped = false;
         let (odd, waited) =
             std::mem::take(&mut self.waiting).into_iter().partition(|id| self.before.contains(id));

@@ -116,13 +116,31 @@ fn promise_4_when_one_is_taken_all_are_tried_and_the_news_is_told_once() {
     assert_eq!(taken(&mut senders), ((1..=9).collect(), true));
     assert_eq!(taken(&mut senders), (vec![], false));
     // From now on good and bad mail takes turns, and no line says what was said.
-    assert_eq!(refused(&mut senders, 11, 0), news(false));
+    assert_eq!(refused(&mut senders, 11, 0), QUIET);
     assert_eq!(taken(&mut senders), (vec![11], false));
     assert_eq!(refused(&mut senders, 12, 0), QUIET);
     assert_eq!(senders.next_due(), Some(at(HOUR)));
     assert_eq!(taken(&mut senders), (vec![12], false));
     assert_eq!(senders.next_due(), None);
     assert_eq!((senders.waiting().count(), senders.forget_all().len(), senders.0.len()), (0, 0, 0));
+}
+
+/// A sender of which the relay takes some mail was warned of a second time, after its mail had been taken again.
+#[test]
+fn promise_5_a_sender_is_warned_of_once() {
+    let mut senders = RefusedSenders::default();
+    assert_eq!(refused(&mut senders, 1, 0), news(false));
+    assert_eq!(taken(&mut senders), (vec![1], true));
+    for raw in 2..20 {
+        assert_eq!(refused(&mut senders, raw, 0), QUIET);
+        assert_eq!(taken(&mut senders), (vec![raw], false));
+    }
+    (20..29).for_each(|raw| assert_eq!(refused(&mut senders, raw, 0), QUIET));
+    assert_eq!(refused(&mut senders, 29, 0), news(true), "all is held");
+    assert!(taken(&mut senders).1);
+    // When the refused ones are gone, another refusal is another matter.
+    (1..30).for_each(|raw| senders.forget(id(raw), app()));
+    assert_eq!(refused(&mut senders, 30, 0), news(false));
 }
 
 /// However good and bad messages come, in one go or one by one, the bad ones cost one transaction more each, and one at
