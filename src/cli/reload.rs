@@ -9,7 +9,7 @@ use super::queue::ask;
 use crate::admin::protocol::{ControlRequest, Reloaded};
 use crate::log::Foreign;
 
-/// Prints the changed keys; fails if the daemon refused the new configuration.
+/// Prints the changed keys, and what is wrong with secrets that cannot be used; fails if the daemon refused the new configuration.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let mut answer = None;
     ask(file, &ControlRequest::Reload, |reloaded: Reloaded| {
@@ -17,11 +17,21 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
         Ok(())
     })?;
     let reloaded = answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
-    printed(write!(io::stdout(), "{}", text(&reloaded)?))
+    let text = text(&reloaded)?;
+    for fault in &reloaded.unusable {
+        // What cannot be written there is in the log.
+        let _ = writeln!(io::stderr(), "nullmta: {}", waiting(fault));
+    }
+    printed(write!(io::stdout(), "{text}"))
+}
+
+/// Returns the words about a secret that cannot be used.
+fn waiting(fault: &str) -> String {
+    format!("{}; mail for this relay is taken, and waits on the spool until that is mended", Foreign(fault))
 }
 
 fn text(reloaded: &Reloaded) -> Result<String, Failure> {
-    let Reloaded { configuration, changed } = reloaded;
+    let Reloaded { configuration, changed, .. } = reloaded;
     if let Some(refused) = &configuration.refused {
         let (since, why) = (&configuration.since, Foreign(&refused.why));
         let text = format!("configuration not reloaded, that of {since} stays in force: {why}");
@@ -46,7 +56,11 @@ mod tests {
             needs_restart: vec!["spool".into()],
             overruled: vec!["listen.socket".into()],
         };
-        let mut reloaded = Reloaded { configuration, changed: vec!["queue.lifetime".into(), "spool".into()] };
+        let mut reloaded = Reloaded {
+            configuration,
+            changed: vec!["queue.lifetime".into(), "spool".into()],
+            unusable: Vec::new(),
+        };
         assert_eq!(
             text(&reloaded).unwrap(),
             "configuration reloaded from /etc/nullmta.toml; changed: queue.lifetime, spool; not in force before \

@@ -1,6 +1,7 @@
 //! A reload: the configuration is read again, and put into force if it has no error.
 //!
-//! Promises: a configuration with an error changes nothing, and the log gives the reason. What only a restart can
+//! Promises: a configuration with an error changes nothing, and the log gives the reason. A secret that cannot be used is as
+//! little an error as at a start, if another relay can be used. What only a restart can
 //! change (`fixed_keys`) stays as it was at the start, and each reload says so.
 
 use std::sync::Arc;
@@ -23,39 +24,47 @@ impl Daemon {
         refresh_tokens_retried();
         let (path, contents) = (self.path.clone(), self.contents.clone());
         let load = move || {
-            let config = Config::load(&path)?;
+            let (config, faults) = Config::load_for_start(&path)?;
+            let unusable = faults.iter().map(ToString::to_string).collect();
             warn_of(&config, &path);
             let newer = contents.again(&config);
             let rewritten = contents.changed(&newer, is_refresh_token_of_ours);
-            Ok::<_, ConfigError>((config, newer, rewritten))
+            Ok::<_, ConfigError>((config, newer, rewritten, unusable))
         };
         let loaded = tokio::task::spawn_blocking(load).await;
         let outcome = match loaded {
-            Ok(Ok((config, contents, rewritten))) => {
+            Ok(Ok((config, contents, rewritten, unusable))) => {
                 let mut changed = self.config.changed_keys(&config);
                 changed.extend(rewritten);
                 let followed = self.follow(config);
                 followed.map(|followed| {
                     self.contents = contents;
-                    (changed, followed)
+                    (changed, unusable, followed)
                 })
             }
             Ok(Err(error)) => Err(error.to_string()),
             Err(panic) => Err(panic.to_string()),
         };
         let reloaded = match outcome {
-            Ok((changed, followed)) => self.reloaded(changed, followed),
+            Ok((changed, unusable, followed)) => self.reloaded(changed, unusable, followed),
             Err(why) => self.not_reloaded(why),
         };
         notify(systemd::ready());
         reloaded
     }
 
-    /// Notes and logs that the file is in force now, with what has `changed`: keys, and files that they name.
-    fn reloaded(&mut self, changed: Vec<String>, configuration: Configuration) -> Reloaded {
+    /// Notes and logs that the file is in force now, with what has `changed`: keys, and files that they name; and with the
+    /// secrets that are `unusable`.
+    fn reloaded(
+        &mut self,
+        changed: Vec<String>,
+        unusable: Vec<String>,
+        configuration: Configuration,
+    ) -> Reloaded {
         log::reloaded(&self.path.display(), &changed);
+        unusable.iter().for_each(|fault| log::secret_not_usable_now(fault));
         self.configuration.send_replace(configuration.clone());
-        Reloaded { configuration, changed }
+        Reloaded { configuration, changed, unusable }
     }
 
     /// Notes and logs that the file has an error.
@@ -65,7 +74,7 @@ impl Daemon {
         self.configuration
             .send_modify(|configuration| configuration.refused = Some(RefusedConfiguration { at, why }));
         let configuration = self.configuration.borrow().clone();
-        Reloaded { configuration, changed: Vec::new() }
+        Reloaded { configuration, changed: Vec::new(), unusable: Vec::new() }
     }
 
     /// Puts `config` into force. Returns the new state, with the keys that need a restart.

@@ -71,15 +71,9 @@ def test_a_password_file_that_cannot_be_used(sink_and_nullmta, fault):
     assert Sink.PASSWORD not in daemon.log()
 
 
-def test_a_start_without_the_secret_of_a_route(make_sink, make_nullmta, scratch):
-    """A token that another program writes after the boot kept the whole daemon from starting, and port 25 was closed."""
-    sink, other = make_sink().start(), make_sink("--token", f"app@example.com:{TOKEN}").start()
-    daemon = make_nullmta(
-        sink.port, ca_file=sink.ca_file, server_name="localhost", user=sink.USER, password=sink.PASSWORD,
-    )
-    token = scratch / "token"
-    daemon.config.write_text(
-        daemon.config.read_text() + f"""
+def add_route(daemon, other, token):
+    """The mail of @shop.example goes to the relay `other`, with the token in this file."""
+    daemon.config.write_text(daemon.config.read_text() + f"""
 [[route]]
 name = "shop"
 senders = "@shop.example"
@@ -90,6 +84,16 @@ ca-file = "{other.ca_file}"
 username = "app@example.com"
 token-file = "{token}"
 """)
+
+
+def test_a_start_without_the_secret_of_a_route(make_sink, make_nullmta, scratch):
+    """A token that another program writes after the boot kept the whole daemon from starting, and port 25 was closed."""
+    sink, other = make_sink().start(), make_sink("--token", f"app@example.com:{TOKEN}").start()
+    daemon = make_nullmta(
+        sink.port, ca_file=sink.ca_file, server_name="localhost", user=sink.USER, password=sink.PASSWORD,
+    )
+    token = scratch / "token"
+    add_route(daemon, other, token)
     checked = daemon.try_command("check")
     assert checked.returncode == 78 and f"token-file`: cannot read {token}" in checked.stderr, checked
     daemon.start()
@@ -105,6 +109,33 @@ token-file = "{token}"
     daemon.wait_until_empty(seconds=30)
     assert len(other.received()) == 1
     assert TOKEN not in daemon.log()
+
+
+def test_a_reload_without_the_secret_of_a_route(make_sink, make_nullmta, scratch):
+    """No reload took effect while the token of one route was missing, though a start would have."""
+    sink, other = make_sink().start(), make_sink("--token", f"app@example.com:{TOKEN}").start()
+    daemon = make_nullmta(
+        sink.port, ca_file=sink.ca_file, server_name="localhost", user=sink.USER, password=sink.PASSWORD,
+    ).start()
+    token = scratch / "token"
+    add_route(daemon, other, token)
+    done = daemon.try_command("reload")
+    assert done.returncode == 0 and "changed: route" in done.stdout, done
+    assert re.search(r"nullmta: .*token-file`: cannot read .*; mail for this relay is taken, and waits ", done.stderr), done
+    daemon.wait_for_log(r".*ERROR .*token-file`: cannot read .*; the configuration is in force nevertheless: mail for this relay .*")
+    daemon.send(MESSAGE, reverse_path="ann@shop.example")
+    daemon.wait_for_log("route shop: relay paused: configuration: .*AUTH: cannot read .*")
+    daemon.send(MESSAGE)
+    sink.wait_for(1)
+    assert len(daemon.queue()) == 1 and not other.received()
+    write_secret(token, TOKEN)
+    daemon.wait_until_empty(seconds=30)
+    assert len(other.received()) == 1
+    # Where no relay is left, the old configuration stays in force.
+    token.unlink()
+    (daemon.base / "secret").unlink()
+    done = daemon.try_command("reload")
+    assert done.returncode == 78 and "stays in force" in done.stderr and "password-file`: cannot read" in done.stderr, done
 
 
 def test_a_start_without_the_only_secret(make_sink, make_nullmta):
