@@ -488,7 +488,7 @@ impl Relay {
         }
         let Err(unanswered) = opened else { return opened };
         if !flight.may_have_been_too_large() {
-            return Err(unanswered);
+            return Err(with_hint_at_size(unanswered, &flight));
         }
         let Ok(stream) = dial::connect(network, address, limit).await else { return Err(unanswered) };
         let smaller = FirstFlight::new(KeyExchange::Classical);
@@ -516,6 +516,19 @@ impl Relay {
         watched.over();
         opened
     }
+}
+
+/// Adds to trouble with TLS, where nothing came back to a ClientHello, the setting by which it has to be large.
+fn with_hint_at_size(trouble: Trouble, flight: &FirstFlight) -> Trouble {
+    if trouble.phase != Phase::Tls || !flight.may_be_too_large_by_choice() {
+        return trouble;
+    }
+    let words = format!(
+        "{}; nothing came back to our ClientHello, which is larger than one TCP segment by tls.key-exchange = \
+         \"post-quantum\": a firewall on the way may drop it; with \"any\" a smaller one is tried then",
+        trouble.cause
+    );
+    Trouble { cause: Cause::Other(words), ..trouble }
 }
 
 #[cfg(test)]

@@ -154,6 +154,12 @@ impl FirstFlight {
         self.has_been_silent_for(Duration::ZERO)
     }
 
+    /// Returns whether the size of the ClientHello may be the reason, and `tls.key-exchange` allows no smaller one.
+    pub(crate) fn may_be_too_large_by_choice(&self) -> bool {
+        let is_large = self.key_exchange == KeyExchange::PostQuantumAlone;
+        is_large && self.begun.get().is_some() && !self.is_answered()
+    }
+
     /// Returns the same of a handshake in which nothing has come for so long.
     fn has_been_silent_for(&self, time: Duration) -> bool {
         let is_old = self.begun.get().is_some_and(|begun| begun.elapsed() >= time);

@@ -212,6 +212,31 @@ async fn a_relay_that_answers_neither_is_tried_twice_and_nothing_is_remembered()
     assert_eq!(log.text(), "");
 }
 
+/// With tls.key-exchange = "post-quantum" there is no smaller ClientHello, and nothing told the operator of that key.
+#[tokio::test(start_paused = true)]
+async fn where_only_the_larger_one_is_allowed_the_failure_names_the_setting() {
+    let identity = Authority::new().identity("mx.example");
+    let only = |choice| TlsSettings { key_exchange: choice, ..pinned(&identity) };
+    let hint = "by tls.key-exchange = \"post-quantum\": a firewall on the way may drop it";
+    let (large, small) = (KeyExchangeChoice::PostQuantum, KeyExchangeChoice::Classical);
+    for (choice, fate, cause, has_hint) in [
+        (large, Fate::Closed, "the relay closed the connection", true),
+        (large, Fate::Broken, "broken pipe", true),
+        (large, Fate::Stalled, "no answer within 60 s", true),
+        (large, Fate::Alerted, "the relay ended the TLS session", false),
+        (small, Fate::Closed, "the relay closed the connection", false),
+        (small, Fate::Stalled, "no answer within 60 s", false),
+    ] {
+        for is_implicit in [false, true] {
+            let network = Firewalled::new(&identity, is_implicit, fate, fate);
+            let trouble = sent(&relay(only(choice), is_implicit), &network).await.unwrap_err();
+            let words = trouble.to_string();
+            assert!(words.contains(&format!("TLS handshake: {cause}")), "{words}");
+            assert_eq!((words.contains(hint), network.were_large().len()), (has_hint, 1), "{words}");
+        }
+    }
+}
+
 /// Promise 3: with the smaller ClientHello a relay is as little trusted as with the larger.
 #[tokio::test(start_paused = true)]
 async fn the_second_try_verifies_as_the_first() {
