@@ -193,8 +193,10 @@ impl Control {
     /// Returns the dead message `id` as it is listed, if there is one.
     async fn dead(&self, id: Option<QueueId>) -> io::Result<Option<QueuedMessage>> {
         let Some(id) = id else { return Ok(None) };
-        let (spool, listed) =
-            (self.spool.clone(), MessageStanding { id, standing: Standing::Dead, losses: 0 });
+        let (spool, listed) = (
+            self.spool.clone(),
+            MessageStanding { id, standing: Standing::Dead, losses: 0, met_overlong: false },
+        );
         let look = move || seen(&spool, listed, Rights::Everything, None::<&QueueStatus>);
         Ok(match tokio::task::spawn_blocking(look).await? {
             Seen::Whole(message) => Some(*message),
@@ -274,7 +276,7 @@ fn recipients(
         // The relay's present trouble is not why dead mail is here.
         Standing::Dead => Some(FORGOTTEN.to_owned()),
         Standing::Held => relay?.holds_mail_of(&stored.envelope.reverse_path, rights == Rights::Everything),
-        _ if listed.losses > 0 => Some(lost(listed.losses)),
+        _ if listed.losses > 0 => Some(lost(listed)),
         _ => relay?.keeps_mail(rights == Rights::Everything),
     };
     let shown = stored.ledger.unsettled().filter_map(|index| {
@@ -288,13 +290,17 @@ fn recipients(
     shown.collect()
 }
 
-/// Returns why a message is here during which the connection was lost so often in a row.
-fn lost(losses: u8) -> String {
+/// Returns why a message is here during which connections were lost.
+fn lost(MessageStanding { losses, met_overlong, .. }: MessageStanding) -> String {
     let times = if losses == 1 { "once".to_owned() } else { format!("{losses} times in a row") };
-    format!(
-        "the connection to the relay was lost during this message {times}, without a reply about it; it is tried again, alone \
-         on its connection"
-    )
+    let how = if met_overlong {
+        format!(
+            "given up during this message {times}, since a reply of the relay was too long to be one, as the log says"
+        )
+    } else {
+        format!("lost during this message {times}, without a reply about it")
+    };
+    format!("the connection to the relay was {how}; it is tried again, alone on its connection")
 }
 
 fn message(listed: MessageStanding, stored: &Stored, recipients: Vec<QueuedRecipient>) -> QueuedMessage {

@@ -14,7 +14,7 @@
 //!
 //! Pure: time is an argument. Not here: which message is next (`reducer/dispatch.rs`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 
@@ -67,6 +67,8 @@ pub(super) struct RelayState {
     pub(super) want_of_login: WantOfLogin,
     pub(super) guesses: Guesses,
     pub(super) suspects: Suspects,
+    /// The messages during which the last connection that was lost was given up for a reply that is too long.
+    pub(super) met_overlong: BTreeSet<QueueId>,
     /// The messages under way that alone were told a time for another try, by a reply that ended the connection.
     pub(super) told_alone: BTreeMap<QueueId, Timestamp>,
     pub(super) soundings: Soundings,
@@ -114,6 +116,7 @@ impl RelayState {
             want_of_login: WantOfLogin::default(),
             guesses: Guesses::default(),
             suspects: Suspects::default(),
+            met_overlong: BTreeSet::new(),
             told_alone: BTreeMap::new(),
             soundings: Soundings::default(),
             flickers: Flickers::default(),

@@ -23,6 +23,8 @@ pub struct MessageStanding {
     pub standing: Standing,
     /// Number of attempts in a row in which the connection was lost during this message and no other was at fault.
     pub losses: u8,
+    /// True if the last one was given up for a reply that is too long.
+    pub met_overlong: bool,
 }
 
 /// The figures of the queue, of all relays together.

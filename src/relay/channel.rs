@@ -34,7 +34,7 @@ use crate::config::Timeouts;
 use crate::log::{self, RelayLine};
 use crate::queue_id::QueueId;
 use crate::secret::SecretMasks;
-use crate::smtp::reply::{Reply, ReplyReader, Severity};
+use crate::smtp::reply::{BadReply, Reply, ReplyReader, Severity};
 use told_secrets::ToldSecrets;
 
 /// The most octets that are read while we write: many times the replies to the largest group.
@@ -302,8 +302,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     fn take_reply(&mut self) -> Result<Option<Reply>, Cause> {
         let unread = &self.input[self.read..];
         let taken = self.reading.take(unread);
-        let garbage = |_| Cause::Garbage(self.told_secrets.masked(&shown(unread)));
-        let (octets, reply) = taken.map_err(garbage)?;
+        let safe = |octets: &[u8]| self.told_secrets.masked(&shown(octets));
+        let no_reply = |why| match why {
+            BadReply::NotAReply => Cause::Garbage(safe(unread)),
+            BadReply::TooLong => Cause::Overlong {
+                part: self.reading.overlong_part(),
+                begins: safe(self.reading.line_start()),
+            },
+        };
+        let (octets, reply) = taken.map_err(no_reply)?;
         self.read += octets;
         if self.read == self.input.len() {
             self.input.clear();

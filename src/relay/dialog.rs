@@ -320,6 +320,7 @@ impl Connection {
             | Cause::NoSecret(_)
             | Cause::Misfit(_)
             | Cause::Garbage(_)
+            | Cause::Overlong { .. }
             | Cause::OutOfStep(_) => false,
         };
         let is_within_group = matches!(trouble.phase, Phase::Mail | Phase::Rcpt | Phase::Data);

@@ -170,7 +170,7 @@ fn second_to(first: Mechanism, mechanisms: &[Mechanism]) -> Option<Mechanism> {
 /// answers something else. An error if it is no reply: a relay that talks nonsense is told no password.
 async fn cancel(channel: &mut Channel<Verified>) -> Result<Option<Reply>, Trouble> {
     match channel.command(Phase::Auth, b"*").await {
-        Err(trouble) if matches!(trouble.cause, Cause::Garbage(_)) => Err(trouble),
+        Err(trouble) if matches!(trouble.cause, Cause::Garbage(_) | Cause::Overlong { .. }) => Err(trouble),
         Ok(reply) if matches!(reply.severity(), Severity::Positive | Severity::Intermediate) => {
             Ok(Some(reply))
         }

@@ -154,6 +154,13 @@ pub enum Cause {
     TimedOut(Duration),
     /// The octets that arrived are not an SMTP reply, or not one that fits here; holds them, escaped.
     Garbage(String),
+    /// A reply is so long that it is taken for none.
+    Overlong {
+        /// What is too long, with its bound.
+        part: &'static str,
+        /// The start of the last line, escaped.
+        begins: String,
+    },
     /// The relay sent this reply when none, or another one, was expected: it answers another command.
     OutOfStep(Reply),
 }
@@ -227,6 +234,11 @@ impl Cause {
             Cause::Io(_, words) => f.write_str(&on_route(words, route)),
             Cause::TimedOut(limit) => write!(f, "no answer within {} s", limit.as_secs()),
             Cause::Garbage(octets) => write!(f, "not an SMTP reply: \"{octets}\""),
+            Cause::Overlong { part, begins } => write!(
+                f,
+                "the relay sent {part}, which is taken for no reply, and the connection was given up; mail of which nothing \
+                 else was said is tried again; the line begins with \"{begins}\""
+            ),
             Cause::OutOfStep(reply) => write!(f, "the relay said what answers no command of ours: {reply}"),
         }?;
         self.advice().map_or(Ok(()), |advice| write!(f, "; {}", on_route(advice, route)))

@@ -4,6 +4,7 @@ Each row was a table of the library, tried there with doubles alone; here the da
 awaited is what becomes of the mail: each message once, nothing bounced, nothing put off for it.
 """
 
+import datetime
 import re
 import threading
 
@@ -365,3 +366,47 @@ def test_a_relay_that_turns_away_every_second_connection_makes_few_lines(relay_a
     assert relay.said["CONNECT"] >= 10
     log = nullmta.log()
     assert log.count("relay paused: ") == 3 and log.count("relay usable again") == 3, log
+
+
+@pytest.mark.parametrize("place", ["MAIL", "RCPT", "DATA"])
+def test_a_reply_line_of_more_than_64_kib_is_said_in_words(relay_and_nullmta, place):
+    """The log had a piece of the line, and neither its code nor the bound; the listing said that the connection was lost."""
+    line = b"550 5.7.1 " + b"x" * 100_000 + b"\r\n"
+    relay, nullmta = relay_and_nullmta(lambda session, at: line if at == place and "big" in session.reverse_path else None)
+    nullmta.send(b"Subject: big\r\n\r\nx\r\n", reverse_path="big@example.org")
+    told = nullmta.wait_for_log(r".*the relay sent a reply line of more than 64 KiB, which is taken for no reply.*").group()
+    assert 'the line begins with "550 5.7.1 xxx' in told, told
+    wait_until(lambda: nullmta.queue()[0]["reason"], 30, lambda: str(nullmta.queue()))
+    [listed] = nullmta.queue()
+    assert "was given up during this message" in listed["reason"] and "too long to be one" in listed["reason"], listed
+    assert "was lost" not in listed["reason"] and not ends(nullmta, "bounced")
+    subjects = send(nullmta, 3)
+    wait_until(lambda: relay.subjects() == subjects, 30, nullmta.log)
+    assert len(nullmta.queue()) == 1
+
+
+@pytest.mark.parametrize(
+    "place, said, seconds",
+    [
+        ("DOT", "451 4.7.1 greylisted, try again in 5 minutes", 300),
+        ("RCPT", "450 4.2.0 Greylisted, please try again in 300 seconds", 300),
+        ("DOT", "452 4.3.1 disk full, retry after 10 minutes", 600),
+        ("MAIL", f"421 4.3.2 back soon, try again in 4 minutes{CLOSE}", 240),
+    ],
+)
+def test_a_time_that_is_named_for_a_message_is_kept_and_delays_no_other(relay_and_nullmta, place, said, seconds):
+    relay, nullmta = relay_and_nullmta(lambda session, at: said if at == place and "late" in session.reverse_path else None)
+    nullmta.send(b"Subject: late\r\n\r\nx\r\n", reverse_path="late@example.org")
+
+    def wait():
+        next_attempt = nullmta.queue()[0]["next-attempt"]
+        if next_attempt:
+            arrived = datetime.datetime.fromisoformat(nullmta.queue()[0]["arrived"])
+            return (datetime.datetime.fromisoformat(next_attempt) - arrived).total_seconds()
+        return 0
+
+    wait_until(lambda: wait() > 70, 30, lambda: str(nullmta.queue()))
+    assert seconds - 2 <= wait() <= seconds * 1.1 + 5, nullmta.queue()
+    subjects = send(nullmta, 3)
+    wait_until(lambda: relay.subjects() == subjects, 30, nullmta.log)
+    assert len(nullmta.queue()) == 1

@@ -65,7 +65,8 @@ impl Reducer {
             // One that is tried behind others, since it was refused, has no other mark for that.
             let is_refused = |relay: &RelayState| relay.want_of_login.waits(id) || relay.guesses.is_apart(id);
             let losses = if self.relays.all().any(is_refused) { 0 } else { member.losses };
-            Some(MessageStanding { id, standing: shown(member.standing), losses })
+            let met_overlong = self.relays.all().any(|relay| relay.met_overlong.contains(&id));
+            Some(MessageStanding { id, standing: shown(member.standing), losses, met_overlong })
         };
         ids.into_iter().filter_map(known).collect()
     }

@@ -52,6 +52,9 @@ impl AtRelay<'_> {
             relay.guesses.forget(id);
             relay.throttle.forget(id);
         }
+        if !matches!(disposition, Disposition::Lost { .. } | Disposition::Untried) {
+            relay.met_overlong.remove(&id);
+        }
         if disposition != Disposition::Untried {
             relay.throttle.has_been_judged(id);
         }

@@ -17,7 +17,7 @@ use super::super::roster::Standing;
 use super::super::suspects::Blame;
 use super::{AtRelay, Effect, LogLine};
 use crate::queue_id::QueueId;
-use crate::relay::{Phase, RelayFault, Trouble};
+use crate::relay::{Cause, Phase, RelayFault, Trouble};
 
 impl AtRelay<'_> {
     pub(super) fn answered(&mut self, connection: ConnectionId) {
@@ -56,6 +56,12 @@ impl AtRelay<'_> {
         self.relay.idle.retain(|idle| *idle != connection);
         let Some(connection) = self.relay.connections.ended(connection) else { return };
         let Some(trouble) = trouble.filter(|_| !self.relay.is_outdated(connection.id)) else { return };
+        if let Some(lost) = connection.lost.filter(|id| self.relay.roster.member(*id).is_some()) {
+            self.relay.met_overlong.remove(&lost);
+            if matches!(trouble.cause, Cause::Overlong { .. }) {
+                self.relay.met_overlong.insert(lost);
+            }
+        }
         let (trouble, lacks_login) = self.relay.refusals.explain(trouble);
         let fault = RelayFault::of(&trouble);
         if fault.is_wait() {

@@ -101,6 +101,20 @@ impl ReplyReader {
         Some(Reply { code, status: status.filter(|status| fits(code, *status)), lines })
     }
 
+    /// Returns the start of the line that is not complete.
+    pub fn line_start(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// Returns the words for what was too long, after [`BadReply::TooLong`].
+    pub fn overlong_part(&self) -> &'static str {
+        if self.line_octets > MAX_LINE_OCTETS {
+            "a reply line of more than 64 KiB"
+        } else {
+            "a reply of more than 1 MiB"
+        }
+    }
+
     fn push(&mut self, octets: &[u8], with_line_end: usize) -> Result<(), BadReply> {
         self.line_octets += with_line_end;
         self.reply_octets += with_line_end;
@@ -340,9 +354,12 @@ mod tests {
     fn endless_lines_and_replies_are_given_up_with_their_code_known() {
         let line = [b"250 ".as_slice(), &[b'x'; 70_000]].concat();
         let lines = "550-x\r\n".repeat(MAX_REPLY_OCTETS / 7 + 1);
-        for (octets, code) in [(line.as_slice(), 250), (lines.as_bytes(), 550)] {
+        let (of_line, of_reply) = ("a reply line of more than 64 KiB", "a reply of more than 1 MiB");
+        for (octets, code, part) in [(line.as_slice(), 250, of_line), (lines.as_bytes(), 550, of_reply)] {
             let mut reading = ReplyReader::default();
             assert_eq!(reading.take(octets), Err(BadReply::TooLong));
+            assert_eq!(reading.overlong_part(), part);
+            assert!(octets.starts_with(&reading.line_start()[..5]));
             assert_eq!(reading.cut_off().unwrap().code(), code);
         }
     }
