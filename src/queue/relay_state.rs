@@ -22,7 +22,7 @@ use super::breaker::Breaker;
 use super::clock::Moment;
 use super::connections::Connections;
 use super::flickers::Flickers;
-use super::noted_pause::{noted, pause_in};
+use super::noted_pause::{noted, pause_in, reason_in, with_reason};
 use super::part_limits::RelayParts;
 use super::patience::PatienceOf;
 use super::rate::Rates;
@@ -38,9 +38,8 @@ use super::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Trouble};
 
-/// The trouble of a relay that an earlier run has paused.
-const PAUSED_BEFORE: &str = "before the restart the relay had said that it takes no mail until the next probe, for a quota or \
-                             for a time that it named; the log of that time has its words, and nullmta flush tries at once";
+/// What is said of the reason for a pause whose note is of a version that noted none.
+const UNKNOWN_REASON: &str = "for a quota or a time that it named; the log of that time has its words";
 
 /// The queue's knowledge of one relay.
 pub(super) struct RelayState {
@@ -135,8 +134,10 @@ impl RelayState {
         (self.noted_pause, self.earlier_pause) = (Some(until), Some(until));
         self.breaker.goes_on_pausing(until);
         self.paused_since = Some(now.steady);
-        self.trouble =
-            Some(Trouble { phase: Phase::Mail, peer: None, cause: Cause::Other(PAUSED_BEFORE.into()) });
+        // A note of an older version has no reason.
+        let unknown = || Cause::BeforeRestart { class: None, said: UNKNOWN_REASON.into() };
+        let cause = reason_in(note).unwrap_or_else(unknown);
+        self.trouble = Some(Trouble { phase: Phase::Mail, peer: None, cause });
     }
 
     /// Returns what is to be remembered over a restart, where that has changed by a pause that begins or ends.
@@ -147,7 +148,12 @@ impl RelayState {
 
     /// Returns what is to be remembered over a restart.
     pub(super) fn note(&self, now: Moment) -> String {
-        noted(self.rates.record(now), self.breaker.lasting_pause(), now)
+        let pause = self.breaker.lasting_pause();
+        let note = noted(self.rates.record(now), pause, now);
+        match pause.and(self.trouble.as_ref()) {
+            Some(trouble) => with_reason(&note, trouble),
+            None => note,
+        }
     }
 
     /// Follows a changed configuration, by which this may be another relay: nothing is known of it yet. Returns the

@@ -316,6 +316,7 @@ impl Connection {
             | Cause::LoginRefused { .. }
             | Cause::LoginLost { .. }
             | Cause::OneHost { .. }
+            | Cause::BeforeRestart { .. }
             | Cause::Waits { .. }
             | Cause::NoSecret(_)
             | Cause::Misfit(_)

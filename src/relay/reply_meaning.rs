@@ -83,6 +83,18 @@ pub enum Excess {
     Session,
 }
 
+impl WaitClass {
+    /// Returns the class of a whole relay with this name; `None` if none has it.
+    pub fn named(name: &str) -> Option<WaitClass> {
+        let classes = [
+            WaitClass::Throttle(Excess::Messages),
+            WaitClass::Quota,
+            WaitClass::Configuration(RuleScope::Route),
+        ];
+        classes.into_iter().find(|class| class.to_string() == name)
+    }
+}
+
 impl fmt::Display for WaitClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -131,6 +131,13 @@ pub enum Cause {
         /// The reason, by a rule.
         reason: Box<WaitReason>,
     },
+    /// An earlier run has paused the relay until a time that is still to come.
+    BeforeRestart {
+        /// The class of the reason, if a rule has read it.
+        class: Option<WaitClass>,
+        /// What was said then, with the peer and the phase.
+        said: String,
+    },
     /// There is no password or access token for the login, and there will be none before an operator acts: our words for
     /// that. The relay was not asked.
     NoSecret(String),
@@ -218,6 +225,11 @@ impl Cause {
         match self {
             Cause::Reply(reply) => write!(f, "the relay said: {reply}"),
             Cause::LoginLost { reply, .. } => write!(f, "the relay said: {reply}"),
+            Cause::BeforeRestart { said, .. } => write!(
+                f,
+                "before the restart the relay had said that it takes no mail until the next probe ({said}); nullmta flush \
+                 tries at once"
+            ),
             // The memory of the hosts tells that others are tried.
             Cause::OneHost { cause, .. } => return cause.tell(route, f),
             Cause::LoginRefused { said, token, .. } => {
@@ -268,6 +280,36 @@ impl Trouble {
         self.peer.as_ref().and_then(|peer| peer.route())
     }
 
+    /// Returns its text without the class in front.
+    pub fn without_class(&self) -> String {
+        struct Bare<'t>(&'t Trouble);
+        impl fmt::Display for Bare<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.describe(f)
+            }
+        }
+        Bare(self).to_string()
+    }
+
+    /// Writes the peer, the phase and the cause.
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Cause::BeforeRestart { .. } = &self.cause {
+            return write!(f, "{}", self.cause);
+        }
+        if let Some(peer) = &self.peer {
+            write!(f, "{peer}: ")?;
+        }
+        write!(f, "{}: ", self.phase)?;
+        self.cause.tell(self.route(), f)?;
+        match (self.phase, &self.cause) {
+            // 500 and 502 are about the command.
+            (Phase::Ehlo, Cause::Reply(reply)) if ![500, 502].contains(&reply.code()) => {
+                f.write_str(&on_route(NAME_HINT, self.route()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the phase and the code of the reply, which every user of this host may see. The words of the relay may
     /// contain an address of another user, and ours a path.
     pub fn outline(&self) -> String {
@@ -282,6 +324,8 @@ impl Trouble {
         }
         match self.cause.of_host() {
             Cause::Waits { reason, .. } => format!("{}, {}", reason.class, self.phase),
+            Cause::BeforeRestart { class: Some(class), .. } => format!("{class}, before the restart"),
+            Cause::BeforeRestart { class: None, .. } => "relay trouble, before the restart".to_owned(),
             Cause::NoSecret(_) | Cause::Misfit(_) => format!("{CONFIGURATION}, {}", self.phase),
             _ => format!("relay trouble, {}", self.phase),
         }
@@ -318,21 +362,11 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.cause.of_host() {
             Cause::Waits { reason, .. } => write!(f, "{}: ", reason.class)?,
+            Cause::BeforeRestart { class: Some(class), .. } => write!(f, "{class}: ")?,
             Cause::NoSecret(_) | Cause::Misfit(_) => write!(f, "{CONFIGURATION}: ")?,
             _ => {}
         }
-        if let Some(peer) = &self.peer {
-            write!(f, "{peer}: ")?;
-        }
-        write!(f, "{}: ", self.phase)?;
-        self.cause.tell(self.route(), f)?;
-        match (self.phase, &self.cause) {
-            // 500 and 502 are about the command.
-            (Phase::Ehlo, Cause::Reply(reply)) if ![500, 502].contains(&reply.code()) => {
-                f.write_str(&on_route(NAME_HINT, self.route()))
-            }
-            _ => Ok(()),
-        }
+        self.describe(f)
     }
 }
 
@@ -405,6 +439,13 @@ mod tests {
                 Phase::Ehlo,
                 Cause::Garbage("HTTP/1.1 400".into()),
                 "EHLO: not an SMTP reply: \"HTTP/1.1 400\"",
+            ),
+            (
+                None,
+                Phase::Rcpt,
+                Cause::Overlong { part: "a reply line of more than 64 KiB", begins: "550 5.7.1 x".into() },
+                "RCPT TO: the relay sent a reply line of more than 64 KiB, which is taken for no reply, and the connection \
+                 was given up; mail of which nothing else was said is tried again; the line begins with \"550 5.7.1 x\"",
             ),
         ];
         for (peer, phase, cause, expected) in cases {

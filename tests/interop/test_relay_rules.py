@@ -91,7 +91,7 @@ def test_a_restart_does_not_end_the_pause_for_a_quota(make_nullmta):
         for restart in range(3):
             nullmta.stop()
             nullmta.start()
-            paused = "relay paused: .*before the restart the relay had said"
+            paused = r"relay paused: quota: before the restart the relay had said .*\(.*end of data: the relay said: \d{3}.*\); nullmta"
             wait_until(lambda n=restart: len(re.findall(paused, nullmta.log())) > n, 30, "it goes on")
             assert nullmta.status()["relay"] == "paused" and nullmta.status()["ready"] == 3
         assert relay.said["DOT"] == tried, nullmta.log()

@@ -116,6 +116,8 @@ impl AtRelay<'_> {
             Consequence::Paused { retry_at } => self.tell_pause(&trouble, retry_at, was_paused),
             Consequence::Unremarkable => self.log(LogLine::RelayTrouble(trouble.clone())),
         }
+        // The note of a pause has its reason.
+        self.relay.trouble = Some(trouble.clone());
         self.follow_breaker();
         // A secret that cannot be read is watched as well: it may be on its way.
         let is_of_login = self.relay.breaker.is_locked_out() || trouble.phase == Phase::Auth;
@@ -126,7 +128,6 @@ impl AtRelay<'_> {
             self.shared.effects.push(Effect::ForgetSecret(place));
         }
         // Trouble before the login says nothing of the secret: another host may have refused it.
-        self.relay.trouble = Some(trouble);
     }
 
     /// Has the pause last as long as a reply says which no rule has read. Returns the effect of the trouble, of which this

@@ -381,6 +381,12 @@ fn a_restart_does_not_end_the_pause_for_a_quota() {
         assert!(world.is_paused() && world.seen.len() == seen, "no restart tries");
     }
     assert!(trouble(&mut world).contains("before the restart the relay had said"), "{}", trouble(&mut world));
+    assert_eq!(
+        trouble(&mut world),
+        "quota: before the restart the relay had said that it takes no mail until the next probe (relay.example[192.0.2.1]:587: \
+         end of data: the relay said: 550 5.4.5 Daily user sending limit exceeded.); nullmta flush tries at once",
+        "after five restarts, too"
+    );
     assert_eq!((world.pauses_logged(), world.relay_clock), (6, 0), "each run says so, and no patience runs");
     world.pass(MINUTE * 10 + SECOND);
     assert_eq!(world.seen.len(), seen + 1, "its probe comes when it was due");
