@@ -6,7 +6,7 @@
 //!
 //! Invariants (tests cite them):
 //! 1. `relay.hosts` is not empty; [`Tls::None`] only when each of them is a loopback address or `localhost`.
-//! 2. `listen.addresses` is not empty, and holds loopback addresses only.
+//! 2. `listen.addresses` is not empty, and holds loopback addresses only, as `listen.tls_addresses` does, which may be empty.
 //! 3. `queue.retry_min <= queue.retry_max` and `queue.retry_min <= queue.lifetime`.
 //! 4. No count, size or duration is zero, except `relay.idle`, where zero means: close at once.
 //! 5. No secret stands in a `Config`, and none is repeated in an error.
@@ -170,12 +170,12 @@ impl Config {
         let helo_name = given(&file.relay.helo_name).map(|name| name.0.as_str());
         let hello = EhloName::of(helo_name, &hostname, own_origin);
         let mut config = Config {
-            relay: RelayConfig::of(file.tables(), hello, &listen.addresses)?,
+            relay: RelayConfig::of(file.tables(), hello, &listen.all_addresses())?,
             routes: route::routes(
                 &file.route,
                 &EhloName::of(None, &hostname, own_origin),
                 file.rewrite.long_lines(),
-                &listen.addresses,
+                &listen.all_addresses(),
             )?,
             spool: given(&file.spool).map_or_else(|| SPOOL.into(), |path| path.0.clone()),
             queue: QueueConfig::of(&file.queue, origin)?,

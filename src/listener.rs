@@ -57,7 +57,7 @@ mod wire;
 mod tests;
 
 use backend::BoxStream;
-use drive::{CONNECT, ClientConnection, Pace, drive};
+use drive::{CONNECT, ClientConnection, Pace, drive, drive_within_tls};
 use intake::{SessionDesk, SpoolBackend};
 use limits::{Limits, Overload, Permit};
 use login::is_over_tcp;
@@ -114,6 +114,15 @@ impl Terms {
 fn policy(listen: &ListenConfig, starttls: bool, over_tcp: bool) -> SessionPolicy {
     let plain = SessionPolicy::plain(&listen.hostname, listen.max_message_size, listen.max_recipients);
     SessionPolicy { starttls, auth: login::offer(listen, over_tcp), ..plain }
+}
+
+/// The way in which a session begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionOpening {
+    /// With our greeting; TLS may come by STARTTLS.
+    Greeting,
+    /// With a TLS handshake, and then our greeting (implicit TLS, as on port 465; RFC 8314 3.3).
+    Handshake,
 }
 
 /// The source of all sessions of the daemon: the limits, the configuration in force, and the tally for the log.
@@ -173,11 +182,12 @@ impl Service {
         self.limits.admit_pickup(peer)
     }
 
-    /// Runs one session, from the greeting to its end. The process of a client on the unix socket is being looked up.
+    /// Runs one session, from its opening to its end. The process of a client on the unix socket is being looked up.
     fn session(
         &self,
         stream: BoxStream,
         permit: Permit,
+        opening: SessionOpening,
         process: Option<ProcessLookup>,
         stop: StopSignal,
     ) -> impl Future<Output = ()> + Send + use<> {
@@ -188,7 +198,10 @@ impl Service {
         let backend = backend.of_connection(process, stop.clone());
         let connection = ClientConnection { stream, client, tally: self.tally(), pace, stop };
         async move {
-            drive(session, backend, connection).await;
+            match opening {
+                SessionOpening::Greeting => drive(session, backend, connection).await,
+                SessionOpening::Handshake => drive_within_tls(session, backend, connection).await,
+            };
         }
     }
 

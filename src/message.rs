@@ -13,6 +13,7 @@
 //! | change | file |
 //! |---|---|
 //! | a broken header section is mended before it is read | `mend.rs`, `reading.rs`, `header/`; it is refused if a Bcc would become public: `bare_cr.rs`, `hidden_bcc.rs` |
+//! | a message is refused for an author as whom its client may not send | `authorship.rs` |
 //! | a field is dropped, or added if it is missing | `rewrite/missing.rs` |
 //! | an author's name gets its quotes; a list of recipients gets its commas | `author_name.rs`; `forgotten_comma.rs` |
 //! | an address is replaced; a second From is moved | `rewrite/` (its header gives the order) |
@@ -47,6 +48,7 @@ pub mod recode;
 pub mod rewrite;
 pub mod unacceptable;
 
+mod authorship;
 mod date;
 mod encoded_word;
 mod fold;

@@ -60,11 +60,16 @@ pub fn watchdog_interval() -> Option<Duration> {
         .filter(|interval| !interval.is_zero())
 }
 
+/// The name (`FileDescriptorName=`) of the sockets whose clients begin with TLS.
+pub const TLS_NAME: &str = "smtps";
+
 /// The listening sockets that systemd passed. They are non-blocking, and closed on exec.
 #[derive(Debug, Default)]
 pub struct Inherited {
     /// TCP sockets, on loopback addresses only.
     pub tcp: Vec<TcpListener>,
+    /// The same, of a socket unit with [`TLS_NAME`]: their clients begin with TLS.
+    pub tls: Vec<TcpListener>,
     /// Unix stream sockets.
     pub unix: Vec<UnixListener>,
 }
@@ -72,13 +77,14 @@ pub struct Inherited {
 impl Inherited {
     /// Returns whether systemd passed no socket; then those of the configuration are bound.
     pub fn is_empty(&self) -> bool {
-        self.tcp.is_empty() && self.unix.is_empty()
+        self.tcp.is_empty() && self.tls.is_empty() && self.unix.is_empty()
     }
 
     /// Returns a second handle of each socket: the socket stays open when one of the two is dropped.
     pub fn try_clone(&self) -> io::Result<Inherited> {
         Ok(Inherited {
             tcp: self.tcp.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?,
+            tls: self.tls.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?,
             unix: self.unix.iter().map(UnixListener::try_clone).collect::<Result<_, _>>()?,
         })
     }
@@ -88,6 +94,7 @@ impl Inherited {
         let path = |listener: &UnixListener| listener.local_addr().ok()?.as_pathname().map(PathBuf::from);
         SocketAddresses {
             tcp: self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
+            tls: self.tls.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             unix: self.unix.iter().filter_map(path).collect(),
         }
     }
@@ -96,23 +103,34 @@ impl Inherited {
 /// The addresses and paths that the passed sockets listen on.
 pub struct SocketAddresses {
     tcp: BTreeSet<SocketAddr>,
+    tls: BTreeSet<SocketAddr>,
     unix: Vec<PathBuf>,
 }
 
 impl SocketAddresses {
     /// Returns whether systemd passed no socket.
     pub fn is_empty(&self) -> bool {
-        self.tcp.is_empty() && self.unix.is_empty()
+        self.tcp.is_empty() && self.tls.is_empty() && self.unix.is_empty()
     }
 
     /// Returns the keys of `[listen]` that have no effect, since systemd passed other sockets than they name.
-    pub fn overruled(&self, addresses: &[SocketAddr], socket: Option<&Path>) -> Vec<&'static str> {
+    pub fn overruled(
+        &self,
+        addresses: &[SocketAddr],
+        tls_addresses: &[SocketAddr],
+        socket: Option<&Path>,
+    ) -> Vec<&'static str> {
         if self.is_empty() {
             return Vec::new();
         }
         let are_others = self.tcp != addresses.iter().copied().collect();
+        let are_others_of_tls = self.tls != tls_addresses.iter().copied().collect();
         let is_another = self.unix.iter().map(PathBuf::as_path).ne(socket);
-        let keys = [(are_others, "listen.addresses"), (is_another, "listen.socket")];
+        let keys = [
+            (are_others, "listen.addresses"),
+            (are_others_of_tls, "listen.tls-addresses"),
+            (is_another, "listen.socket"),
+        ];
         keys.into_iter().filter_map(|(is_overruled, key)| is_overruled.then_some(key)).collect()
     }
 }
@@ -164,11 +182,14 @@ pub fn inherited() -> Result<Inherited, BadSocket> {
     if env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok()) != Some(process::id()) {
         return Ok(inherited);
     }
+    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let is_tls: Vec<bool> = names.split(':').map(|name| name == TLS_NAME).collect();
     let mut passed = ListenFd::from_env();
     for index in 0..passed.len() {
         let place = index + 1;
         if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
-            inherited.tcp.push(checked_tcp(listener, place)?);
+            let kind = if is_tls.get(index) == Some(&true) { &mut inherited.tls } else { &mut inherited.tcp };
+            kind.push(checked_tcp(listener, place)?);
         } else if let Ok(Some(listener)) = passed.take_unix_listener(index) {
             inherited.unix.push(checked_unix(listener, place)?);
         } else {

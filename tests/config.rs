@@ -277,6 +277,7 @@ fn everything(config: &Config) {
     assert_eq!(config.listen.certificate, Some(ServerCertificate::Files { chain, key }));
     assert_eq!(config.listen.logins, Some(Logins::Users("/etc/nullmta.users".into())));
     assert!(config.listen.require_auth);
+    assert_eq!((config.listen.tls_addresses.len(), config.listen.all_addresses().len()), (2, 3));
     assert_eq!(config.queue.delay_warning, None);
     assert_eq!(config.queue.min_free_space, 1 << 30);
     assert_eq!(config.relay.idle, Duration::ZERO);
@@ -515,6 +516,7 @@ mod example {
             "rewrite.verified-domains" => &["rewrite.sender"],
             "listen.certificate" => &["listen.key"],
             "listen.key" => &["listen.certificate"],
+            "listen.tls-addresses" => &["listen.certificate", "listen.key"],
             "tls.client-certificate" => &["tls.client-key"],
             "tls.client-key" => &["tls.client-certificate"],
             _ => &[],

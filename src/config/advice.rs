@@ -206,7 +206,7 @@ pub(super) fn lookup_warning(
             "{} cannot be looked up now: {why}; is relayhost right? Mail is kept until it can be",
             host.host
         )),
-        Ok(found) if found.iter().any(|address| config.listen.addresses.contains(address)) => {
+        Ok(found) if found.iter().any(|address| config.listen.all_addresses().contains(address)) => {
             let whose = route.map_or(String::new(), |route| format!(" of route {route}"));
             Some(format!(
                 "{host} is nullmta's own listener: mail would go round in circles; set relayhost{whose}"

@@ -107,6 +107,7 @@ table! {
     /// The keys of `[listen]`.
     ListenTable {
         addresses: Keys<LoopbackAddress>,
+        tls_addresses: Keys<LoopbackAddress>,
         socket: Key<OrOff<SocketPath>>,
         hostname: Key<HostName>,
         max_message_size: Key<PositiveSize>,

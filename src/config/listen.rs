@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::error::ConfigFault;
 use super::file;
-use super::setting::{OrOff, ShownCertificate, SocketPath};
-use super::table::{Key, given};
+use super::setting::{LoopbackAddress, OrOff, ShownCertificate, SocketPath};
+use super::table::{Key, LocatedList, given};
 use super::units::{PositiveCount, PositiveDuration, PositiveSize};
 
 /// The default of `listen.addresses`.
@@ -38,6 +38,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 pub struct ListenConfig {
     /// Loopback addresses only. Port 0 lets the system choose one.
     pub addresses: Vec<SocketAddr>,
+    /// Loopback addresses on which TLS begins with the first octet (implicit TLS). There is a certificate if there are any.
+    pub tls_addresses: Vec<SocketAddr>,
     /// The unix socket of `sendmail`; `None` when it is `"off"`.
     pub socket: Option<PathBuf>,
     /// The name in the greeting, in Received fields and in our EHLO.
@@ -88,11 +90,18 @@ pub enum ServerCertificate {
 }
 
 impl ListenConfig {
+    /// Returns all addresses of TCP.
+    pub fn all_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.iter().chain(&self.tls_addresses).copied().collect()
+    }
+
     /// Returns the settings in `listen`, with defaults filled in. `hostname` is the name of this host.
     pub(super) fn of(listen: &file::ListenTable, hostname: String) -> Result<ListenConfig, ConfigFault> {
         let max_sessions = PositiveCount::or(&listen.max_sessions, MAX_SESSIONS).get();
+        let addresses = addresses_of(listen)?;
         Ok(ListenConfig {
-            addresses: addresses_of(listen)?,
+            tls_addresses: tls_addresses_of(listen, &addresses)?,
+            addresses,
             socket: socket_of(&listen.socket),
             hostname,
             max_message_size: PositiveSize::or(&listen.max_message_size, MAX_MESSAGE_SIZE),
@@ -160,10 +169,29 @@ fn certificate_of(listen: &file::ListenTable) -> Result<Option<ServerCertificate
 
 fn addresses_of(listen: &file::ListenTable) -> Result<Vec<SocketAddr>, ConfigFault> {
     let Some(list) = &listen.addresses else { return Ok(LISTEN_ADDRESSES.to_vec()) };
+    each_once(list, &[])
+}
+
+fn tls_addresses_of(
+    listen: &file::ListenTable,
+    others: &[SocketAddr],
+) -> Result<Vec<SocketAddr>, ConfigFault> {
+    let Some(list) = &listen.tls_addresses else { return Ok(Vec::new()) };
+    if listen.certificate.is_none() {
+        return Err(list.location.expected("listen.certificate beside it, which TLS needs", "none"));
+    }
+    each_once(list, others)
+}
+
+/// Returns the addresses in `list`, of which none may be there twice, or in `others`. Port 0 is another one each time.
+fn each_once(
+    list: &LocatedList<LoopbackAddress>,
+    others: &[SocketAddr],
+) -> Result<Vec<SocketAddr>, ConfigFault> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for entry in &list.entries {
         let address = entry.value.0;
-        if address.port() != 0 && addresses.contains(&address) {
+        if address.port() != 0 && (addresses.contains(&address) || others.contains(&address)) {
             return Err(entry.location.expected("each address once", format!("\"{address}\" again")));
         }
         addresses.push(address);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::host::{notify, within};
-use super::start::{refuse_ourselves, relays, session_desk, warn_of};
+use super::start::{overruled, refuse_ourselves, relays, session_desk, warn_of};
 use super::{Daemon, read_now};
 use crate::admin::protocol::{Configuration, RefusedConfiguration, Reloaded};
 use crate::config::{Config, ConfigError, ServerCertificate};
@@ -82,7 +82,7 @@ impl Daemon {
         refuse_ourselves(&config, &self.listened)?;
         let relays = relays(&config)?;
         let certificate = self.certificate(&config)?;
-        let overruled = self.passed.overruled(&config.listen.addresses, config.listen.socket.as_deref());
+        let overruled = overruled(&self.passed, &config);
         let is_passed = |key: &str| !self.passed.is_empty() && key.starts_with("listen.");
         let fixed = fixed_keys(&self.started, &config).into_iter();
         let fixed = fixed.filter(|(key, is_changed)| *is_changed && !is_passed(key)).map(|(key, _)| key);
@@ -116,10 +116,11 @@ impl Daemon {
 }
 
 /// Returns the keys that only a restart can change, each with whether it was changed.
-fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 6] {
+fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 7] {
     [
         ("spool", old.spool != new.spool),
         ("listen.addresses", old.listen.addresses != new.listen.addresses),
+        ("listen.tls-addresses", old.listen.tls_addresses != new.listen.tls_addresses),
         ("listen.socket", old.listen.socket != new.listen.socket),
         ("admin.control", old.control != new.control),
         ("log.format", old.log.format != new.log.format),

@@ -23,7 +23,7 @@ use super::parts::{DaemonPart, Parts, anew_after_panics};
 use super::{Daemon, DaemonError, Start, join, read_now};
 use crate::admin::control::{self, Control, ReloadRequest};
 use crate::admin::protocol::Configuration;
-use crate::config::{Config, FileContents};
+use crate::config::{Config, FileContents, ListenConfig};
 use crate::listener::Service;
 use crate::listener::bind::{BindError, Bound, bind};
 use crate::listener::certificate::Certificate;
@@ -39,7 +39,7 @@ use crate::relay::Relay;
 use crate::relay::lookup::lookup_warnings;
 use crate::spool::fs::RealFs;
 use crate::spool::{Entry, Options, Recovery, Spool};
-use crate::systemd::Inherited;
+use crate::systemd::{Inherited, SocketAddresses};
 use crate::users::{Nss, Users};
 
 impl Daemon {
@@ -52,7 +52,7 @@ impl Daemon {
         let Start { path, config, inherited, level } = start;
         let descriptors = raise_descriptor_limit();
         let passed = inherited.places();
-        let overruled = passed.overruled(&config.listen.addresses, config.listen.socket.as_deref());
+        let overruled = overruled(&passed, &config);
         warn_of(&config, &path);
         // Before they are read for use: one that is changed in between is noticed by the next reload.
         let contents = FileContents::of(&config);
@@ -90,6 +90,10 @@ impl Daemon {
     }
 }
 
+/// The error for a socket of systemd whose clients begin with TLS.
+const NO_CERTIFICATE: &str = "systemd passed a socket called smtps, whose clients begin with TLS: expected listen.certificate, \
+                              which TLS needs";
+
 /// Everything that a start opens, and that can fail in it.
 struct Opened {
     bound: Vec<Bound>,
@@ -109,6 +113,9 @@ impl Opened {
         let certificate = Certificate::of(&config.listen)
             .map_err(|error| DaemonError::Certificate(config.located(&error)))?;
         let bound = sockets(config, inherited)?;
+        if certificate.is_none() && bound.iter().any(|socket| matches!(socket, Bound::Tls(_))) {
+            return Err(DaemonError::Certificate(NO_CERTIFICATE.into()));
+        }
         refuse_ourselves(config, &addresses_of(&bound)).map_err(DaemonError::Relay)?;
         let (announce, arrivals) = unbounded_channel();
         let (spool, recovery) = open_spool(config, announce).await?;
@@ -256,6 +263,12 @@ pub(super) fn warn_of(config: &Config, path: &Path) {
     });
 }
 
+/// Returns the keys of `config` that have no effect, since systemd passed other sockets than they name.
+pub(super) fn overruled(passed: &SocketAddresses, config: &Config) -> Vec<&'static str> {
+    let ListenConfig { addresses, tls_addresses, socket, .. } = &config.listen;
+    passed.overruled(addresses, tls_addresses, socket.as_deref())
+}
+
 fn sockets(config: &Config, inherited: Inherited) -> Result<Vec<Bound>, DaemonError> {
     let bound = if inherited.is_empty() { bind(&config.listen) } else { taken_over(inherited) };
     bound.map_err(DaemonError::Bind)
@@ -264,8 +277,9 @@ fn sockets(config: &Config, inherited: Inherited) -> Result<Vec<Bound>, DaemonEr
 /// Returns the sockets that systemd passed, as the listener has them.
 pub fn taken_over(inherited: Inherited) -> Result<Vec<Bound>, BindError> {
     let tcp = inherited.tcp.into_iter().map(Bound::tcp);
+    let tls = inherited.tls.into_iter().map(|listener| Bound::tcp(listener).map(Bound::within_tls));
     let unix = inherited.unix.into_iter().map(Bound::unix);
-    tcp.chain(unix).collect()
+    tcp.chain(tls).chain(unix).collect()
 }
 
 async fn open_spool(

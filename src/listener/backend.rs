@@ -15,10 +15,12 @@
 
 use std::future::{self, Future};
 use std::io;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::envelope::Envelope;
+use crate::sender_policy::SenderPolicy;
 use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Answered, Durable, MessageRefusal};
 
@@ -67,6 +69,8 @@ pub enum AuthStep {
     Succeeded {
         /// The name with which the client has logged in (the authentication identity of RFC 4422).
         user: String,
+        /// As whom this user may send; `None` for everybody.
+        senders: Option<Arc<SenderPolicy>>,
     },
     /// The reply is 535.
     Failed,

@@ -13,8 +13,10 @@ pub use crate::listener::bound::{BindError, Bound};
 /// Opens all sockets of `listen`.
 pub fn bind(listen: &ListenConfig) -> Result<Vec<Bound>, BindError> {
     let mut bound = Vec::new();
-    for &address in &listen.addresses {
+    let plain = listen.addresses.iter().map(|address| (*address, false));
+    for (address, is_tls) in plain.chain(listen.tls_addresses.iter().map(|address| (*address, true))) {
         match tcp::bind(address) {
+            Ok(listener) if is_tls => bound.push(listener.within_tls()),
             Ok(listener) => bound.push(listener),
             Err(error) if address.is_ipv6() && is_no_such_address(&error) => {
                 log::address_left_out(address, &error);
@@ -46,12 +48,15 @@ mod tests {
     #[test]
     fn everything_asked_for_is_listened_on() {
         let directory = tempfile::tempdir().unwrap();
-        let listen = ListenConfig { socket: Some(directory.path().join("submit.sock")), ..listen() };
+        let tls_addresses = vec!["127.0.0.1:0".parse().unwrap()];
+        let listen =
+            ListenConfig { socket: Some(directory.path().join("submit.sock")), tls_addresses, ..listen() };
         let bound = bind(&listen).unwrap();
-        assert!(matches!(&bound[..], [Bound::Tcp(_), Bound::Unix(_)]), "{bound:?}");
+        assert!(matches!(&bound[..], [Bound::Tcp(_), Bound::Tls(_), Bound::Unix(_)]), "{bound:?}");
         let address: std::net::SocketAddr = bound[0].to_string().parse().unwrap();
         assert_ne!(address.port(), 0);
-        assert!(bound[1].to_string().ends_with("/submit.sock"), "{}", bound[1]);
+        assert_ne!(bound[1].address().unwrap().port(), 0);
+        assert!(bound[2].to_string().ends_with("/submit.sock"), "{}", bound[2]);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) const BACKLOG: i32 = 1024;
 pub enum Bound {
     /// A TCP socket on a loopback address.
     Tcp(net::TcpListener),
+    /// A TCP socket on a loopback address, whose clients begin with TLS.
+    Tls(net::TcpListener),
     /// A unix socket, for local users.
     Unix(unix::net::UnixListener),
 }
@@ -35,10 +37,18 @@ impl Bound {
         Ok(Bound::Tcp(listener))
     }
 
+    /// Returns the same socket for clients that begin with TLS, if it is one of TCP.
+    pub fn within_tls(self) -> Bound {
+        match self {
+            Bound::Tcp(listener) => Bound::Tls(listener),
+            other => other,
+        }
+    }
+
     /// Returns the TCP address; `None` for a unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
-            Bound::Tcp(listener) => listener.local_addr().ok(),
+            Bound::Tcp(listener) | Bound::Tls(listener) => listener.local_addr().ok(),
             Bound::Unix(_) => None,
         }
     }
@@ -54,7 +64,7 @@ impl Bound {
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Bound::Tcp(listener) => match listener.local_addr() {
+            Bound::Tcp(listener) | Bound::Tls(listener) => match listener.local_addr() {
                 Ok(address) => address.fmt(f),
                 Err(_) => f.write_str("a TCP socket"),
             },
@@ -101,7 +111,7 @@ impl fmt::Display for BindError {
             BindError::NotLoopback(address) => write!(
                 f,
                 "{address} is not a loopback address: nullmta takes mail from its own host only; \
-                 use 127.0.0.1 or [::1] in listen.addresses"
+                 use 127.0.0.1 or [::1] in listen.addresses and listen.tls-addresses"
             ),
             BindError::InUse(address) => write!(
                 f,

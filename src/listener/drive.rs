@@ -65,11 +65,22 @@ pub async fn drive<B: Backend>(
     backend: B,
     connection: ClientConnection,
 ) -> SessionEnd {
-    let ClientConnection { stream, client, tally, pace, stop } = connection;
-    let wire = Wire::new(stream, pace, stop);
-    let lines = SessionLines::new(client, tally);
-    let mut driver = Driver { session, backend, intake: None, wire, lines };
+    let mut driver = Driver::of(session, backend, connection);
     let end = driver.run().await.err().unwrap_or(SessionEnd::Closed);
+    driver.finish(end).await
+}
+
+/// Runs one session that begins with a TLS handshake, which the backend does.
+pub async fn drive_within_tls<B: Backend>(
+    session: Session<B::Proof>,
+    backend: B,
+    connection: ClientConnection,
+) -> SessionEnd {
+    let mut driver = Driver::of(session, backend, connection);
+    let end = match driver.secure().await {
+        Ok(()) => driver.run().await.err().unwrap_or(SessionEnd::Closed),
+        Err(end) => end,
+    };
     driver.finish(end).await
 }
 
@@ -87,6 +98,12 @@ struct Driver<B: Backend> {
 }
 
 impl<B: Backend> Driver<B> {
+    fn of(session: Session<B::Proof>, backend: B, connection: ClientConnection) -> Self {
+        let ClientConnection { stream, client, tally, pace, stop } = connection;
+        let (wire, lines) = (Wire::new(stream, pace, stop), SessionLines::new(client, tally));
+        Driver { session, backend, intake: None, wire, lines }
+    }
+
     async fn run(&mut self) -> Proceed {
         self.greet().await?;
         loop {
@@ -207,7 +224,7 @@ impl<B: Backend> Driver<B> {
     async fn go_on_with_auth(&mut self, answered: Answered, taken: usize, step: AuthStep) -> Proceed {
         let reply = match step {
             AuthStep::Challenge(challenge) => self.session.auth_challenge(&challenge),
-            AuthStep::Succeeded { user } => self.session.auth_succeeded(&user),
+            AuthStep::Succeeded { user, senders } => self.session.auth_succeeded(&user, senders),
             AuthStep::Failed => self.session.auth_failed(),
             AuthStep::Unavailable => self.session.auth_unavailable(),
         };
@@ -219,6 +236,11 @@ impl<B: Backend> Driver<B> {
             return Ok(());
         }
         self.wire.flush().await?;
+        self.secure().await
+    }
+
+    /// Does the TLS handshake.
+    async fn secure(&mut self) -> Proceed {
         let Driver { wire, backend, .. } = self;
         let can_bind = wire.upgrade(|plain| backend.starttls(plain)).await?;
         self.session.tls_started(can_bind);

@@ -107,7 +107,7 @@ impl SpoolBackend {
     /// Returns the backend for the session that `permit` admitted.
     pub fn new(desk: SessionDesk, permit: Permit, tally: Arc<RepeatTally>) -> Self {
         let lines = SessionLines::new(permit.peer().to_string(), tally);
-        let login = SessionLogin::new(Arc::clone(&desk.logins), permit.peer());
+        let login = SessionLogin::new(Arc::clone(&desk.logins), permit.peer(), desk.rules.origin());
         SpoolBackend { desk, lines, permit, user: None, process: None, tls: None, login }
     }
 
@@ -156,7 +156,11 @@ impl SpoolBackend {
             // Over TCP the program and not its user is the sender, so the user's name is not used for From.
             user: self.permit.peer().uid().and(self.user.clone()),
         };
-        Fixup::new(FixupTask { envelope, facts, rules: Arc::clone(&self.desk.rules) })
+        let fixup = Fixup::new(FixupTask { envelope, facts, rules: Arc::clone(&self.desk.rules) });
+        match self.login.logged_in().and_then(|login| login.senders.clone()) {
+            Some(senders) => fixup.by(senders),
+            None => fixup,
+        }
     }
 
     /// Logs why the spool did not take a message. Returns the refusal for the client.

@@ -21,7 +21,6 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval, sleep_until, timeout_at};
 
-use crate::listener::Service;
 use crate::listener::bound::Bound;
 use crate::listener::limits::{Overload, Permit};
 use crate::listener::owner::owner_of;
@@ -30,6 +29,7 @@ use crate::listener::process::ProcessLookup;
 use crate::listener::refusals::no_session;
 use crate::listener::repeats::MINUTE;
 use crate::listener::stop::StopSignal;
+use crate::listener::{Service, SessionOpening};
 use crate::log;
 use crate::smtp::reply::Reply;
 
@@ -64,14 +64,14 @@ pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSigna
 
 /// Runs one session. For TCP, the owner of the connection is looked up before, who may have too many sessions.
 async fn hold(service: Arc<Service>, caller: Caller, mut permit: Permit, stop: StopSignal) {
-    if let Caller::Tcp(stream, from) = &caller {
+    if let Caller::Tcp(stream, from, _) = &caller {
         let owner = owner_of(stream, *from).await;
         if let Err(overload) = permit.seat(owner, std::time::Instant::now()) {
             return caller.refuse(&service, permit.peer(), overload);
         }
     }
-    let process = caller.process();
-    service.session(caller.stream(), permit, process, stop).await;
+    let (process, opening) = (caller.process(), caller.opening());
+    service.session(caller.stream(), permit, opening, process, stop).await;
 }
 
 async fn drain(mut sessions: JoinSet<()>, deadline: Instant) {
@@ -90,6 +90,7 @@ fn note_end(ended: Result<(), JoinError>) {
 /// One listening socket.
 enum Door {
     Tcp(TcpListener),
+    Tls(TcpListener),
     Unix(UnixListener),
 }
 
@@ -97,15 +98,19 @@ impl Door {
     fn open(bound: Bound) -> io::Result<Door> {
         Ok(match bound {
             Bound::Tcp(listener) => Door::Tcp(TcpListener::from_std(listener)?),
+            Bound::Tls(listener) => Door::Tls(TcpListener::from_std(listener)?),
             Bound::Unix(listener) => Door::Unix(UnixListener::from_std(listener)?),
         })
     }
 
     fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Caller>> {
         match self {
-            Door::Tcp(listener) => {
-                listener.poll_accept(context).map_ok(|(stream, from)| Caller::Tcp(stream, from))
-            }
+            Door::Tcp(listener) => listener
+                .poll_accept(context)
+                .map_ok(|(stream, from)| Caller::Tcp(stream, from, SessionOpening::Greeting)),
+            Door::Tls(listener) => listener
+                .poll_accept(context)
+                .map_ok(|(stream, from)| Caller::Tcp(stream, from, SessionOpening::Handshake)),
             Door::Unix(listener) => listener.poll_accept(context).map_ok(|(stream, _)| Caller::Unix(stream)),
         }
     }
@@ -170,7 +175,7 @@ fn is_the_callers(error: &io::Error) -> bool {
 
 /// A connection that has no session yet.
 enum Caller {
-    Tcp(TcpStream, SocketAddr),
+    Tcp(TcpStream, SocketAddr, SessionOpening),
     Unix(UnixStream),
 }
 
@@ -201,9 +206,16 @@ impl Caller {
 
     fn peer(&self) -> io::Result<LocalPeer> {
         match self {
-            Caller::Tcp(_, from) => LocalPeer::over_tcp(*from)
+            Caller::Tcp(_, from, _) => LocalPeer::over_tcp(*from)
                 .ok_or_else(|| io::Error::other(format!("connection from {from}, which is not this host"))),
             Caller::Unix(stream) => Ok(LocalPeer::Uid(stream.peer_cred()?.uid())),
+        }
+    }
+
+    fn opening(&self) -> SessionOpening {
+        match self {
+            Caller::Tcp(_, _, opening) => *opening,
+            Caller::Unix(_) => SessionOpening::Greeting,
         }
     }
 
@@ -219,7 +231,7 @@ impl Caller {
 
     fn stream(self) -> crate::listener::backend::BoxStream {
         match self {
-            Caller::Tcp(stream, _) => {
+            Caller::Tcp(stream, ..) => {
                 // Replies are written as a whole, so Nagle's algorithm would only delay them.
                 let _ = stream.set_nodelay(true);
                 Box::new(stream)
@@ -228,14 +240,17 @@ impl Caller {
         }
     }
 
-    /// Sends `reply` without waiting, and closes the connection. The buffer of a new socket has room for it, so a
+    /// Sends `reply` without waiting, and closes the connection; one that expects TLS is only closed. The buffer of a new socket has room for it, so a
     /// caller over the limit needs no task.
     fn turn_away(self, reply: &Reply) {
         let mut octets = Vec::new();
         reply.encode(&mut octets);
         // A caller that has gone already needs no reply.
         let _ = match self {
-            Caller::Tcp(stream, _) => stream.into_std().and_then(|mut stream| stream.write_all(&octets)),
+            Caller::Tcp(_, _, SessionOpening::Handshake) => return,
+            Caller::Tcp(stream, _, SessionOpening::Greeting) => {
+                stream.into_std().and_then(|mut stream| stream.write_all(&octets))
+            }
             Caller::Unix(stream) => stream.into_std().and_then(|mut stream| stream.write_all(&octets)),
         };
     }

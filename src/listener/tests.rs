@@ -45,6 +45,7 @@ fn standstill() -> Sender<()> {
 pub(super) fn listen() -> ListenConfig {
     ListenConfig {
         addresses: vec!["127.0.0.1:0".parse().unwrap()],
+        tls_addresses: Vec::new(),
         socket: None,
         hostname: "host.example.org".into(),
         max_message_size: 100 << 20,

@@ -4,7 +4,8 @@
 //! clients may wait. If its start fails, they would wait until their own timeout, which is minutes as a rule, and a
 //! web page that sends mail would hang that long.
 //!
-//! Promises: each client that waits at the sockets gets 421 (RFC 5321 3.8), and its connection is closed. No octet
+//! Promises: each client that waits at the sockets gets 421 (RFC 5321 3.8), and its connection is closed; one that expects TLS
+//! from the first octet only sees the latter. No octet
 //! from a client is read, and no client is waited for.
 
 use std::io::{self, Write};
@@ -32,6 +33,8 @@ pub fn turn_away(sockets: &[Bound], reply: &Reply) {
 fn tell(socket: &Bound, octets: &[u8]) -> io::Result<()> {
     match socket {
         Bound::Tcp(listener) => say_and_close(listener.accept()?.0, octets),
+        // Its client expects TLS, for which there may be no certificate: it sees the connection close.
+        Bound::Tls(listener) => drop(listener.accept()?),
         Bound::Unix(listener) => say_and_close(listener.accept()?.0, octets),
     }
     Ok(())

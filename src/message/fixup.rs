@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use jiff::Zoned;
 
+use super::authorship::check_authors;
 use super::header::{Header, MAX_LINE_OCTETS, Scan, Split, line_len, split};
 use super::hidden_bcc::HiddenBcc;
 use super::long_lines::{Folder, LongLines, folded};
@@ -30,6 +31,7 @@ use super::rewrite::{Changes, MessageFacts, Rewritten, Rules, rewrite};
 use super::unacceptable::Unacceptable;
 use crate::envelope::{Body, Envelope, ReversePath};
 use crate::queue_id::QueueId;
+use crate::sender_policy::SenderPolicy;
 
 /// The largest header section that is accepted, in octets.
 pub const MAX_HEADER_OCTETS: usize = 1024 * 1024;
@@ -128,6 +130,8 @@ struct Following {
 #[derive(Debug)]
 struct Collecting {
     task: FixupTask,
+    /// As whom the client may send; `None` for everybody.
+    senders: Option<Arc<SenderPolicy>>,
     mender: Mender,
     /// The octets of the header section so far, after mending.
     octets: Vec<u8>,
@@ -138,8 +142,17 @@ impl Fixup {
     /// Begins the fix-up of one message.
     pub fn new(task: FixupTask) -> Self {
         let (mender, scan) = (Mender::default(), Scan::default());
-        let collecting = Collecting { task, mender, octets: Vec::with_capacity(USUAL_HEADER_OCTETS), scan };
+        let octets = Vec::with_capacity(USUAL_HEADER_OCTETS);
+        let collecting = Collecting { task, senders: None, mender, octets, scan };
         Fixup { state: FixupState::Header(Box::new(collecting)), is_eight_bit: false }
+    }
+
+    /// Makes the fix-up refuse a message with an author as whom its client may not send. It is asked before anything was pushed.
+    pub fn by(mut self, senders: Arc<SenderPolicy>) -> Self {
+        if let FixupState::Header(collecting) = &mut self.state {
+            collecting.senders = Some(senders);
+        }
+        self
     }
 
     /// Returns whether the next `more` octets, or the end, may take so long that other tasks should not wait.
@@ -205,7 +218,9 @@ impl Collecting {
     fn push(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Following>, Unacceptable> {
         self.mender.push(line, &mut self.octets)?;
         if let Some(end) = self.scan.advance(&self.octets) {
-            let following = self.task.write(end.split(&self.octets), out)?;
+            let content = end.split(&self.octets);
+            self.check_authors(content.header)?;
+            let following = self.task.write(content, out)?;
             let beyond = std::mem::take(&mut self.mender).into_beyond();
             return Ok(Some(Following { beyond, ..following }));
         }
@@ -216,11 +231,17 @@ impl Collecting {
     }
 
     /// Ends the content within the header section.
-    fn finish(self, out: &mut Vec<u8>) -> Result<Following, Unacceptable> {
-        let Collecting { mut task, mender, mut octets, mut scan } = self;
+    fn finish(mut self, out: &mut Vec<u8>) -> Result<Following, Unacceptable> {
+        let Collecting { mender, mut octets, mut scan, .. } = self;
         mender.finish(&mut octets)?;
         let end = scan.advance(&octets).unwrap_or_else(|| scan.finish(&octets));
-        task.write(end.split(&octets), out)
+        let content = end.split(&octets);
+        check_authors(self.senders.as_deref(), content.header, &self.task.envelope.reverse_path)?;
+        self.task.write(content, out)
+    }
+
+    fn check_authors(&self, header: Header<'_>) -> Result<(), Unacceptable> {
+        check_authors(self.senders.as_deref(), header, &self.task.envelope.reverse_path)
     }
 }
 

@@ -61,9 +61,9 @@ impl SinkUsers {
     fn answer(&self, step: SaslStep) -> AuthStep {
         match step {
             SaslStep::Challenge(challenge) => AuthStep::Challenge(challenge),
-            SaslStep::Proven(user) => AuthStep::Succeeded { user },
+            SaslStep::Proven(user) => AuthStep::Succeeded { user, senders: None },
             SaslStep::Password(claimed) if self.0.is_password(&claimed) => {
-                AuthStep::Succeeded { user: claimed.name }
+                AuthStep::Succeeded { user: claimed.name, senders: None }
             }
             SaslStep::Password(_) | SaslStep::Failed(..) => AuthStep::Failed,
         }

@@ -73,7 +73,7 @@ impl Admitted {
                 (goes_on.then_some(SinkExchange::Password(exchange)), step)
             }
             SinkExchange::Token(mechanism) => match self.user_of(mechanism, response) {
-                Some(user) => (None, AuthStep::Succeeded { user }),
+                Some(user) => (None, AuthStep::Succeeded { user, senders: None }),
                 None => (Some(SinkExchange::Refused), AuthStep::Challenge(REASON.to_vec())),
             },
             SinkExchange::Refused => (None, AuthStep::Failed),
@@ -131,7 +131,10 @@ mod tests {
                     false => admitted.go_on(exchange.unwrap(), message.as_bytes()),
                 };
                 if accepted {
-                    assert_eq!(step, AuthStep::Succeeded { user: "ann,x=y@example.com".into() });
+                    assert_eq!(
+                        step,
+                        AuthStep::Succeeded { user: "ann,x=y@example.com".into(), senders: None }
+                    );
                 } else {
                     assert_eq!(step, AuthStep::Challenge(REASON.to_vec()), "{message:?}");
                     assert_eq!(admitted.go_on(exchange.unwrap(), b"\x01").1, AuthStep::Failed);

@@ -217,7 +217,7 @@ impl SinkBackend {
 
     fn note_auth(&mut self, exchange: Option<SinkExchange>, step: &AuthStep) {
         self.exchange = exchange.filter(|_| matches!(step, AuthStep::Challenge(_)));
-        if let AuthStep::Succeeded { user } = step {
+        if let AuthStep::Succeeded { user, .. } = step {
             self.user = Some(user.clone());
         }
     }

@@ -154,16 +154,20 @@ fn service_notifies() {
 #[test]
 fn keys_that_the_passed_sockets_overrule_are_named() {
     let directory = TempDir::new().unwrap();
-    let passed = Inherited { tcp: vec![loopback()], unix: vec![unix(&directory)] };
+    let passed = Inherited { tcp: vec![loopback()], tls: vec![loopback()], unix: vec![unix(&directory)] };
     let address = passed.tcp[0].local_addr().unwrap();
+    let tls = [passed.tls[0].local_addr().unwrap()];
     let other: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let path = directory.path().join("submit.sock");
     let passed = passed.places();
-    assert!(passed.overruled(&[address], Some(&path)).is_empty());
-    assert_eq!(passed.overruled(&[address, other], Some(&path)), ["listen.addresses"]);
-    assert_eq!(passed.overruled(&[address], None), ["listen.socket"]);
-    assert_eq!(passed.overruled(&[other], Some(Path::new("/x"))), ["listen.addresses", "listen.socket"]);
-    assert!(Inherited::default().places().overruled(&[other], None).is_empty());
+    assert!(passed.overruled(&[address], &tls, Some(&path)).is_empty());
+    assert_eq!(passed.overruled(&[address, other], &tls, Some(&path)), ["listen.addresses"]);
+    assert_eq!(passed.overruled(&[address], &[], None), ["listen.tls-addresses", "listen.socket"]);
+    assert_eq!(
+        passed.overruled(&[other], &tls, Some(Path::new("/x"))),
+        ["listen.addresses", "listen.socket"]
+    );
+    assert!(Inherited::default().places().overruled(&[other], &tls, None).is_empty());
 }
 
 /// `systemctl reload` said that it was done when the daemon had refused the new configuration.

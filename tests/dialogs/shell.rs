@@ -164,7 +164,8 @@ impl Shell {
         self.events.push(format!("A: {said}").trim_end().to_owned());
         let reply = match self.answers.pop_front() {
             Some(Answer::Challenge(challenge)) => self.session.auth_challenge(&challenge),
-            Some(Answer::Authenticated(user)) => self.session.auth_succeeded(&user),
+            Some(Answer::Authenticated(user)) => self.session.auth_succeeded(&user, None),
+            Some(Answer::Limited(senders)) => self.session.auth_succeeded("ann", Some(Arc::new(senders))),
             Some(Answer::Unavailable) => self.session.auth_unavailable(),
             None => self.session.auth_failed(),
             Some(other) => panic!("no answer to AUTH: {other:?}"),

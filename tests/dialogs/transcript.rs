@@ -24,6 +24,8 @@
 use std::collections::VecDeque;
 
 use nullmta::message::unacceptable::Unacceptable;
+use nullmta::routing::AddressPattern;
+use nullmta::sender_policy::{AllowedSenders, SenderPolicy};
 use nullmta::smtp::session::{AuthCover, AuthOffer, HostTrouble, MessageRefusal, SessionPolicy};
 
 pub struct Transcript {
@@ -56,6 +58,8 @@ pub enum Answer {
     Challenge(Vec<u8>),
     /// `authenticated user`
     Authenticated(String),
+    /// `limited pattern`: ann, who may give only such reverse-paths
+    Limited(SenderPolicy),
     /// `unavailable`
     Unavailable,
 }
@@ -165,6 +169,15 @@ fn answer(text: &str) -> Answer {
         "refused" => Answer::Refused(refusal(rest)),
         "challenge" => Answer::Challenge(unescaped(rest)),
         "authenticated" => Answer::Authenticated(rest.to_owned()),
+        "limited" => Answer::Limited(SenderPolicy {
+            who: "user ann".into(),
+            origin: "origin.test".into(),
+            reverse_paths: AllowedSenders {
+                allowed: vec![AddressPattern::parse(rest).unwrap()],
+                denied: Vec::new(),
+            },
+            authors: AllowedSenders::default(),
+        }),
         "unavailable" => Answer::Unavailable,
         _ => panic!("no such answer: {text}"),
     }

@@ -11,14 +11,17 @@ use tokio::time::Instant;
 use super::delays::LoginClient;
 use super::users::AskedUsers;
 use super::{Accepted, LoginDesk};
+use crate::config::LoginUser;
 use crate::listener::backend::AuthStep;
 use crate::listener::peer::LocalPeer;
 use crate::listener::repeats::{RepeatKind, SessionLines};
 use crate::listener::stop::StopSignal;
 use crate::log::{self, LoginLine};
+use crate::routing::AddressPattern;
 use crate::sasl_server::{
     ClaimedLogin, ExporterOctets, LoginFault, LoginKeys, SaslExchange, SaslMechanism, SaslStep, ScramHash,
 };
+use crate::sender_policy::{AllowedSenders, SenderPolicy};
 
 /// Who has logged in, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +30,16 @@ pub struct LoggedIn {
     pub user: String,
     /// The mechanism.
     pub mechanism: String,
+    /// As whom the user may send; `None` for everybody.
+    pub senders: Option<Arc<SenderPolicy>>,
 }
 
 /// The logins of one session.
 pub(in crate::listener) struct SessionLogin {
     desk: Arc<LoginDesk>,
     client: LoginClient,
+    /// The domain that addresses without one get.
+    origin: String,
     stop: Option<StopSignal>,
     under_way: Option<LoginAttempt>,
     done: Option<LoggedIn>,
@@ -61,9 +68,11 @@ enum LoginVerdict {
 }
 
 impl SessionLogin {
-    /// Returns the logins of a session of `peer`, of which there is none yet.
-    pub(in crate::listener) fn new(desk: Arc<LoginDesk>, peer: LocalPeer) -> Self {
-        SessionLogin { desk, client: LoginClient::of(peer), stop: None, under_way: None, done: None }
+    /// Returns the logins of a session of `peer`, of which there is none yet; `origin` is the domain that addresses without one
+    /// get.
+    pub(in crate::listener) fn new(desk: Arc<LoginDesk>, peer: LocalPeer, origin: &str) -> Self {
+        let (client, origin) = (LoginClient::of(peer), origin.to_owned());
+        SessionLogin { desk, client, origin, stop: None, under_way: None, done: None }
     }
 
     /// Makes the wait of an attempt end when `stop` is given.
@@ -195,8 +204,11 @@ impl SessionLogin {
             LoginVerdict::Proven(user) => {
                 self.desk.delays.succeeded(self.client, &user);
                 tell(lines, RepeatKind::LoggedIn, line(Some(&user), None));
-                self.done = Some(LoggedIn { user: user.clone(), mechanism: mechanism.into() });
-                AuthStep::Succeeded { user }
+                let known = attempt.judge.users.find(&user);
+                let senders = known.and_then(|known| senders_of(known, &self.origin)).map(Arc::new);
+                let (mechanism, told) = (mechanism.into(), senders.clone());
+                self.done = Some(LoggedIn { user: user.clone(), mechanism, senders });
+                AuthStep::Succeeded { user, senders: told }
             }
             LoginVerdict::Failed(name, why) => {
                 self.desk.delays.failed_for(self.client, name.as_deref(), now);
@@ -209,6 +221,15 @@ impl SessionLogin {
             }
         }
     }
+}
+
+/// Returns as whom a user may send; `None` for everybody.
+fn senders_of(user: &LoginUser, origin: &str) -> Option<SenderPolicy> {
+    let only = |allowed: &[AddressPattern]| AllowedSenders { allowed: allowed.to_vec(), denied: Vec::new() };
+    let (reverse_paths, authors) = (only(&user.reverse_paths), only(&user.from_domains));
+    let is_free = user.reverse_paths.is_empty() && user.from_domains.is_empty();
+    let who = format!("user {}", user.name);
+    (!is_free).then(|| SenderPolicy { who, origin: origin.into(), reverse_paths, authors })
 }
 
 fn tell(lines: &mut SessionLines, kind: RepeatKind, line: LoginLine<'_>) {

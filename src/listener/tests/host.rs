@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Zoned;
 use tempfile::TempDir;
-use tokio::io::duplex;
+use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::client::Client;
 use super::listen;
 use crate::config::ListenConfig;
-use crate::listener::Service;
 use crate::listener::intake::SessionDesk;
 use crate::listener::login::LoginDesk;
 use crate::listener::peer::LocalPeer;
 use crate::listener::stop::{StopSignal, Stopper, stop_signal};
+use crate::listener::{Service, SessionOpening};
 use crate::message::dsn::Overseers;
 use crate::message::rewrite::{RewriteSettings, Rules};
 use crate::spool::fs::{Fs, RealFs};
@@ -122,8 +122,23 @@ impl Host {
     pub async fn session_of(&self, peer: LocalPeer) -> (Client, JoinHandle<()>) {
         let (ours, theirs) = duplex(64 << 10);
         let permit = self.service.admit(peer).unwrap();
-        let session = tokio::spawn(self.service.session(Box::new(ours), permit, None, self.stop.clone()));
+        let session = tokio::spawn(self.service.session(
+            Box::new(ours),
+            permit,
+            SessionOpening::Greeting,
+            None,
+            self.stop.clone(),
+        ));
         (Client::greeted(theirs).await, session)
+    }
+
+    /// Returns the client's end of a session of `peer` that begins with a TLS handshake.
+    pub fn session_within_tls(&self, peer: LocalPeer) -> (DuplexStream, JoinHandle<()>) {
+        let (ours, theirs) = duplex(64 << 10);
+        let permit = self.service.admit(peer).unwrap();
+        let session =
+            self.service.session(Box::new(ours), permit, SessionOpening::Handshake, None, self.stop.clone());
+        (theirs, tokio::spawn(session))
     }
 
     /// Returns the stored content of the message that arrived.

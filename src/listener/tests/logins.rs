@@ -266,3 +266,36 @@ async fn a_stop_ends_the_wait() {
     client.expect("421 4.3.2").await;
     session.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_user_sends_only_as_whom_the_file_allows() {
+    let (mut host, _) = host(|listen, directory| {
+        let path = write_users(directory, &["shop"]);
+        let limits = "reverse-paths = \"shop@b.example\"\nfrom-domains = \"b.example\"\n";
+        fs::write(&path, fs::read_to_string(&path).unwrap() + limits).unwrap();
+        listen.logins = Some(Logins::Users(path));
+    });
+    let (mut client, _) = host.session(1000).await;
+    client.say("EHLO c", "250 ").await;
+    client.say("MAIL FROM:<ceo@a.example>", "250 ").await;
+    client.say("RSET", "250 ").await;
+    client.say(&plain("shop", "s3cret"), "235 2.7.0").await;
+    let refusal = "550 5.7.1 user shop may not send as <ceo@a.example> (MAIL FROM), only as shop@b.example";
+    client.say("MAIL FROM:<ceo@a.example>", refusal).await;
+    for (from, said) in [
+        (
+            "From: ceo@a.example",
+            "550 5.7.1 user shop may not send as <ceo@a.example> (From), only as @b.example",
+        ),
+        ("From: ann@b.example\r\nResent-From: ceo@a.example", "550 5.7.1 user shop may not send as"),
+        ("From: ann@b.example", "250 2.0.0"),
+        ("Subject: x", "250 2.0.0"),
+    ] {
+        client.say("MAIL FROM:<shop@b.example>", "250 ").await;
+        client.say("RCPT TO:<b@y.org>", "250 ").await;
+        client.say("DATA", "354 ").await;
+        client.say(&format!("{from}\r\n\r\nx\r\n."), said).await;
+    }
+    assert!(host.arrivals.try_recv().is_ok() && host.arrivals.try_recv().is_ok());
+    assert!(host.arrivals.try_recv().is_err());
+}

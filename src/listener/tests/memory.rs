@@ -149,7 +149,7 @@ impl Backend for Memory {
 
     async fn auth_response(&mut self, response: &[u8]) -> AuthStep {
         match response {
-            b"\0ann\0secret" => AuthStep::Succeeded { user: "ann".into() },
+            b"\0ann\0secret" => AuthStep::Succeeded { user: "ann".into(), senders: None },
             _ => AuthStep::Failed,
         }
     }

@@ -6,6 +6,7 @@ use super::listen;
 use crate::listener::certificate::Certificate;
 use crate::listener::certificate::tests::connector_trusting;
 use crate::listener::intake::SessionDesk;
+use crate::listener::peer::LocalPeer;
 
 const NAME: &str = "host.example.org";
 
@@ -115,4 +116,38 @@ async fn another_certificate_is_for_the_sessions_that_begin_then() {
     show(&host, None);
     let (mut client, _) = host.session(1000).await;
     assert!(!offers(&mut client).await.contains(&"STARTTLS".to_owned()));
+}
+
+#[tokio::test]
+async fn a_session_may_begin_with_the_handshake() {
+    let mut host = Host::new(|_, _| {});
+    let certificate = certificate();
+    show(&host, Some(&certificate));
+    let (theirs, _) = host.session_within_tls(LocalPeer::Uid(1000));
+    let mut client =
+        Client::over(theirs).secured(&connector_trusting(certificate.pem()), NAME).await.unwrap();
+    client.expect("220 ").await;
+    let offered = offers(&mut client).await;
+    assert!(!offered.contains(&"STARTTLS".to_owned()), "{offered:?}");
+    client.say("STARTTLS", "503 5.5.1").await;
+    client.send_message("x\r\n", "250 2.0.0").await;
+    let entry = host.arrivals.try_recv().unwrap();
+    let content = String::from_utf8(host.content(&entry)).unwrap();
+    assert!(content.contains("(using TLSv1.3)") && content.contains("with ESMTPS"), "{content}");
+}
+
+/// A client that speaks plaintext, or a daemon without a certificate: the connection ends, and others go on.
+#[tokio::test]
+async fn without_a_handshake_there_is_no_session() {
+    for has_certificate in [true, false] {
+        let host = Host::new(|_, _| {});
+        let certificate = certificate();
+        show(&host, has_certificate.then_some(&certificate));
+        let (mut theirs, session) = host.session_within_tls(LocalPeer::Uid(1000));
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut theirs, b"EHLO c\r\n").await;
+        session.await.unwrap();
+        let mut heard = Vec::new();
+        let _ = tokio::io::AsyncReadExt::read_to_end(&mut theirs, &mut heard).await;
+        assert!(!heard.starts_with(b"220"), "{heard:?}");
+    }
 }

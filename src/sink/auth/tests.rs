@@ -46,7 +46,11 @@ fn every_mechanism_offered_knows_its_users() {
     for mechanism in MECHANISMS {
         for initial in [true, false] {
             let step = converse(mechanism, initial, credentials(NAME, PASSWORD));
-            assert_eq!(step, AuthStep::Succeeded { user: NAME.into() }, "{mechanism}, initial {initial}");
+            assert_eq!(
+                step,
+                AuthStep::Succeeded { user: NAME.into(), senders: None },
+                "{mechanism}, initial {initial}"
+            );
         }
     }
 }
@@ -76,7 +80,7 @@ fn login_takes_the_user_as_initial_response() {
     let (exchange, step) = users().start("LOGIN", Some(NAME.as_bytes()));
     assert!(matches!(step, AuthStep::Challenge(_)));
     let step = exchange.unwrap().respond(PASSWORD.as_bytes());
-    assert_eq!(step, AuthStep::Succeeded { user: NAME.into() });
+    assert_eq!(step, AuthStep::Succeeded { user: NAME.into(), senders: None });
 }
 
 #[test]

@@ -7,11 +7,14 @@
 //!
 //! RFC 4954.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::state::SessionState;
 use super::{Answered, Durable, OfferedMechanism, Session, SessionAction, error, say_hello_first};
+use crate::sender_policy::SenderPolicy;
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
@@ -87,9 +90,11 @@ impl<P: Durable> Session<P> {
         Reply::bare(334, BASE64.encode(challenge))
     }
 
-    /// Tells the session that the client has authenticated as `user`. Returns the reply.
-    pub fn auth_succeeded(&mut self, user: &str) -> Reply {
+    /// Tells the session that the client has authenticated as `user`, who may send as these senders; `None` for all. Returns
+    /// the reply.
+    pub fn auth_succeeded(&mut self, user: &str, senders: Option<Arc<SenderPolicy>>) -> Reply {
         self.client.user = Some(user.to_owned());
+        self.client.senders = senders;
         self.state = SessionState::ExpectMail;
         Reply::new(235, Status::success(7, 0), "authentication succeeded")
     }

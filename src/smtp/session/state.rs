@@ -3,9 +3,12 @@
 //! Promises: a state is named after the thing that it waits for. The envelope is in the one state that collects it, and
 //! leaves it with `SessionAction::Open`; no other place keeps a part of a transaction.
 
+use std::sync::Arc;
+
 use super::content::Transfer;
 use super::{Answered, AuthCover};
 use crate::envelope::Envelope;
+use crate::sender_policy::SenderPolicy;
 use crate::smtp::reply::Reply;
 
 /// The thing that a session waits for.
@@ -99,6 +102,8 @@ pub(super) struct SessionClient {
     pub(super) cover: AuthCover,
     /// The user who authenticated, if any.
     pub(super) user: Option<String>,
+    /// As whom that user may send; `None` for no limit.
+    pub(super) senders: Option<Arc<SenderPolicy>>,
 }
 
 /// The longest name in HELO or EHLO that is kept, the length of a domain. A longer one is cut.
@@ -175,6 +180,7 @@ mod tests {
                 esmtp: letters.contains('E'),
                 cover: if letters.contains('S') { AuthCover::Tls } else { AuthCover::Nothing },
                 user: letters.contains('A').then(|| "ann".into()),
+                senders: None,
             };
             assert_eq!(client.protocol(smtputf8), expected, "{letters} {smtputf8}");
         }

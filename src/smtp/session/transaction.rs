@@ -1,7 +1,7 @@
 //! The commands for the envelope: MAIL, RCPT, RSET.
 //!
 //! Promises: an envelope begins with one MAIL, has at most `max_recipients`, and is dropped as a whole with its
-//! transaction. An address in UTF-8 is in it only if MAIL said SMTPUTF8 (RFC 6531).
+//! transaction. A client gives only a reverse-path that it may give (`sender_policy.rs`). An address in UTF-8 is in it only if MAIL said SMTPUTF8 (RFC 6531).
 
 use super::refusal::too_large;
 use super::state::{CollectedEnvelope, SessionState};
@@ -21,6 +21,7 @@ impl<P: Durable> Session<P> {
             _ if !self.policy.knows_parameters_of_mail(&envelope, size) => {
                 BadCommand::UnknownParameter.reply()
             }
+            _ if let Some(refusal) = self.refused_sender(&envelope) => error(550, 7, 1, &refusal),
             // RFC 1870 6.1.
             _ if declared_size > self.policy.max_message_size => too_large(),
             _ => {
@@ -29,6 +30,12 @@ impl<P: Durable> Session<P> {
             }
         };
         self.answer(reply)
+    }
+
+    /// Returns why the client may not give this reverse-path; `None` if it may.
+    fn refused_sender(&self, envelope: &Envelope) -> Option<String> {
+        let policy = self.client.senders.as_ref()?;
+        policy.check_reverse_path(&envelope.reverse_path).err().map(|refusal| refusal.to_string())
     }
 
     pub(super) fn rcpt(&mut self, recipient: Recipient) -> SessionAction {
