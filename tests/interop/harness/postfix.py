@@ -180,9 +180,14 @@ class Postfix(Instance):
             "pwcheck_method: auxprop\nauxprop_plugin: sasldb\n"
             f"sasldb_path: {database}\nmech_list: {' '.join(MECHANISMS)}\n"
         )
+        self.add_user(USER, PASSWORD)
+
+    def add_user(self, name, password):
+        """Makes an account for AUTH, at once."""
+        database = self.base / "etc" / "sasl" / "sasldb2"
         subprocess.run(
-            ["saslpasswd2", "-p", "-c", "-f", str(database), "-u", REALM, USER],
-            input=PASSWORD.encode(), check=True, capture_output=True,
+            ["saslpasswd2", "-p", "-c", "-f", str(database), "-u", REALM, name],
+            input=password.encode(), check=True, capture_output=True,
         )
         shutil.chown(database, "postfix", "postfix")
 
