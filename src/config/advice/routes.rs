@@ -2,6 +2,8 @@
 //!
 //! A route is chosen by the addresses after rewriting, so that one by `senders` may be in vain beside `rewrite.sender`.
 
+use std::collections::BTreeSet;
+
 use crate::config::Config;
 use crate::config::file::ConfigFile;
 use crate::envelope::Address;
@@ -15,19 +17,21 @@ const SOMEONE: &str = "app";
 /// has after rewriting.
 pub(super) fn idle(file: &ConfigFile, config: &Config) -> Vec<String> {
     let routes = config.routing();
-    let shadowed = routes.shadowed().into_iter().map(|(route, earlier)| {
+    let shadowed = routes.shadowed();
+    let said = shadowed.iter().map(|(route, earlier)| {
         format!(
             "no mail ever takes the route {}: the route {}, which stands before it, takes all of its mail; put the more \
              special one first",
             route.name, earlier.name
         )
     });
-    let is_shadowed = |route: &&RouteRule| routes.shadowed().iter().any(|(shadowed, _)| shadowed == route);
+    let idle: BTreeSet<&str> = shadowed.iter().map(|(route, _)| route.name.as_str()).collect();
+    let is_shadowed = |route: &&RouteRule| idle.contains(route.name.as_str());
     let rewritten = routes.0.iter().filter(|route| !is_shadowed(route)).flat_map(|route| {
         let senders = lost_senders(file, config, route);
         senders.into_iter().chain(lost_recipients(config, route))
     });
-    shadowed.chain(rewritten).collect()
+    said.chain(rewritten).collect()
 }
 
 /// Returns a warning for the senders of the route that no mail has.
