@@ -7,6 +7,7 @@ that the user's name tells the logins apart. What a server takes it forwards to 
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import re
 import shutil
@@ -28,10 +29,10 @@ REALM = "nullmta.test"
 
 
 class Door(NamedTuple):
-    """`version` is empty where both are spoken."""
+    """`version` is the only one that is spoken, or the newest."""
 
     mode: str
-    version: str = ""
+    version: str
     certificate: str = "good"
 
 
@@ -50,8 +51,7 @@ BOUND = ("SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512-PLUS")
 # What Dovecot knows tokens by.
 TOKEN_KEY = b"0123456789abcdef0123456789abcdef"
 
-DOORS = [Door(mode, version) for mode in MODES for version in VERSIONS]
-DOORS += [Door(mode, certificate=fault) for mode in MODES for fault in FAULTS]
+DOORS = [Door(*each) for each in itertools.product(MODES, VERSIONS, ("good", *FAULTS))]
 
 
 def certificates(authority, stranger) -> dict:
@@ -128,8 +128,7 @@ class CyrusPostfix(LoginServer):
             "smtpd_tls_key_file": self.base / f"{door.certificate}.key",
             "smtpd_tls_wrappermode": "yes" if door.mode == "implicit" else "no",
         }
-        if door.version:
-            options["smtpd_tls_mandatory_protocols"] = f"TLSv{door.version}"
+        options["smtpd_tls_mandatory_protocols"] = f"TLSv{door.version}"
         lines = "".join(f"  -o {name}={text}\n" for name, text in options.items())
         return f"{host}:{port} inet n - n - - smtpd\n{lines}"
 
@@ -203,9 +202,9 @@ class DovecotSubmission(LoginServer, Rooted):
         ports = dict(starttls=self.port, implicit=self.places[DOORS[-1]][1])
         self.places = {door: (hosts[door.version, door.certificate], ports[door.mode]) for door in DOORS}
         self._values |= dict(mechanisms="".join(f"  {name.lower()} = yes\n" for name in self.mechanisms), **ports)
-        old = [host for (version, _), host in hosts.items() if version == "1.2"]
-        new = {certificate: host for (version, certificate), host in hosts.items() if version != "1.2"}
-        self._write_instance("old", ["127.0.0.1", *old], {})
+        old, new = ({certificate: host for (version, certificate), host in hosts.items() if version == wanted}
+                    for wanted in VERSIONS)
+        self._write_instance("old", ["127.0.0.1", *old.values()], old)
         self._write_instance("new", list(new.values()), new)
         write_token_key(self)
         self.write("openssl.cnf", "openssl_conf = it\n[it]\nssl_conf = ssl\n[ssl]\nsystem_default = all\n"
@@ -253,7 +252,7 @@ class EximLogins(LoginServer, Rooted):
             ports=" : ".join(map(str, ports.values())), implicit=" : ".join(implicit), realm=REALM,
             certificates=" ".join(f"p{port}={door.certificate}" for door, port in ports.items()),
             priorities=" ".join(
-                f"p{port}=NORMAL:-VERS-ALL:+VERS-TLS{door.version}" for door, port in ports.items() if door.version
+                f"p{port}=NORMAL:-VERS-ALL:+VERS-TLS{door.version}" for door, port in ports.items()
             ),
         )
         self.write("etc/exim4.conf", self.fill_in("login_exim.conf"))
