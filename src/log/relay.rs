@@ -83,6 +83,16 @@ pub fn recoded(id: QueueId, route: Option<&str>, relay: &dyn fmt::Display) {
     info!(queue_id = %id, route, "{id}: bodies encoded for {relay}, which does not take them as they are");
 }
 
+/// Logs that something of a message was to be encoded and is not, with the reason.
+pub fn not_recoded(id: QueueId, route: Option<&str>, relay: &dyn fmt::Display, left: &dyn fmt::Display) {
+    let relay = foreign(relay);
+    info!(
+        queue_id = %id,
+        route,
+        "{id}: not encoded for {relay}: {left}; the relay may refuse or change them"
+    );
+}
+
 /// Logs trouble of one connection that does not pause the relay.
 pub fn relay_trouble(route: Option<&str>, trouble: &dyn fmt::Display) {
     let (by, trouble) = (ByRoute(route), foreign(trouble));

@@ -140,6 +140,10 @@ fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_a
     }
     let text = logged(|| recoded(ID, Some("news"), &"mx"));
     assert!(text.contains(r#""route":"news""#), "{text}");
+    let text = logged(|| not_recoded(ID, Some("news"), &"mx", &"8-bit octets stay, since it is signed"));
+    let line =
+        "not encoded for mx: 8-bit octets stay, since it is signed; the relay may refuse or change them";
+    assert!(text.contains(r#""route":"news""#) && text.contains(line), "{text}");
 }
 
 #[test]

@@ -203,9 +203,13 @@ impl Connection {
     async fn take<W: Work>(&mut self, work: &mut W, patience: Duration) -> Option<OpenTransaction> {
         while self.left > 0 && !self.is_retired() {
             let mut transaction = work.next(self.before_retirement(patience)).await?;
-            let unwanted = self.recoding.unwanted(&transaction, &self.offered);
-            if recoded::recode(&mut transaction, unwanted).await {
-                log::recoded(transaction.id, self.channel.peer().route(), self.channel.peer());
+            let ready = recoded::make_ready(&mut transaction, self.recoding, &self.offered).await;
+            let (route, peer) = (self.channel.peer().route(), self.channel.peer());
+            if ready.is_recoded {
+                log::recoded(transaction.id, route, peer);
+            }
+            if let Some(left) = ready.left {
+                log::not_recoded(transaction.id, route, peer, &left);
             }
             let eight_bit = self.recoding.eight_bit(&transaction);
             let transaction = OpenTransaction::new(transaction, &self.offered_now(), eight_bit);

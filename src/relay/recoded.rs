@@ -2,9 +2,10 @@
 //!
 //! Promises: a message that needs no change is sent from its own octets, and so is one that must not be changed
 //! (`message/recode.rs`). The size that is told to the relay is that of the octets that are sent. Memory is one block,
-//! whatever the size of the message: it is read twice to find its changes and their size, and once more to be sent.
+//! whatever the size of the message: it is read twice to find its changes and their size, and once more to be sent. A
+//! message that has ASCII alone does not count as 8-bit, whatever its client declared and its header section says.
 //!
-//! Fails: where the content cannot be read, it is left as it is, so that the sending meets the error.
+//! Fails: where the content cannot be read, it is left as it is, and counts as 7-bit, so that the sending meets the error.
 //!
 //! Not here: the changes themselves (`message/recode.rs`), the text of MAIL (`group.rs`).
 //!
@@ -20,7 +21,7 @@ use super::{Content, Transaction};
 use crate::config::EightBit;
 use crate::envelope::Body;
 use crate::message::long_lines::LongLines;
-use crate::message::recode::{BodySurvey, Recoder, RecodingPlan, Unwanted};
+use crate::message::recode::{BodySurvey, Left, Recoder, RecodingPlan, SurveyResult, Unwanted};
 use crate::smtp::client::Capabilities;
 
 /// The configuration of what is encoded.
@@ -48,31 +49,74 @@ impl Recoding {
             long_lines: self.long_lines == LongLines::Encode,
         }
     }
+
+    /// Returns whether this message bounces at a relay with these extensions if its content is 8-bit.
+    fn asks_for_content(self, transaction: &Transaction, offered: &Capabilities) -> bool {
+        let is_eight_bit = transaction.body == Body::EightBitMime && !offered.eight_bit_mime;
+        is_eight_bit && self.eight_bit(transaction) == EightBit::Bounce
+    }
 }
 
-/// Encodes those bodies of the transaction's message that are `unwanted`. Returns whether there are any.
-pub(crate) async fn recode(transaction: &mut Transaction, unwanted: Unwanted) -> bool {
+/// The result for a message that was made ready for a relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MadeReady {
+    /// True if bodies of it are encoded, or wrapped anew.
+    pub(crate) is_recoded: bool,
+    /// Something that was to be encoded and is not.
+    pub(crate) left: Option<Left>,
+}
+
+/// Makes the transaction's message ready for a relay with these extensions.
+pub(crate) async fn make_ready(
+    transaction: &mut Transaction,
+    recoding: Recoding,
+    offered: &Capabilities,
+) -> MadeReady {
+    if recoding.asks_for_content(transaction, offered) && !is_eight_bit(&mut transaction.content).await {
+        transaction.body = Body::SevenBit;
+    }
+    let unwanted = recoding.unwanted(transaction, offered);
+    recode(transaction, unwanted).await
+}
+
+/// Returns whether the content has an octet that is not ASCII; false if it cannot be read.
+async fn is_eight_bit(content: &mut Box<dyn Content>) -> bool {
+    let mut is_ascii = true;
+    let read = each_block(content, |block| is_ascii &= block.is_ascii()).await;
+    let is_at_start = content.seek(SeekFrom::Start(0)).await.is_ok();
+    read.is_ok() && is_at_start && !is_ascii
+}
+
+/// Encodes those bodies of the transaction's message that are `unwanted`.
+async fn recode(transaction: &mut Transaction, unwanted: Unwanted) -> MadeReady {
     if unwanted == Unwanted::default() {
-        return false;
+        return MadeReady::default();
     }
     let content = &mut transaction.content;
     let planned = plan(content, unwanted).await;
     let is_at_start = content.seek(SeekFrom::Start(0)).await.is_ok();
-    let Ok(Some((plan, size))) = planned else { return false };
-    if !is_at_start {
-        return false;
-    }
+    let Ok((planned, left)) = planned else { return MadeReady::default() };
+    let Some((plan, size)) = planned.filter(|_| is_at_start) else {
+        return MadeReady { is_recoded: false, left };
+    };
     let plain = std::mem::replace(content, Box::new(io::Cursor::new(Vec::new())));
     *content = Box::new(Recoded::new(plain, plan));
     transaction.size = size;
-    true
+    MadeReady { is_recoded: true, left }
 }
 
-/// Returns the changes, and the size of the message with them; `None` if there are none.
-async fn plan(content: &mut Box<dyn Content>, unwanted: Unwanted) -> io::Result<Option<(RecodingPlan, u64)>> {
+/// The changes to a message, and its size with them.
+type Planned = (RecodingPlan, u64);
+
+/// Returns the changes, if there are any, and what stays although it is unwanted.
+async fn plan(
+    content: &mut Box<dyn Content>,
+    unwanted: Unwanted,
+) -> io::Result<(Option<Planned>, Option<Left>)> {
     let mut survey = BodySurvey::new(unwanted);
     each_block(content, |block| survey.push(block)).await?;
-    let Some(plan) = survey.finish() else { return Ok(None) };
+    let SurveyResult { plan, left } = survey.finish();
+    let Some(plan) = plan else { return Ok((None, left)) };
     content.seek(SeekFrom::Start(0)).await?;
     let (mut recoder, mut out, mut size) = (Recoder::new(plan.clone()), Vec::new(), 0);
     each_block(content, |block| {
@@ -83,7 +127,7 @@ async fn plan(content: &mut Box<dyn Content>, unwanted: Unwanted) -> io::Result<
     .await?;
     out.clear();
     recoder.finish(&mut out);
-    Ok(Some((plan, size + out.len() as u64)))
+    Ok((Some((plan, size + out.len() as u64)), left))
 }
 
 async fn each_block(content: &mut Box<dyn Content>, mut take: impl FnMut(&[u8])) -> io::Result<()> {
@@ -198,7 +242,7 @@ mod tests {
                 message.content =
                     Box::new(BufReader::with_capacity(7, io::Cursor::new(text.clone().into_bytes())));
             }
-            assert!(recode(&mut message, EIGHT_BIT).await);
+            assert!(recode(&mut message, EIGHT_BIT).await.is_recoded);
             let found = read(&mut message).await;
             assert!(
                 found.ends_with("a longer line\r\n=C3=A9\r\n") && found.contains("quoted-printable"),
@@ -213,7 +257,29 @@ mod tests {
     async fn a_message_that_needs_no_change_is_sent_from_its_own_octets() {
         for (text, unwanted) in [("\r\nascii\r\n", EIGHT_BIT), ("\r\né\r\n", Unwanted::default())] {
             let mut message = transaction(1, "", &["ben@example.net"], text);
-            assert!(!recode(&mut message, unwanted).await);
+            assert_eq!(recode(&mut message, unwanted).await, MadeReady::default());
+            assert_eq!(read(&mut message).await, text);
+        }
+    }
+
+    /// `sendmail -B8BITMIME`, as cron calls it, with a text of ASCII bounced with "the message is 8-bit".
+    #[tokio::test]
+    async fn the_content_decides_whether_a_message_is_8_bit() {
+        let bounce = Recoding { eight_bit: EightBit::Bounce, long_lines: LongLines::Fold };
+        let (without, with) =
+            (Capabilities::default(), Capabilities { eight_bit_mime: true, ..Capabilities::default() });
+        for (text, offered, eight_bit, expected) in [
+            ("Subject: x\r\n\r\nascii\r\n", &without, EightBit::Bounce, Body::SevenBit),
+            ("Content-Transfer-Encoding: 8bit\r\n\r\nascii\r\n", &without, EightBit::Bounce, Body::SevenBit),
+            ("Subject: x\r\n\r\né\r\n", &without, EightBit::Bounce, Body::EightBitMime),
+            ("Subject: é\r\n\r\nascii\r\n", &without, EightBit::Bounce, Body::EightBitMime),
+            ("Subject: x\r\n\r\nascii\r\n", &with, EightBit::Bounce, Body::EightBitMime),
+            ("Subject: x\r\n\r\nascii\r\n", &without, EightBit::Keep, Body::EightBitMime),
+        ] {
+            let mut message = transaction(1, "ann@example.org", &["ben@example.net"], text);
+            message.body = Body::EightBitMime;
+            make_ready(&mut message, Recoding { eight_bit, ..bounce }, offered).await;
+            assert_eq!(message.body, expected, "{text:?} {eight_bit:?}");
             assert_eq!(read(&mut message).await, text);
         }
     }

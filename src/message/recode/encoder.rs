@@ -1,4 +1,5 @@
-//! Encodes a body that is still arriving as quoted-printable or base64.
+//! Encodes a body that is still arriving as quoted-printable or base64. Not here: wrapping one that is encoded already
+//! (`wrapper.rs`).
 //!
 //! Promises: every line has at most [`MAX_ENCODED_LINE`] octets, all of them printable ASCII; a decoder gets the body back
 //! octet for octet. The result does not depend on the pieces in which the body arrives. No line end is added at the end.
@@ -8,10 +9,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::entity_header::BodyEncoding;
+use super::entity_header::{BodyEncoding, MAX_ENCODED_LINE};
+use super::wrapper::Wrapper;
 
-/// The longest line of an encoded body, without its line end (RFC 2045 6.7, 6.8).
-const MAX_ENCODED_LINE: usize = 76;
 /// The number of octets in a whole line of base64.
 const BASE64_OCTETS: usize = MAX_ENCODED_LINE / 4 * 3;
 
@@ -20,6 +20,8 @@ const BASE64_OCTETS: usize = MAX_ENCODED_LINE / 4 * 3;
 pub(super) enum BodyEncoder {
     QuotedPrintable(QuotedPrintable),
     Base64(Base64),
+    /// It has an encoding, and is only wrapped anew.
+    Wrapped(Wrapper),
 }
 
 impl BodyEncoder {
@@ -31,9 +33,15 @@ impl BodyEncoder {
         }
     }
 
+    /// Returns what breaks the lines of a body that has this encoding.
+    pub(super) fn wrapping(encoding: BodyEncoding) -> Self {
+        BodyEncoder::Wrapped(Wrapper::new(encoding))
+    }
+
     /// Takes `octets` of the body, and appends to `out` what is decided.
     pub(super) fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) {
         match self {
+            BodyEncoder::Wrapped(wrapper) => octets.iter().for_each(|octet| wrapper.take(*octet, out)),
             BodyEncoder::QuotedPrintable(encoder) => {
                 octets.iter().for_each(|octet| encoder.take(*octet, out))
             }
@@ -46,6 +54,7 @@ impl BodyEncoder {
         match self {
             BodyEncoder::QuotedPrintable(encoder) => encoder.finish(out),
             BodyEncoder::Base64(encoder) => encoder.finish(out),
+            BodyEncoder::Wrapped(wrapper) => wrapper.finish(out),
         }
     }
 }

@@ -15,6 +15,7 @@
 
 use super::super::fixup::MAX_HEADER_OCTETS;
 use super::super::header::line_len;
+use super::LeftBecause;
 use super::entity_header::{EntityKind, kind_of};
 
 /// Upper bound of the number of multiparts that are within each other.
@@ -280,7 +281,10 @@ impl Entities {
         else {
             return;
         };
-        let kind = if self.is_clear { kind_of(&octets, is_in_digest) } else { EntityKind::Opaque };
+        let kind = match self.is_clear {
+            true => kind_of(&octets, is_in_digest),
+            false => EntityKind::Opaque(LeftBecause::Unclear),
+        };
         tell(EntityPiece::Header { entity, parent, kind: &kind, octets: &octets });
         self.place = Place::Body { entity };
         match kind {
@@ -290,7 +294,7 @@ impl Entities {
             }
             EntityKind::Message => self.begin_entity(entity, false),
             EntityKind::Multipart { .. } => self.is_clear = false,
-            EntityKind::Leaf { .. } | EntityKind::Opaque => {}
+            EntityKind::Leaf { .. } | EntityKind::Encoded(_) | EntityKind::Opaque(_) => {}
         }
     }
 }

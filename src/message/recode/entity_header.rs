@@ -8,6 +8,7 @@
 //! RFC 2045 5.1 (Content-Type), 6.1 (Content-Transfer-Encoding).
 
 use super::super::header::{Field, Header, split};
+use super::LeftBecause;
 
 /// The kind of an entity, for the treatment of its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +29,14 @@ pub(super) enum EntityKind {
         /// True if the header section has no Content-Type.
         is_untyped: bool,
     },
-    /// The body stays as it is, and so does everything in it: it is signed, has an encoding, or is not clear.
-    Opaque,
+    /// The body has this encoding already, and may only be wrapped anew.
+    Encoded(BodyEncoding),
+    /// The body stays as it is, and so does everything in it, for this reason.
+    Opaque(LeftBecause),
 }
+
+/// The longest line of an encoded body, without its line end (RFC 2045 6.7, 6.8).
+pub(super) const MAX_ENCODED_LINE: usize = 76;
 
 /// An encoding of a body (RFC 2045 6.7, 6.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +58,23 @@ pub(super) struct DeclaredText {
 pub(super) fn kind_of(octets: &[u8], is_in_digest: bool) -> EntityKind {
     let header = split(octets).header;
     let has_two = |name: &str| header.fields().filter(|field| field.is(name)).nth(1).is_some();
-    if header.find("DKIM-Signature").is_some() || has_two(TYPE) || has_two(ENCODING) || has_encoding(header) {
-        return EntityKind::Opaque;
+    if header.find("DKIM-Signature").is_some() {
+        return EntityKind::Opaque(LeftBecause::Signed);
     }
+    if has_two(TYPE) || has_two(ENCODING) {
+        return EntityKind::Opaque(LeftBecause::Unclear);
+    }
+    let kind = kind_by_type(header, is_in_digest);
+    match (encoding_of(header), kind) {
+        (StatedEncoding::None, kind) => kind,
+        (_, kind @ EntityKind::Opaque(LeftBecause::Signed)) => kind,
+        (StatedEncoding::Known(encoding), EntityKind::Leaf { .. }) => EntityKind::Encoded(encoding),
+        (StatedEncoding::Known(_) | StatedEncoding::Unknown, _) => EntityKind::Opaque(LeftBecause::Encoded),
+    }
+}
+
+/// Returns the kind of an entity that has no encoding.
+fn kind_by_type(header: Header<'_>, is_in_digest: bool) -> EntityKind {
     let Some(field) = header.find(TYPE) else {
         return if is_in_digest {
             EntityKind::Message
@@ -66,13 +86,13 @@ pub(super) fn kind_of(octets: &[u8], is_in_digest: bool) -> EntityKind {
     let media_type = body.split(|octet| *octet == b';').next().unwrap_or_default().trim_ascii();
     let media_type = media_type.to_ascii_lowercase();
     match &media_type[..] {
-        b"multipart/signed" => EntityKind::Opaque,
+        b"multipart/signed" => EntityKind::Opaque(LeftBecause::Signed),
         b"message/rfc822" => EntityKind::Message,
         other if other.starts_with(b"multipart/") => match boundary(&body) {
             Some(boundary) => EntityKind::Multipart { boundary, is_digest: other == b"multipart/digest" },
-            None => EntityKind::Opaque,
+            None => EntityKind::Opaque(LeftBecause::Unclear),
         },
-        other if other.starts_with(b"message/") => EntityKind::Opaque,
+        other if other.starts_with(b"message/") => EntityKind::Opaque(LeftBecause::Type),
         other => EntityKind::Leaf { is_text: other.starts_with(b"text/"), is_untyped: false },
     }
 }
@@ -80,11 +100,22 @@ pub(super) fn kind_of(octets: &[u8], is_in_digest: bool) -> EntityKind {
 const TYPE: &str = "Content-Type";
 const ENCODING: &str = "Content-Transfer-Encoding";
 
-/// Returns whether the body has an encoding, or one that is not known.
-fn has_encoding(header: Header<'_>) -> bool {
-    let Some(field) = header.find(ENCODING) else { return false };
-    let encoding = field.unfolded().trim_ascii().to_ascii_lowercase();
-    !matches!(&encoding[..], b"7bit" | b"8bit" | b"binary")
+/// The encoding that a header section states.
+enum StatedEncoding {
+    /// The body stands for itself.
+    None,
+    Known(BodyEncoding),
+    Unknown,
+}
+
+fn encoding_of(header: Header<'_>) -> StatedEncoding {
+    let Some(field) = header.find(ENCODING) else { return StatedEncoding::None };
+    match &field.unfolded().trim_ascii().to_ascii_lowercase()[..] {
+        b"7bit" | b"8bit" | b"binary" => StatedEncoding::None,
+        b"base64" => StatedEncoding::Known(BodyEncoding::Base64),
+        b"quoted-printable" => StatedEncoding::Known(BodyEncoding::QuotedPrintable),
+        _ => StatedEncoding::Unknown,
+    }
 }
 
 /// Returns the boundary in the body of a Content-Type: a token, or a quoted string.

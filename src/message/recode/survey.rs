@@ -1,12 +1,13 @@
 //! Surveys a whole message, and plans which of its bodies are encoded, and how.
 //!
-//! Promises: a body is encoded only if it is [`Unwanted`], and may be (`entity_header.rs`). A composite entity that said
-//! it was 8-bit is declared as 7-bit if nothing in it is 8-bit any more.
+//! Promises: a body is encoded only if it is [`Unwanted`], and may be (`entity_header.rs`). One that has an encoding
+//! already is only wrapped anew. A composite entity that said it was 8-bit is declared as 7-bit if nothing in it is 8-bit
+//! any more. What stays although it is unwanted is told, with the reason.
 
 use super::super::header::MAX_LINE_OCTETS;
 use super::entities::{Entities, EntityPiece};
 use super::entity_header::{BodyEncoding, DeclaredText, EntityKind, has_mime_version, says_eight_bit};
-use super::{RecodingPlan, Unwanted};
+use super::{Left, LeftBecause, RecodingPlan, Unwanted};
 
 /// A survey of content that is still arriving.
 #[derive(Debug)]
@@ -16,6 +17,15 @@ pub struct BodySurvey {
     found: Vec<Surveyed>,
 }
 
+/// The result of a survey.
+#[derive(Clone, Debug)]
+pub struct SurveyResult {
+    /// The changes; `None` if there are none.
+    pub plan: Option<RecodingPlan>,
+    /// Something that is unwanted and stays as it is; `None` if nothing does.
+    pub left: Option<Left>,
+}
+
 /// What is to be done with one entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EntityPlan {
@@ -23,6 +33,8 @@ pub(super) enum EntityPlan {
     AsItIs,
     /// Its body is encoded.
     Encode { encoding: BodyEncoding, declared: DeclaredText },
+    /// Its body has this encoding, and lines that are too long: they are broken where a decoder does not see it.
+    Wrap(BodyEncoding),
     /// It has parts, and they have become 7-bit.
     DeclareSevenBit,
 }
@@ -58,13 +70,24 @@ impl BodySurvey {
         entities.push(octets, &mut |piece| take(piece, found));
     }
 
-    /// Ends the content. Returns the plan; `None` if nothing is to be changed, or nothing can be.
-    pub fn finish(mut self) -> Option<RecodingPlan> {
+    /// Ends the content. Returns what is to be done.
+    pub fn finish(mut self) -> SurveyResult {
         let is_clear = self.entities.is_clear();
         let found = &mut self.found;
-        self.entities.finish(&mut |piece| take(piece, found));
+        std::mem::take(&mut self.entities).finish(&mut |piece| take(piece, found));
+        let left = self.left(is_clear);
+        SurveyResult { plan: if is_clear { self.plan() } else { None }, left }
+    }
+
+    /// Returns something that is unwanted and stays, if anything does.
+    fn left(&self, is_clear: bool) -> Option<Left> {
+        self.found.iter().find_map(|entity| entity.left(self.unwanted, is_clear))
+    }
+
+    /// Returns the plan; `None` if nothing is to be changed.
+    fn plan(&self) -> Option<RecodingPlan> {
         let mut plan: Vec<EntityPlan> = self.found.iter().map(|entity| entity.plan(self.unwanted)).collect();
-        if !is_clear || plan.iter().all(|entity| *entity == EntityPlan::AsItIs) {
+        if plan.iter().all(|entity| *entity == EntityPlan::AsItIs) {
             return None;
         }
         for (entity, left) in left_eight_bit(&self.found, &plan).into_iter().enumerate() {
@@ -96,8 +119,9 @@ fn take(piece: EntityPiece<'_>, found: &mut Vec<Surveyed>) {
 
 /// Returns of each entity whether an octet that is not ASCII is left in its body.
 fn left_eight_bit(found: &[Surveyed], plan: &[EntityPlan]) -> Vec<bool> {
-    let is_left =
-        |(entity, plan): (&Surveyed, &EntityPlan)| *plan == EntityPlan::AsItIs && entity.eight_bit > 0;
+    let is_left = |(entity, plan): (&Surveyed, &EntityPlan)| {
+        !matches!(plan, EntityPlan::Encode { .. }) && entity.eight_bit > 0
+    };
     let mut left: Vec<bool> = found.iter().zip(plan).map(is_left).collect();
     // A part comes behind what it is a part of.
     for entity in (0..found.len()).rev() {
@@ -141,11 +165,39 @@ impl Surveyed {
         }
     }
 
+    fn has_unwanted_line(&self, unwanted: Unwanted) -> bool {
+        unwanted.long_lines && self.longest_line > MAX_LINE_OCTETS as u64
+    }
+
+    fn is_unwanted_eight_bit(&self, unwanted: Unwanted) -> bool {
+        unwanted.eight_bit && self.eight_bit > 0
+    }
+
+    /// Returns something of this entity that is unwanted and stays, if anything does.
+    fn left(&self, unwanted: Unwanted, is_clear: bool) -> Option<Left> {
+        let (eight_bit, long) = (self.is_unwanted_eight_bit(unwanted), self.has_unwanted_line(unwanted));
+        let because = match &self.kind {
+            _ if !is_clear => Some(LeftBecause::Unclear),
+            EntityKind::Leaf { .. } => None,
+            EntityKind::Encoded(_) => eight_bit.then_some(LeftBecause::Encoded),
+            EntityKind::Opaque(reason) => Some(*reason),
+            EntityKind::Multipart { .. } | EntityKind::Message => Some(LeftBecause::BetweenParts),
+        };
+        let of_body = because.filter(|_| eight_bit || long).map(|because| Left { eight_bit, because });
+        let is_in_header = unwanted.eight_bit && self.has_eight_bit_header;
+        let in_header = is_in_header.then_some(Left { eight_bit: true, because: LeftBecause::InHeader });
+        of_body.or(in_header)
+    }
+
     fn plan(&self, unwanted: Unwanted) -> EntityPlan {
-        let EntityKind::Leaf { is_text, is_untyped } = self.kind else { return EntityPlan::AsItIs };
-        let is_too_long = unwanted.long_lines && self.longest_line > MAX_LINE_OCTETS as u64;
-        let is_eight_bit = unwanted.eight_bit && self.eight_bit > 0;
-        if !is_too_long && !is_eight_bit {
+        let (is_text, is_untyped) = match self.kind {
+            EntityKind::Leaf { is_text, is_untyped } => (is_text, is_untyped),
+            EntityKind::Encoded(encoding) if self.has_unwanted_line(unwanted) => {
+                return EntityPlan::Wrap(encoding);
+            }
+            _ => return EntityPlan::AsItIs,
+        };
+        if !self.has_unwanted_line(unwanted) && !self.is_unwanted_eight_bit(unwanted) {
             return EntityPlan::AsItIs;
         }
         // Quoted-printable adds two octets for each that is not ASCII; base64 about 37 for a hundred.

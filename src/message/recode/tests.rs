@@ -13,7 +13,7 @@ const LONG_LINES: Unwanted = Unwanted { eight_bit: false, long_lines: true };
 fn recoded_in(message: &[u8], unwanted: Unwanted, piece: usize) -> Option<Vec<u8>> {
     let mut survey = BodySurvey::new(unwanted);
     message.chunks(piece).for_each(|octets| survey.push(octets));
-    let mut recoder = Recoder::new(survey.finish()?);
+    let mut recoder = Recoder::new(survey.finish().plan?);
     let mut out = Vec::new();
     message.chunks(piece).for_each(|octets| recoder.push(octets, &mut out));
     recoder.finish(&mut out);
@@ -175,6 +175,112 @@ fn structure_that_is_not_clear_or_beyond_the_bounds_stays_as_it_is() {
     assert_eq!(recoded(&large, BOTH), None);
 }
 
+/// A body that was encoded already kept its long line, and the log said that it had been encoded.
+#[test]
+fn a_body_that_is_encoded_already_is_wrapped_anew() {
+    let message = |encoding: &str, body: &str| {
+        format!(
+            "MIME-Version: 1.0\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{body}\r\n"
+        )
+    };
+    let line = |octets: &str, times: usize| octets.repeat(times);
+    for (encoding, body, expected) in [
+        ("base64", line("YWJj", 300), vec![line("YWJj", 19); 15].join("\r\n") + "\r\n" + &line("YWJj", 15)),
+        ("BASE64", "YQ==".into(), String::new()),
+        (
+            "quoted-printable",
+            line("a=3D", 400),
+            line("a=3D", 18) + "a=\r\n=3D" + &line("a=3D", 18) + "=\r\na=3D",
+        ),
+        ("quoted-printable", line("x", 75) + "=\r\ny", String::new()),
+    ] {
+        let before = message(encoding, &body);
+        match recoded(&before, LONG_LINES) {
+            None => assert_eq!(expected, "", "{encoding}"),
+            Some(found) => {
+                assert!(found.starts_with(&message(encoding, &expected).trim_end()[..]), "{found}");
+                assert!(found.lines().all(|line| line.len() <= 76), "{found}");
+                assert_eq!(bodies(found.as_bytes()), bodies(before.as_bytes()));
+            }
+        }
+        assert_eq!(recoded(&before, EIGHT_BIT), None);
+    }
+    let long = line("x", 1000);
+    for (body, expected) in [
+        // `=` at the end of a line is a soft line break already, and blanks there are none of the text.
+        (format!("{long}\r\n{}=\r\ny", line("x", 75)), format!("\r\n{}=\r\ny\r\n", line("x", 75))),
+        (format!("{long}\r\n{} \t \r\ny", line("x", 75)), format!("\r\n{} \t \r\ny\r\n", line("x", 75))),
+        (format!("{long}\r\n{} \ty", line("x", 74)), format!("\r\n{} =\r\n\ty\r\n", line("x", 74))),
+        (format!("{long}\r\n{}=3D", line("x", 74)), format!("\r\n{}=\r\n=3D\r\n", line("x", 74))),
+        (format!("{long}\r\n{}=Zy", line("x", 72)), format!("\r\n{}=Zy\r\n", line("x", 72))),
+    ] {
+        let found = recoded(&message("quoted-printable", &body), LONG_LINES).unwrap();
+        assert!(found.ends_with(&expected), "{found}");
+    }
+}
+
+/// What stayed as it was did so without a word.
+#[test]
+fn what_stays_although_it_is_unwanted_is_told_with_its_reason() {
+    use LeftBecause::{BetweenParts, Encoded, InHeader, Signed, Type, Unclear};
+    let long = "x".repeat(999);
+    for (message, eight_bit, because) in [
+        ("DKIM-Signature: v=1\r\n\r\né\r\n".to_owned(), true, Some(Signed)),
+        (
+            "Content-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n\r\né\r\n--s--\r\n".into(),
+            true,
+            Some(Signed),
+        ),
+        (format!("DKIM-Signature: v=1\r\n\r\n{long}\r\n"), false, Some(Signed)),
+        ("Content-Type: multipart/mixed\r\n\r\né\r\n".into(), true, Some(Unclear)),
+        (
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\né\r\n--bc\r\n\r\né\r\n--b--\r\n"
+                .into(),
+            true,
+            Some(Unclear),
+        ),
+        (format!("Content-Type: a/b\r\nContent-Type: a/c\r\n\r\n{long}\r\n"), false, Some(Unclear)),
+        ("Content-Transfer-Encoding: base64\r\n\r\né\r\n".into(), true, Some(Encoded)),
+        ("Content-Transfer-Encoding: x-own\r\n\r\né\r\n".into(), true, Some(Encoded)),
+        ("Content-Type: message/delivery-status\r\n\r\né\r\n".into(), true, Some(Type)),
+        ("Subject: é\r\n\r\nascii\r\n".into(), true, Some(InHeader)),
+        ("Subject: é\r\n\r\né\r\n".into(), true, Some(InHeader)),
+        (
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\né\r\n--b\r\n\r\nx\r\n--b--\r\n".into(),
+            true,
+            Some(BetweenParts),
+        ),
+        ("Subject: x\r\n\r\né\r\n".into(), true, None),
+        ("DKIM-Signature: v=1\r\n\r\nascii\r\n".into(), true, None),
+        (format!("Content-Transfer-Encoding: base64\r\n\r\n{long}\r\n"), false, None),
+        (format!("Subject: x\r\n\r\n{long}\r\n"), false, None),
+    ] {
+        let mut survey = BodySurvey::new(BOTH);
+        survey.push(message.as_bytes());
+        let expected = because.map(|because| Left { eight_bit, because });
+        assert_eq!(survey.finish().left, expected, "{message}");
+        let mut survey = BodySurvey::new(if eight_bit { LONG_LINES } else { EIGHT_BIT });
+        survey.push(message.as_bytes());
+        assert_eq!(survey.finish().left, None, "{message}");
+    }
+}
+
+/// Generates a body of this encoding, with lines of any length.
+fn encoded_body() -> impl Strategy<Value = (&'static str, String)> {
+    let words = ["=3D", "=C3=A9", "x", " ", "\t", "=\r\n", "\r\n", "long", ".", "= \r\n"];
+    let word = prop::sample::select(words.to_vec());
+    let word = word.prop_map(|word| if word == "long" { "z=41".repeat(130) } else { word.to_owned() });
+    let quoted = prop::collection::vec(word, 1..40).prop_map(|words| ("quoted-printable", words.concat()));
+    let octets = prop::collection::vec(any::<u8>(), 0..4000);
+    let base64 = (octets, 1_usize..600).prop_map(|(octets, quanta)| {
+        use base64::Engine;
+        let text = base64::engine::general_purpose::STANDARD.encode(octets);
+        let lines = text.as_bytes().chunks(quanta * 4).map(|line| String::from_utf8_lossy(line).into_owned());
+        ("base64", lines.collect::<Vec<_>>().join("\r\n"))
+    });
+    prop_oneof![quoted, base64]
+}
+
 /// Generates an entity: the fields of its header section, and its body. If it is `wild`, multiparts may lack their last
 /// delimiter, and delimiters may stand in a body; the other reader loses parts then.
 fn entity(wild: bool) -> impl Strategy<Value = String> {
@@ -223,6 +329,22 @@ fn collect(parsed: &mail_parser::Message<'_>) -> Vec<Vec<u8>> {
 }
 
 proptest! {
+    /// Promise 2.
+    #[test]
+    fn a_decoder_reads_the_same_from_a_body_that_is_wrapped_anew(
+        (encoding, body) in encoded_body(),
+        piece in 1_usize..40,
+    ) {
+        let message = format!("MIME-Version: 1.0\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{body}\r\n");
+        let found = recoded_in(message.as_bytes(), LONG_LINES, message.len());
+        prop_assert_eq!(&found, &recoded_in(message.as_bytes(), LONG_LINES, piece));
+        if let Some(found) = found {
+            let text = String::from_utf8(found).unwrap();
+            prop_assert_eq!(bodies(text.as_bytes()), bodies(message.as_bytes()), "{}", text);
+            prop_assert!(text.split("\r\n").all(|line| line.trim_end_matches([' ', '\t']).len() <= 76), "{}", text);
+        }
+    }
+
     /// Promises 1 and 3.
     #[test]
     fn another_reader_decodes_the_same(entity in entity(false), piece in 1_usize..40) {
