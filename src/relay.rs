@@ -25,8 +25,8 @@
 //! token → `dialog` transactions, with `group` the commands, `open_transaction` the results of one transaction,
 //! `content` its octets, `recoded` those that the relay does not take as they are → `verdict` the meaning of a reply,
 //! with `reply_rules` and `reply_meaning` the rules for its words, `subject` the subject of a refusal. `channel` reads
-//! and writes for all of them; `pace` says how many commands may be sent at once, `dsn_offer` whether DSN parameters are
-//! sent; `remembered` keeps a fact for a day; `trouble` is the error. `lookup` looks the relayhosts up for a warning,
+//! and writes for all of them; `pace` says how many commands may be sent at once, `parameter_offers` which parameters
+//! are left out; `remembered` keeps a fact for a day; `trouble` is the error. `lookup` looks the relayhosts up for a warning,
 //! before anything is sent.
 //!
 //! Not here: when to connect and what to send (`queue/`), changes to a message (`message/`).
@@ -39,7 +39,6 @@ mod content;
 mod dial;
 mod dialog;
 mod distrust;
-mod dsn_offer;
 mod expiry;
 mod failover;
 mod farewell;
@@ -54,6 +53,7 @@ pub mod lookup;
 mod open_transaction;
 mod opening;
 mod pace;
+mod parameter_offers;
 mod password;
 mod password_command;
 mod port_look;
@@ -98,7 +98,6 @@ pub use trouble::{Cause, Peer, Phase, TokenRefusal, Trouble};
 pub use verdict::Verdict;
 
 use dial::{Internet, Network};
-use dsn_offer::DsnOffer;
 use expiry::Expiries;
 use failover::Failover;
 use farewell::Farewells;
@@ -106,6 +105,7 @@ use first_flight::Offer;
 use host_memory::HostMemory;
 use login::{Login, SecretPrint};
 use pace::RelayPace;
+use parameter_offers::ParameterOffers;
 use port_look::PortLooks;
 use tls::Protection;
 use token::TokenDesk;
@@ -221,7 +221,7 @@ pub struct Relay {
     protection: Protection,
     pace: Arc<RelayPace>,
     offer: Offer,
-    dsn_offer: Arc<DsnOffer>,
+    parameter_offers: Arc<ParameterOffers>,
     farewells: Arc<Farewells>,
     warnings: Vec<String>,
     login: Option<Login>,
@@ -256,7 +256,7 @@ impl Relay {
             let on_route = |warning: &String| format!("route {name}: {}", on_route(warning, Some(name)));
             warnings.iter_mut().for_each(|warning| *warning = on_route(warning));
         }
-        let (dsn_offer, farewells) = (Arc::default(), Arc::default());
+        let (parameter_offers, farewells) = (Arc::default(), Arc::default());
         let memory = Arc::new(route.clone().map_or_else(HostMemory::default, HostMemory::on_route));
         Ok(Relay {
             route,
@@ -264,7 +264,7 @@ impl Relay {
             protection,
             pace,
             offer,
-            dsn_offer,
+            parameter_offers,
             farewells,
             warnings,
             login,
@@ -349,7 +349,7 @@ impl Relay {
         }
         let (target, connection) = Failover::new(self, network).open().await?;
         let connection = connection.connected_in(started.elapsed()).at_pace(self.pace.clone());
-        let connection = connection.with_dsn_offer(self.dsn_offer.clone());
+        let connection = connection.with_parameter_offers(self.parameter_offers.clone());
         let connection = connection.with_rules(target.rules.clone());
         let connection = connection.with_host_use(self.memory.clone().begin_use(target.host.to_string()));
         Ok(connection.with_farewells(self.farewells.clone()))

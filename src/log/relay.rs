@@ -107,6 +107,20 @@ pub fn lock_step(route: Option<&str>, period: Duration, trouble: &dyn fmt::Displ
     info!(route, "{by}relay gets one command at a time for {period}, since it failed at several: {trouble}");
 }
 
+/// Logs that a relay offers `parameter`, refused a command with it, and took the message without it.
+pub fn parameter_refused(
+    route: Option<&str>,
+    peer: &dyn fmt::Display,
+    parameter: &dyn fmt::Display,
+    said: &str,
+) {
+    let by = ByRoute(route);
+    info!(
+        route,
+        "{by}relay gets no {parameter} for a day, since it offers that and takes mail only without it: {peer}: {said}"
+    );
+}
+
 /// Logs that a relay offers DSN, refused a command with DSN parameters, and took the message without them.
 pub fn dsn_refused(route: Option<&str>, peer: &dyn fmt::Display, said: &str) {
     let by = ByRoute(route);

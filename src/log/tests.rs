@@ -106,6 +106,7 @@ fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_a
             relay_flickered(route, 3, 1);
             lock_step(route, minute, &"x");
             dsn_refused(route, &"mx", "x");
+            parameter_refused(route, &"mx", &"SIZE", "x");
             classical_key_exchange(route, &"x");
             no_greeting_yet(route, &"x", minute);
             relayhost_passed_over(route, &"mx1:587", "x", minute, true);

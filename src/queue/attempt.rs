@@ -128,8 +128,10 @@ impl Attempt {
     /// Puts back the recipients that go in a further transaction. If they were too many for this one, or in too many
     /// domains, returns the limits that the relay has shown.
     pub(super) fn put_back(&mut self, report: &mut Report) -> Option<PartLimits> {
-        let goes_again =
-            |verdict| matches!(verdict, Verdict::TooMany | Verdict::TooManyDomains | Verdict::WithoutDsn);
+        let goes_again = |verdict| {
+            use Verdict::{TooMany, TooManyDomains, WithoutParameters};
+            matches!(verdict, TooMany | TooManyDomains | WithoutParameters(_))
+        };
         let (again, told): (Vec<_>, Vec<_>) = std::mem::take(&mut report.recipients)
             .into_iter()
             .partition(|recipient| goes_again(recipient.verdict));

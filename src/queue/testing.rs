@@ -115,7 +115,7 @@ fn recipient_report(phase: Phase, index: usize, said: Option<&str>) -> Recipient
         Some(_) if said.is_some_and(|said| said.contains("Multiple destination domains")) => {
             Verdict::TooManyDomains
         }
-        Some(_) if said.is_some_and(is_about_dsn) => Verdict::WithoutDsn,
+        Some(_) if said.is_some_and(is_about_dsn) => Verdict::WithoutParameters(Default::default()),
         Some("2") => Verdict::Sent,
         Some("4") => Verdict::Deferred,
         Some("5") if said.is_some_and(|said| said.ends_with(AND_LEFT)) => Verdict::Unproven,

@@ -6,7 +6,7 @@
 //!    configuration says `across`, the group of the next transaction is sent right after the final dot of this one, and
 //!    it costs one. Without PIPELINING, commands are sent one at a time.
 //! 3. If a connection is lost, the transaction whose group was on its way is `Untold`, and nothing else is said of it.
-//! 4. A relay that answers 503, closes the connection or falls silent while it had not answered everything that was
+//! 4. A relay that answers 503, speaks of pipelining in a refusal, closes the connection or falls silent while it had not answered everything that was
 //!    sent gets one command at a time for as long as `pace.rs` says; no message is at fault.
 //!
 //! It ends with `Ok` if there is no more work, the count or the age is reached, or our own content failed. Also with `Ok` if
@@ -29,20 +29,22 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::channel::Channel;
-use super::dsn_offer::DsnOffer;
 use super::farewell::Farewells;
+use super::group::needed;
 use super::host_memory::HostUse;
 use super::open_transaction::OpenTransaction;
 use super::pace::RelayPace;
+use super::parameter_offers::ParameterOffers;
 use super::recoded::{self, Recoding};
 use super::reply_rules::ReplyRules;
 use super::tls::Verified;
 use super::trouble::{Cause, Phase, Trouble};
-use super::{Work, config};
+use super::verdict::is_about_pipelining;
+use super::{Transaction, Work, config};
 use crate::config::Pipelining;
 use crate::key_names::on_route;
 use crate::log;
-use crate::smtp::client::Capabilities;
+use crate::smtp::client::{Capabilities, ParameterSet};
 use crate::smtp::reply::{Reply, Severity};
 use crate::status::Status;
 
@@ -61,7 +63,7 @@ pub struct Connection {
     /// True if a transaction was completed on this connection.
     has_served: bool,
     pace: Arc<RelayPace>,
-    dsn_offer: Arc<DsnOffer>,
+    parameter_offers: Arc<ParameterOffers>,
     farewells: Arc<Farewells>,
     rules: Arc<ReplyRules>,
     /// The use of the relayhost that this connection makes.
@@ -109,7 +111,7 @@ impl Connection {
             connecting: Duration::ZERO,
             has_served: false,
             pace: Arc::new(RelayPace::new(settings.pipelining)),
-            dsn_offer: Arc::default(),
+            parameter_offers: Arc::default(),
             farewells: Arc::default(),
             rules: Arc::default(),
             host_use: None,
@@ -132,9 +134,9 @@ impl Connection {
         self
     }
 
-    /// Shares the experience with DSN parameters with other connections to this relay.
-    pub(super) fn with_dsn_offer(mut self, dsn_offer: Arc<DsnOffer>) -> Self {
-        self.dsn_offer = dsn_offer;
+    /// Shares the experience with parameters with other connections to this relay.
+    pub(super) fn with_parameter_offers(mut self, parameter_offers: Arc<ParameterOffers>) -> Self {
+        self.parameter_offers = parameter_offers;
         self
     }
 
@@ -203,7 +205,9 @@ impl Connection {
     async fn take<W: Work>(&mut self, work: &mut W, patience: Duration) -> Option<OpenTransaction> {
         while self.left > 0 && !self.is_retired() {
             let mut transaction = work.next(self.before_retirement(patience)).await?;
-            let ready = recoded::make_ready(&mut transaction, self.recoding, &self.offered).await;
+            let left_out = self.left_out(&transaction);
+            let offered = self.offered.without(left_out);
+            let ready = recoded::make_ready(&mut transaction, self.recoding, &offered).await;
             let (route, peer) = (self.channel.peer().route(), self.channel.peer());
             if ready.is_recoded {
                 log::recoded(transaction.id, route, peer);
@@ -212,7 +216,7 @@ impl Connection {
                 log::not_recoded(transaction.id, route, peer, &left);
             }
             let eight_bit = self.recoding.eight_bit(&transaction);
-            let transaction = OpenTransaction::new(transaction, &self.offered_now(), eight_bit);
+            let transaction = OpenTransaction::new(transaction, &offered, eight_bit).leaving_out(left_out);
             if transaction.has_open() {
                 self.left -= 1;
                 return Some(transaction);
@@ -233,10 +237,10 @@ impl Connection {
         left.map_or(patience, |left| left.min(patience))
     }
 
-    /// Returns the extensions that are offered, without those that the relay is known not to support.
-    fn offered_now(&self) -> Capabilities {
-        let dsn = self.offered.dsn && self.dsn_offer.is_believed();
-        Capabilities { dsn, ..self.offered.clone() }
+    /// Returns the parameters that the relay is known not to support, and that this message can do without.
+    fn left_out(&self, transaction: &Transaction) -> ParameterSet {
+        let eight_bit = self.recoding.eight_bit(transaction);
+        self.parameter_offers.left_out().without(needed(transaction, eight_bit))
     }
 
     /// Delivers one transaction and reports it. Returns the next one if its group was sent after the final dot; `grouped`
@@ -251,7 +255,9 @@ impl Connection {
         let pace = if grouped { Pipelining::Across } else { self.pace.now(self.offered.pipelining) };
         let mut ended = self.converse(&mut transaction, grouped, &mut ahead, work).await;
         if let Err(End::Trouble(trouble)) = ended {
-            if step::revokes_envelope(&trouble) {
+            let refuses_pace =
+                matches!(&trouble.cause, Cause::Reply(reply) if self.refuses_pace(trouble.phase, reply));
+            if refuses_pace || step::revokes_envelope(&trouble) {
                 transaction.revoke();
             } else if step::proves_no_envelope(&trouble) {
                 self.leave_unproven(&mut transaction, &trouble);
@@ -304,7 +310,7 @@ impl Connection {
             // Nothing was asked yet.
             (Cause::OutOfStep(_), Phase::Mail) => self.written == Pipelining::Off,
             (Cause::Reply(reply), Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Content | Phase::Dot) => {
-                takes_leave(reply)
+                takes_leave(reply) && !self.refuses_pace(trouble.phase, reply)
             }
             _ => false,
         };
@@ -315,7 +321,7 @@ impl Connection {
     fn is_overrun(&self, trouble: &Trouble) -> bool {
         let has_failed = match &trouble.cause {
             Cause::Closed | Cause::Io(..) | Cause::TimedOut(_) => true,
-            Cause::Reply(reply) => reply.code() == 503,
+            Cause::Reply(reply) => reply.code() == 503 || is_about_pipelining(reply),
             Cause::Other(_)
             | Cause::LoginRefused { .. }
             | Cause::LoginLost { .. }
@@ -328,13 +334,22 @@ impl Connection {
             | Cause::Overlong { .. }
             | Cause::OutOfStep(_) => false,
         };
-        let is_within_group = matches!(trouble.phase, Phase::Mail | Phase::Rcpt | Phase::Data);
-        let was_ahead = match self.written {
+        has_failed && self.was_ahead(trouble.phase)
+    }
+
+    /// Returns whether more was written, at `phase`, than the relay had answered.
+    fn was_ahead(&self, phase: Phase) -> bool {
+        let is_within_group = matches!(phase, Phase::Mail | Phase::Rcpt | Phase::Data);
+        match self.written {
             Pipelining::Off => false,
             Pipelining::Group => is_within_group,
-            Pipelining::Across => is_within_group || trouble.phase == Phase::Dot,
-        };
-        has_failed && was_ahead
+            Pipelining::Across => is_within_group || phase == Phase::Dot,
+        }
+    }
+
+    /// Returns whether `reply` at `phase` refuses that more was written than the relay had answered.
+    fn refuses_pace(&self, phase: Phase, reply: &Reply) -> bool {
+        self.was_ahead(phase) && is_about_pipelining(reply)
     }
 
     /// Sends QUIT. Returns when the next connection may be opened.
@@ -344,12 +359,13 @@ impl Connection {
 
     async fn report<W: Work>(&mut self, transaction: OpenTransaction, work: &mut W) {
         let connecting = std::mem::take(&mut self.connecting);
+        let left_out = transaction.left_out;
         let mut report = transaction.into_report(self.channel.peer().clone(), connecting);
         self.rules.narrow(&mut report.recipients);
         let in_our_words = report.recipients.iter_mut().filter(|told| !told.from_relay);
         let route = self.channel.peer().route();
         in_our_words.for_each(|told| told.said = on_route(&told.said, route).into_owned());
-        self.dsn_offer.learn(&report);
+        self.parameter_offers.learn(&report, left_out);
         work.report(report).await;
     }
 }

@@ -1,6 +1,7 @@
 //! The commands of a transaction for one relay, and the reasons why it can never accept a recipient.
 //!
-//! Promises: a recipient that this relay can never accept is known before a command is sent ([`obstacle`]).
+//! Promises: a recipient that this relay can never accept is known before a command is sent ([`obstacle`]); so is which
+//! parameters the message can do without ([`needed`]).
 //!
 //! Not here: the text of the commands (`smtp/client.rs`), when they are sent, and the meaning of replies (`dialog.rs`).
 //!
@@ -9,7 +10,7 @@
 use super::Transaction;
 use crate::config::EightBit;
 use crate::envelope::{Address, Body, Recipient};
-use crate::smtp::client::{Capabilities, Dialect, Group, Mail, Spelling};
+use crate::smtp::client::{Capabilities, Dialect, ExtensionParameter, Group, Mail, ParameterSet, Spelling};
 use crate::status::Status;
 
 /// Returns the commands for the envelope of `transaction`, for a relay with these extensions.
@@ -24,6 +25,16 @@ pub(crate) fn group(transaction: &Transaction, offered: &Capabilities) -> Group 
     };
     let recipients = transaction.recipients.iter().map(|(_, recipient)| recipient);
     Dialect { offered, spelling: Spelling::Strict }.group(&mail, recipients)
+}
+
+/// Returns the parameters without which `transaction` must not be sent.
+pub(crate) fn needed(transaction: &Transaction, eight_bit: EightBit) -> ParameterSet {
+    let from = transaction.reverse_path.mailbox();
+    let mut addresses = from.into_iter().chain(transaction.recipients.iter().map(|(_, to)| &to.address));
+    let smtputf8 = addresses.any(Address::needs_smtputf8).then_some(ExtensionParameter::SmtpUtf8);
+    let must_be_declared = transaction.body == Body::EightBitMime && eight_bit == EightBit::Bounce;
+    let body = must_be_declared.then_some(ExtensionParameter::Body);
+    ParameterSet::of(smtputf8.into_iter().chain(body))
 }
 
 /// Returns the reason why this relay can never accept `transaction` for `recipient`: a status, and our words.
@@ -60,6 +71,7 @@ mod tests {
     use super::*;
     use crate::envelope::{Notify, Ret};
     use crate::relay::testing::transaction;
+    use crate::smtp::client::ClientCommand;
 
     fn everything() -> Capabilities {
         Capabilities {
@@ -105,7 +117,8 @@ mod tests {
     fn a_line_knows_whether_it_has_dsn_parameters() {
         let has_dsn = |transaction: &Transaction, offered: &Capabilities| {
             let group = group(transaction, offered);
-            (group.mail().has_dsn, group.rcpts().iter().map(|line| line.has_dsn).collect::<Vec<_>>())
+            let has_dsn = |line: &ClientCommand| line.parameters.has(ExtensionParameter::Dsn);
+            (has_dsn(group.mail()), group.rcpts().iter().map(has_dsn).collect::<Vec<_>>())
         };
         let mut mixed = demanding();
         mixed.recipients[1].1.notify = Notify::Unstated;
@@ -114,6 +127,23 @@ mod tests {
         mixed.ret = None;
         assert_eq!(has_dsn(&mixed, &everything()), (false, vec![true, false]));
         assert_eq!(has_dsn(&demanding(), &Capabilities::default()), (false, vec![false, false]));
+    }
+
+    #[test]
+    fn a_message_needs_what_its_addresses_and_the_configuration_ask_for() {
+        use ExtensionParameter::{Body as EightBitBody, SmtpUtf8};
+        for (from, to, body, eight_bit, expected) in [
+            ("ann@example.org", "ben@example.net", Body::EightBitMime, EightBit::Keep, vec![]),
+            ("ann@example.org", "ben@example.net", Body::EightBitMime, EightBit::Encode, vec![]),
+            ("ann@example.org", "ben@example.net", Body::EightBitMime, EightBit::Bounce, vec![EightBitBody]),
+            ("ann@example.org", "ben@example.net", Body::SevenBit, EightBit::Bounce, vec![]),
+            ("änn@example.org", "ben@example.net", Body::SevenBit, EightBit::Bounce, vec![SmtpUtf8]),
+            ("", "bén@example.net", Body::EightBitMime, EightBit::Keep, vec![SmtpUtf8]),
+        ] {
+            let mut message = Transaction { body, ..transaction(1, from, &[to], "x") };
+            message.wants_smtputf8 = true;
+            assert_eq!(needed(&message, eight_bit), ParameterSet::of(expected), "{from} {to} {eight_bit:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::group::{group, obstacle};
+use super::group::{group, needed, obstacle};
 use super::subject::Subject;
 use super::trouble::{Peer, Phase, Trouble};
 use super::verdict::{Verdict, is_one_domain_only, status_of};
@@ -17,7 +17,7 @@ use super::{Content, RecipientReport, Report, Transaction};
 use crate::config::EightBit;
 use crate::envelope::Recipient;
 use crate::queue_id::QueueId;
-use crate::smtp::client::{Capabilities, Group};
+use crate::smtp::client::{Capabilities, Group, ParameterSet};
 use crate::smtp::reply::Reply;
 use crate::status::Status;
 
@@ -26,6 +26,10 @@ pub(crate) struct OpenTransaction {
     pub(crate) id: QueueId,
     /// The commands for the recipients that the relay may be able to accept.
     pub(crate) group: Group,
+    /// The parameters that the message can do without.
+    pub(crate) optional: ParameterSet,
+    /// The parameters that the relay offers and does not get.
+    pub(crate) left_out: ParameterSet,
     /// The number of octets in `content`.
     pub(crate) size: u64,
     pub(crate) content: Box<dyn Content>,
@@ -65,6 +69,8 @@ impl OpenTransaction {
         OpenTransaction {
             id: transaction.id,
             group: group(&transaction, offered),
+            optional: ParameterSet::all().without(needed(&transaction, eight_bit)),
+            left_out: ParameterSet::default(),
             size: transaction.size,
             content: transaction.content,
             recipients: transaction.recipients.iter().map(|(index, _)| (*index, None)).collect(),
@@ -76,6 +82,11 @@ impl OpenTransaction {
             has_several_domains: domains.len() > 1,
             dsn_passed_on: offered.dsn,
         }
+    }
+
+    /// Notes that these parameters are left out, although the relay offers them.
+    pub(crate) fn leaving_out(self, left_out: ParameterSet) -> Self {
+        OpenTransaction { left_out, ..self }
     }
 
     /// Notes that the transaction begins on the connection.

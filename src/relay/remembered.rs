@@ -3,7 +3,7 @@
 //! Promises: the fact is shared by all connections of one [`Relay`](super::Relay), and forgotten with it, at a reload
 //! and at the end.
 //!
-//! Not here: the facts themselves (`pace.rs`, `first_flight.rs`, `dsn_offer.rs`, `farewell.rs`).
+//! Not here: the facts themselves (`pace.rs`, `first_flight.rs`, `parameter_offers.rs`, `farewell.rs`).
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -24,6 +24,7 @@
 //! |---|---|
 //! | words that ask for a login; x.7.8, x.7.9, x.7.11, x.7.57 | login (2) |
 //! | x.3.4, x.6.\*; words about the size, 552 or 555, without another status or words about an account | the message |
+//! | 500, 501, 504 or 553 with x.5.4, without words about a sender or an account | unclear |
 //! | 500, 501 or 504 without another status or words about a sender or an account | unclear |
 //! | anything else | permission: no recipient was named yet |
 //!
@@ -124,6 +125,10 @@ fn at_mail(code: u16, status: (u16, u16), words: &Words) -> Subject {
     match (code, status) {
         (_, (3, 4) | (6, _)) => Subject::Message,
         _ if tells_more => Subject::Permission,
+        // "SIZE not supported" is about the parameter.
+        (500 | 501 | 504 | 553, (5, 4)) if !words.blame_sender() && !words.blame_account() => {
+            Subject::Unclear
+        }
         _ if is_size(code, words) => Subject::Message,
         (555, _) => Subject::Message,
         (500 | 501 | 504, _) if !words.blame_sender() && !words.blame_account() => Subject::Unclear,
@@ -234,6 +239,8 @@ mod tests {
             (Phase::Mail, "501 5.1.7 bad address", Subject::Permission),
             (Phase::Mail, "501 Syntax error", Subject::Unclear),
             (Phase::Mail, "501 5.5.4 Invalid arguments", Subject::Unclear),
+            (Phase::Mail, "501 5.5.4 SIZE not supported", Subject::Unclear),
+            (Phase::Mail, "553 5.5.4 message size parameter not supported", Subject::Unclear),
             (Phase::Mail, "500 5.5.2 unrecognized", Subject::Unclear),
             (Phase::Mail, "552 message size exceeds the size limit", Subject::Message),
             (Phase::Mail, "550 5.6.7 no SMTPUTF8 there", Subject::Message),

@@ -130,6 +130,7 @@ impl Given {
     pub(crate) fn told(&self) -> Vec<String> {
         let lines = self.reports.iter().flat_map(|report| {
             report.recipients.iter().map(|r| {
+                let without;
                 let verdict = match r.verdict {
                     Verdict::Sent => "sent",
                     Verdict::Deferred => "deferred",
@@ -138,7 +139,10 @@ impl Given {
                     Verdict::TooMany => "too many",
                     Verdict::TooManyDomains => "too many domains",
                     Verdict::Unproven => "unproven",
-                    Verdict::WithoutDsn => "without dsn",
+                    Verdict::WithoutParameters(set) => {
+                        without = format!("without {set}").to_lowercase();
+                        &without
+                    }
                     Verdict::Waits(_) => "waits",
                 };
                 let doubt = if report.possible_duplicate { "?" } else { "" };

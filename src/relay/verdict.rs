@@ -20,7 +20,7 @@
 //! | meaning | at a recipient or message | at relay trouble |
 //! |---|---|---|
 //! | throttle, quota, configuration | [`Verdict::Waits`]: the message is not charged, whatever the code | trouble, with this reason |
-//! | permanent, deferral | bounce, defer (6) | the same for 530, 534, 535, 538 and 454 at Mail, Rcpt, Data, Dot |
+//! | permanent, deferral | bounce, defer (7) | the same for 530, 534, 535, 538 and 454 at Mail, Rcpt, Data, Dot |
 //! | as said, or no rule | as the table says | as the table says |
 //!
 //! 1. 454 4.7.0, temporary authentication failure (RFC 4954 6), is relay trouble, unless its words are about the pace.
@@ -32,11 +32,14 @@
 //!    were taken, it says that this transaction is full ([`is_too_many`]).
 //! 4. A refusal before the final dot is an early answer to the content. The relay has not seen all of
 //!    it, so it is taken for no more than a deferral.
-//! 5. 501, 504 and 555 without a status or with X.5.\* may be about the DSN parameters where that command had some
-//!    ([`is_about_parameters`]): some relays offer DSN and do not take them, or not these. The recipients are
-//!    tried once more without them ([`Verdict::WithoutDsn`]).
+//! 5. 455, 500, 501, 504 and 555 without a status or with X.5.\*, and X.5.4 with any code, may be about parameters, where
+//!    that command had some that the message can do without ([`refused_parameters`]): some relays offer an extension and
+//!    do not take its parameters, or not these. The recipients are tried once more without them
+//!    ([`Verdict::WithoutParameters`]).
 //!
-//! 6. At Content nothing is permanent (4). 421 and 503 are about the connection, whatever their words.
+//! 6. Where more was sent than the relay had answered, a refusal that speaks of pipelining is relay trouble
+//!    ([`is_about_pipelining`]): no message is at fault.
+//! 7. At Content nothing is permanent (4). 421 and 503 are about the connection, whatever their words.
 //!
 //! A 5xx bounces only where the relay has then shown that it was in step (`dialog/step.rs`); else it is
 //! [`Verdict::Unproven`], or a deferral where more was written than the relay had answered.
@@ -46,6 +49,7 @@
 
 use super::reply_meaning::{ReplyMeaning, WaitReason};
 use super::trouble::Phase;
+use crate::smtp::client::{ExtensionParameter, ParameterSet};
 use crate::smtp::reply::{Reply, Severity};
 use crate::status::Status;
 
@@ -69,8 +73,8 @@ pub enum Verdict {
     TooMany,
     /// The transaction has recipients in too many domains: this one goes in a further one, at once.
     TooManyDomains,
-    /// The command's DSN parameters may be to blame: this recipient goes in a further transaction without them, at once.
-    WithoutDsn,
+    /// These parameters of the command may be to blame: this recipient goes in a further transaction without them, at once.
+    WithoutParameters(ParameterSet),
 }
 
 /// The recipients that a verdict applies to.
@@ -168,10 +172,35 @@ fn speaks_of_pace(reply: &Reply) -> bool {
     reply.lines().iter().any(says)
 }
 
-/// Returns whether a refusal of MAIL or RCPT may be about its parameters (RFC 5321 4.2.2 and 4.1.1.11).
-pub(crate) fn is_about_parameters(reply: &Reply) -> bool {
-    let is_syntax = reply.status().is_none_or(|status| status.subject() == 5);
-    matches!(reply.code(), 501 | 504 | 555) && is_syntax && !is_too_many(reply)
+/// Returns the parameters that a refusal of MAIL or RCPT may be about, out of those that the command had and that can be
+/// left out: those that it names, else all. There are none if it is about something else.
+pub(crate) fn refused_parameters(reply: &Reply, optional: ParameterSet) -> ParameterSet {
+    if !is_about_parameters(reply) {
+        return ParameterSet::default();
+    }
+    let text = reply.lines().join(" ").to_ascii_uppercase();
+    let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let is_named = |parameter: &ExtensionParameter| parameter.names().iter().any(|name| words.contains(name));
+    let named = optional.and(ParameterSet::of(ExtensionParameter::ALL.into_iter().filter(is_named)));
+    if named.is_empty() { optional } else { named }
+}
+
+/// Returns whether a refusal of MAIL or RCPT may be about its parameters (RFC 5321 4.2.2 and 4.1.1.11, RFC 3463 3.6).
+fn is_about_parameters(reply: &Reply) -> bool {
+    let is_refusal = matches!(reply.severity(), Severity::Transient | Severity::Permanent);
+    let subject = reply.status().map(|status| (status.subject(), status.detail()));
+    let is_syntax = subject.is_none_or(|(subject, _)| subject == 5);
+    let by_code = matches!(reply.code(), 455 | 500 | 501 | 504 | 555) && is_syntax;
+    is_refusal && (by_code || subject == Some((5, 4))) && !is_too_many(reply)
+}
+
+/// Returns whether a refusal says that commands came before earlier ones were answered: Postfix says `503 5.5.0 …
+/// Improper use of SMTP command pipelining`, Exim `554 SMTP synchronization error`.
+pub(crate) fn is_about_pipelining(reply: &Reply) -> bool {
+    const WORDS: [&str; 3] = ["pipelining", "synchronization error", "synchronisation error"];
+    let is_refusal = matches!(reply.severity(), Severity::Transient | Severity::Permanent);
+    let text = reply.lines().join(" ").to_ascii_lowercase();
+    is_refusal && WORDS.iter().any(|words| text.contains(words))
 }
 
 /// Returns whether a reply is about the relay as a whole: 421 anywhere, and notes 1 and 2 of the table.
@@ -324,15 +353,62 @@ mod tests {
             ("501 5.1.7 Bad sender address syntax", false),
             ("555 5.7.1 no", false),
             ("501 5.5.3 too many recipients", false),
-            ("500 5.5.2 unrecognized", false),
+            ("552 4.5.3 too many recipients", false),
             ("502 not implemented", false),
-            ("550 5.5.4 no", false),
-            ("451 4.5.4 no", false),
+            ("552 5.3.4 too large", false),
+            ("450 4.2.1 no", false),
+            ("550 5.1.1 no such user", false),
             ("250 ok", false),
+            ("250 2.5.4 ok", false),
+            // These bounced or held mail that the relay takes without the parameters.
+            ("500 5.5.2 unrecognized", true),
+            ("500 Syntax error", true),
+            ("455 4.5.4 SIZE not supported", true),
+            ("553 5.5.4 SIZE not supported", true),
+            ("550 5.5.4 no", true),
+            ("451 4.5.4 no", true),
         ];
         for (said, expected) in cases {
             let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
             assert_eq!(is_about_parameters(&reply), expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_may_name_the_parameters() {
+        use ExtensionParameter::{Body, Dsn, Size, SmtpUtf8};
+        let all = [Size, Body, SmtpUtf8, Dsn];
+        let cases: [(&str, &[ExtensionParameter], &[ExtensionParameter]); 9] = [
+            ("555 5.5.4 Unsupported option: SIZE=70", &all, &[Size]),
+            ("501 5.5.4 size not supported", &all, &[Size]),
+            ("555 5.5.4 BODY=8BITMIME", &all, &[Body]),
+            ("504 5.5.4 NOTIFY and SIZE", &all, &[Size, Dsn]),
+            ("555 5.5.4 SMTPUTF8", &all, &[SmtpUtf8]),
+            ("555 5.5.4 SMTPUTF8", &[Size, Dsn], &[Size, Dsn]),
+            ("501 Syntax error", &all, &all),
+            ("501 Syntax error", &[], &[]),
+            ("550 5.7.1 SIZE", &all, &[]),
+        ];
+        for (said, optional, expected) in cases {
+            let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
+            let found = refused_parameters(&reply, ParameterSet::of(optional.iter().copied()));
+            assert_eq!(found, ParameterSet::of(expected.iter().copied()), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_may_speak_of_pipelining() {
+        for (said, expected) in [
+            ("554 5.5.0 Error: SMTP command pipelining not allowed", true),
+            ("550 5.7.1 Unauthorized command pipelining", true),
+            ("421 4.7.0 pipelining", true),
+            ("503 5.5.0 <DATA>: Data command rejected: Improper use of SMTP command pipelining", true),
+            ("554 SMTP synchronization error", true),
+            ("250 PIPELINING", false),
+            ("550 5.7.1 no", false),
+        ] {
+            let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
+            assert_eq!(is_about_pipelining(&reply), expected, "{said}");
         }
     }
 

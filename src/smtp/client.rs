@@ -12,6 +12,7 @@
 //! RFC 6531 3.4 (SMTPUTF8).
 
 mod capabilities;
+mod parameter_set;
 
 use std::borrow::Cow;
 
@@ -19,6 +20,7 @@ use super::parameters;
 use crate::envelope::{Address, Body, Envelope, Recipient, Ret, ReversePath};
 
 pub(crate) use capabilities::Capabilities;
+pub use parameter_set::{ExtensionParameter, ParameterSet};
 
 /// The reverse-path and the parameters of a MAIL command.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +67,8 @@ pub(crate) struct Dialect<'a> {
 /// The line of a command, without its line end.
 pub(crate) struct ClientCommand {
     pub(crate) text: String,
-    /// True if it has DSN parameters.
-    pub(crate) has_dsn: bool,
+    /// The parameters that it has.
+    pub(crate) parameters: ParameterSet,
 }
 
 /// The commands of one transaction.
@@ -79,23 +81,32 @@ impl Dialect<'_> {
     /// Returns the MAIL command.
     pub(crate) fn mail(self, mail: &Mail<'_>) -> ClientCommand {
         let reverse_path = mail.reverse_path.mailbox().map(|address| self.spelled(address));
-        let mut text = format!("MAIL FROM:<{}>", reverse_path.unwrap_or_default());
+        let text = format!("MAIL FROM:<{}>", reverse_path.unwrap_or_default());
+        let mut command = ClientCommand { text, parameters: ParameterSet::default() };
         if let Some(size) = mail.size.filter(|_| self.offered.size) {
-            text.push_str(&format!(" SIZE={size}"));
+            command.add(ExtensionParameter::Size, |text| text.push_str(&format!(" SIZE={size}")));
         }
         if self.offered.eight_bit_mime && mail.body == Body::EightBitMime {
-            text.push_str(" BODY=8BITMIME");
+            command.add(ExtensionParameter::Body, |text| text.push_str(" BODY=8BITMIME"));
         }
         if self.offered.smtputf8 && mail.smtputf8 {
-            text.push_str(" SMTPUTF8");
+            command.add(ExtensionParameter::SmtpUtf8, |text| text.push_str(" SMTPUTF8"));
         }
-        self.with_dsn(text, |text| parameters::push_mail_dsn(text, mail.ret, mail.envid))
+        if self.offered.dsn {
+            let push = |text: &mut String| parameters::push_mail_dsn(text, mail.ret, mail.envid);
+            command.add(ExtensionParameter::Dsn, push);
+        }
+        command
     }
 
     /// Returns the RCPT command for one recipient.
     pub(crate) fn rcpt(self, recipient: &Recipient) -> ClientCommand {
         let text = format!("RCPT TO:<{}>", self.spelled(&recipient.address));
-        self.with_dsn(text, |text| parameters::push_rcpt_dsn(text, recipient))
+        let mut command = ClientCommand { text, parameters: ParameterSet::default() };
+        if self.offered.dsn {
+            command.add(ExtensionParameter::Dsn, |text| parameters::push_rcpt_dsn(text, recipient));
+        }
+        command
     }
 
     /// Returns all commands of a transaction.
@@ -114,14 +125,16 @@ impl Dialect<'_> {
             Spelling::Strict => address.to_mailbox(),
         }
     }
+}
 
-    /// Returns `text` as a command, after `push` has added parameters to it if DSN is offered.
-    fn with_dsn(self, mut text: String, push: impl FnOnce(&mut String)) -> ClientCommand {
-        let without = text.len();
-        if self.offered.dsn {
-            push(&mut text);
+impl ClientCommand {
+    /// Has `push` add `parameter` to the text, and notes it if anything was added.
+    fn add(&mut self, parameter: ExtensionParameter, push: impl FnOnce(&mut String)) {
+        let without = self.text.len();
+        push(&mut self.text);
+        if self.text.len() > without {
+            self.parameters.insert(parameter);
         }
-        ClientCommand { has_dsn: text.len() > without, text }
     }
 }
 
@@ -182,10 +195,12 @@ mod tests {
             let dialect = Dialect { offered, spelling: Spelling::Strict };
             let (mail, rcpt) = (dialect.mail(&mail), dialect.rcpt(&recipient));
             assert_eq!((&*mail.text, &*rcpt.text), (expected_mail, expected_rcpt));
-            assert_eq!((mail.has_dsn, rcpt.has_dsn), (offered.dsn, offered.dsn));
+            let has_dsn = |line: &ClientCommand| line.parameters.has(ExtensionParameter::Dsn);
+            assert_eq!((has_dsn(&mail), has_dsn(&rcpt)), (offered.dsn, offered.dsn));
+            assert_eq!(mail.parameters == ParameterSet::all(), offered.size);
         }
         let plain = TO_OURS.rcpt(&Recipient::plain(address("ann@example.org")));
-        assert!(!plain.has_dsn, "{}", plain.text);
+        assert!(plain.parameters.is_empty(), "{}", plain.text);
     }
 
     #[test]

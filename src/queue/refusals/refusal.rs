@@ -44,7 +44,7 @@ pub(in crate::queue) fn is_telling(report: &RecipientReport) -> bool {
             | Verdict::Untold
             | Verdict::TooMany
             | Verdict::TooManyDomains
-            | Verdict::WithoutDsn => false,
+            | Verdict::WithoutParameters(_) => false,
         }
 }
 

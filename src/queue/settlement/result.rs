@@ -142,7 +142,9 @@ fn outcome(recipient: &RecipientReport, ruling: Ruling, patience: AttemptPatienc
     match recipient.verdict {
         Verdict::Sent => Some(Outcome::Sent),
         Verdict::Bounced => Some(Outcome::Bounced),
-        Verdict::Unproven | Verdict::TooMany | Verdict::TooManyDomains | Verdict::WithoutDsn => None,
+        Verdict::Unproven | Verdict::TooMany | Verdict::TooManyDomains | Verdict::WithoutParameters(_) => {
+            None
+        }
         Verdict::Untold if !patience.charged => None,
         Verdict::Deferred | Verdict::Waits(_) | Verdict::Untold => Some(patience.deferral()),
     }

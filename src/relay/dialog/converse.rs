@@ -20,12 +20,12 @@ use super::super::Work;
 use super::super::content::{self, Streamed};
 use super::super::open_transaction::OpenTransaction;
 use super::super::trouble::{Cause, Phase, Trouble};
-use super::super::verdict::{Judgement, Scope, Verdict, is_about_parameters, is_too_many, judge_by};
+use super::super::verdict::{Judgement, Scope, Verdict, is_too_many, judge_by, refused_parameters};
 use super::step::is_misfit;
 use super::{Connection, End, takes_leave};
 use crate::config::Pipelining;
 use crate::log;
-use crate::smtp::client::{ClientCommand, Group};
+use crate::smtp::client::{ClientCommand, Group, ParameterSet};
 use crate::smtp::dot::Stuffer;
 use crate::smtp::reply::{Reply, Severity};
 
@@ -98,7 +98,9 @@ impl Connection {
 
     /// Reads the replies to MAIL, RCPT… and DATA; if commands are sent one at a time, sends them too.
     async fn envelope(&mut self, transaction: &mut OpenTransaction) -> Result<EnvelopeAnswer, Trouble> {
-        if let (Some(verdict), reply) = self.ask_line(Phase::Mail, transaction.group.mail()).await? {
+        if let (Some(verdict), reply) =
+            self.ask_line(Phase::Mail, transaction.group.mail(), transaction.optional).await?
+        {
             transaction.rule_open(verdict, Phase::Mail, &reply);
             return self.rest_of_group(transaction.group.rcpts().len()).await;
         }
@@ -112,7 +114,8 @@ impl Connection {
         let (mut has_taken, mut takes_this) = (self.has_served, false);
         let mut too_many: Vec<(usize, Verdict, Reply)> = Vec::new();
         for position in 0..transaction.group.rcpts().len() {
-            match self.ask_line(Phase::Rcpt, &transaction.group.rcpts()[position]).await? {
+            let line = &transaction.group.rcpts()[position];
+            match self.ask_line(Phase::Rcpt, line, transaction.optional).await? {
                 (None, _) => {
                     (has_taken, takes_this) = (true, true);
                     for (position, verdict, reply) in too_many.drain(..) {
@@ -255,20 +258,22 @@ impl Connection {
         }
     }
 
-    /// Waits for the reply to a command of the envelope, and considers that its DSN parameters may be refused.
+    /// Waits for the reply to a command of the envelope, and considers that those of its parameters which are `optional`
+    /// may be refused.
     async fn ask_line(
         &mut self,
         phase: Phase,
         line: &ClientCommand,
+        optional: ParameterSet,
     ) -> Result<(Option<Verdict>, Reply), Trouble> {
-        match self.ask(phase, &line.text).await? {
-            (Some(verdict), reply)
-                if line.has_dsn && is_about_parameters(&reply) && !matches!(verdict, Verdict::Waits(_)) =>
-            {
-                Ok((Some(Verdict::WithoutDsn), reply))
-            }
-            asked => Ok(asked),
-        }
+        let (verdict, reply) = self.ask(phase, &line.text).await?;
+        let refused = refused_parameters(&reply, line.parameters.and(optional));
+        let is_refused = verdict.is_some_and(|verdict| !matches!(verdict, Verdict::Waits(_)));
+        let verdict = match is_refused && !refused.is_empty() {
+            true => Some(Verdict::WithoutParameters(refused)),
+            false => verdict,
+        };
+        Ok((verdict, reply))
     }
 
     /// Waits for the reply to a command. Sends the command first, if it was not sent in a group.
@@ -292,6 +297,9 @@ impl Connection {
         if self.has_served && takes_leave(&reply) {
             return Err(self.channel.trouble(phase, Cause::Reply(reply)));
         }
+        if self.refuses_pace(phase, &reply) {
+            return Err(self.channel.trouble(phase, Cause::Reply(reply)));
+        }
         if is_misfit(phase, &reply) {
             return Err(self.out_of_step(phase, reply));
         }
@@ -304,7 +312,8 @@ impl Connection {
 
     /// Returns whether `reply`, in place of one to the final dot, answers the group after it.
     fn is_answer_to_rider(&self, reply: &Reply) -> bool {
-        self.written == Pipelining::Across && reply.code() == 503
+        let blames_it = reply.code() == 503 || self.refuses_pace(Phase::Dot, reply);
+        self.written == Pipelining::Across && blames_it
     }
 
     /// Reads a reply whose content does not matter, only whether the relay is still there.

@@ -2,6 +2,7 @@ mod full;
 mod leaving;
 mod octets;
 mod pace;
+mod parameters;
 mod round_trips;
 mod transcripts;
 

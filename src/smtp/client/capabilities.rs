@@ -8,6 +8,7 @@
 //! RFC 5321 4.1.1.1, RFC 1870 (SIZE), RFC 2920 (PIPELINING), RFC 3207 (STARTTLS), RFC 3461 (DSN),
 //! RFC 4954 (AUTH), RFC 6152 (8BITMIME), RFC 6531 (SMTPUTF8).
 
+use super::{ExtensionParameter, ParameterSet};
 use crate::smtp::reply::Reply;
 
 /// The extensions that nullmta uses.
@@ -51,6 +52,18 @@ impl Capabilities {
             offered.take_line(line);
         }
         offered
+    }
+
+    /// Returns the same offer without these parameters. A stated limit of the size is still one.
+    pub(crate) fn without(&self, left_out: ParameterSet) -> Self {
+        use ExtensionParameter::{Body, Dsn, Size, SmtpUtf8};
+        Capabilities {
+            size: self.size && !left_out.has(Size),
+            eight_bit_mime: self.eight_bit_mime && !left_out.has(Body),
+            smtputf8: self.smtputf8 && !left_out.has(SmtpUtf8),
+            dsn: self.dsn && !left_out.has(Dsn),
+            ..self.clone()
+        }
     }
 
     fn take_line(&mut self, line: &str) {

@@ -41,7 +41,18 @@ async fn a_relay_that_does_not_bear_several_commands_gets_one_at_a_time() {
         (Pipelining::Across, format!("{at_dot}S: 250 ok\nS: 250 ok\nS: 250 ok\n")),
     ];
     for (pipelining, place) in places {
-        for failure in ["S: 503 5.5.1 pipelined", "!close", "!stall"] {
+        for failure in [
+            "S: 503 5.5.1 pipelined",
+            "!close",
+            "!stall",
+            // In these words it bounced or held the message, or paused the relay.
+            "S: 554 5.5.0 Error: SMTP command pipelining not allowed",
+            "S: 550 5.7.1 Unauthorized command pipelining",
+            "S: 421 4.7.0 pipelining",
+            "S: 503 5.5.0 <DATA>: Data command rejected: Improper use of SMTP command pipelining",
+            "S: 554 SMTP synchronization error",
+            "S: 554 SMTP synchronization error\n!close",
+        ] {
             let script = format!("{place}{failure}");
             let settings = config::RelayConfig { pipelining, ..settings() };
             let pace = Arc::new(RelayPace::new(pipelining));
