@@ -75,7 +75,7 @@ use crate::config;
 use crate::envelope::Address;
 use crate::message::dsn::Overseers;
 use crate::queue_id::QueueId;
-use crate::relay::{Relay, Trouble};
+use crate::relay::{LateRelay, Relay, Trouble};
 use crate::routing::Routes;
 use crate::spool::{Entry, Recovery, Spool};
 use clock::Clock;
@@ -107,7 +107,7 @@ pub trait Connector: Send + Sync + 'static {
     ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>>;
 
     /// Returns whether there is another secret for the login than that of the last one, as far as that can be seen without
-    /// side effects.
+    /// side effects; or whether another file that was missing can be read now.
     fn has_another_secret(self: Arc<Self>) -> Pin<Box<dyn Future<Output = bool> + Send>>;
 
     /// Has the hosts that are passed over tried in their turn by the next connections.
@@ -155,6 +155,35 @@ impl Connector for Relay {
 
     fn unwritten_token(&self) -> Option<String> {
         Relay::unwritten_token(self)
+    }
+}
+
+impl Connector for LateRelay {
+    fn run_connection(
+        self: Arc<Self>,
+        mut link: QueueLink,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>> {
+        Box::pin(async move { self.connect().await?.run(&mut link).await })
+    }
+
+    fn has_another_secret(self: Arc<Self>) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        Box::pin(async move { self.has_news().await })
+    }
+
+    fn give_turns(&self) {
+        self.loaded().into_iter().for_each(Relay::give_turns);
+    }
+
+    fn expiring(&self) -> Vec<String> {
+        self.loaded().map(Relay::expiring).unwrap_or_default()
+    }
+
+    fn passed_over(&self) -> Vec<String> {
+        self.loaded().map(Relay::passed_over).unwrap_or_default()
+    }
+
+    fn unwritten_token(&self) -> Option<String> {
+        self.loaded()?.unwritten_token()
     }
 }
 

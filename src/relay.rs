@@ -47,6 +47,7 @@ mod first_flight;
 mod group;
 mod host_memory;
 mod host_rests;
+mod late;
 mod login;
 mod login_advice;
 pub mod lookup;
@@ -88,6 +89,7 @@ use crate::status::Status;
 
 pub use dialog::Connection;
 pub use fault::{CostlyPauses, FIRST_PAUSE, FORGOTTEN_AFTER, LONGEST_PAUSE, RelayFault, WaitPause};
+pub use late::LateRelay;
 pub use reply_meaning::{Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
 pub use reply_rules::{ExplainedReply, ReplyConsequence, ReplyRules, ShownRule};
 pub use subject::Subject;
@@ -231,6 +233,14 @@ pub struct Relay {
     port_looks: PortLooks,
 }
 
+/// A relay of a daemon.
+pub enum BuiltRelay {
+    /// It can be used.
+    Usable(Box<Relay>),
+    /// A file that it needs cannot be read yet, as these words say, with the position of the setting.
+    Late(LateRelay, String),
+}
+
 impl Relay {
     /// Loads the files that the settings name: certificates, keys, the trust bundle of the system. Blocks on the disk.
     pub fn new(settings: config::RelayConfig) -> Result<Relay, SettingError> {
@@ -283,6 +293,39 @@ impl Relay {
             relay.map_err(|error| config.located_in_route(place, &error))
         });
         std::iter::once(Ok(first)).chain(others).collect()
+    }
+
+    /// Returns the relays of `config` for a daemon, in the same order. A file for TLS that cannot be read now is no error if
+    /// another relay can be used: only the relay that needs it waits for it, as for a secret. What is wrong within a file is an
+    /// error. Blocks on the disk.
+    pub fn for_daemon(config: &config::Config) -> Result<Vec<BuiltRelay>, String> {
+        let routes = config.routes.iter().map(|route| Some(Arc::from(route.rule.name.as_str())));
+        let mut built = Vec::new();
+        for (place, (settings, route)) in config.relays().zip(std::iter::once(None).chain(routes)).enumerate()
+        {
+            let relay = match Relay::loaded(settings.clone(), route.clone()) {
+                Ok(relay) => BuiltRelay::Usable(Box::new(relay)),
+                Err(error) => {
+                    let words = match place.checked_sub(1) {
+                        None => config.located(&error),
+                        Some(route) => config.located_in_route(route, &error),
+                    };
+                    if !error.may_pass() {
+                        return Err(words);
+                    }
+                    BuiltRelay::Late(LateRelay::new(settings.clone(), route), words)
+                }
+            };
+            built.push(relay);
+        }
+        let first_fault = built.iter().try_fold(None, |first, relay| match relay {
+            BuiltRelay::Usable(_) => Err(()),
+            BuiltRelay::Late(_, words) => Ok(first.or(Some(words))),
+        });
+        match first_fault {
+            Ok(Some(words)) => Err(words.clone()),
+            Ok(None) | Err(()) => Ok(built),
+        }
     }
 
     /// Returns warnings for the operator: no trust bundle of the system was found, a certificate in `tls.ca-file` was

@@ -221,7 +221,7 @@ pub struct Reloaded {
     pub configuration: Configuration,
     /// The keys whose values changed, and those of files that have another content, as in `tls.ca-file (its content)`.
     pub changed: Vec<String>,
-    /// What is wrong with secrets that cannot be used: the mail for their relays waits.
+    /// What is wrong with secrets, and files for TLS, that cannot be used: the mail for their relays waits.
     #[serde(default)]
     pub unusable: Vec<String>,
 }

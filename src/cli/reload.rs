@@ -9,7 +9,7 @@ use super::queue::ask;
 use crate::admin::protocol::{ControlRequest, Reloaded};
 use crate::log::Foreign;
 
-/// Prints the changed keys, and what is wrong with secrets that cannot be used; fails if the daemon refused the new configuration.
+/// Prints the changed keys, and what is wrong with files that a relay waits for; fails if the daemon refused the new configuration.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let mut answer = None;
     ask(file, &ControlRequest::Reload, |reloaded: Reloaded| {
@@ -25,7 +25,7 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     printed(write!(io::stdout(), "{text}"))
 }
 
-/// Returns the words about a secret that cannot be used.
+/// Returns the words about a file that a relay waits for.
 fn waiting(fault: &str) -> String {
     format!("{}; mail for this relay is taken, and waits on the spool until that is mended", Foreign(fault))
 }

@@ -40,7 +40,7 @@ fn run_on(file: &ConfigFile, inherited: Inherited) -> Result<(), Failure> {
     refuse_root(&file.config, &config)?;
     let spool = config.spool.clone();
     let level = journal::start(&config.log);
-    faults.iter().for_each(|fault| log::secret_not_usable(fault));
+    faults.iter().for_each(|fault| log::relay_not_usable(fault));
     let start = Start { path: file.config.clone(), config, inherited, level };
     let runtime = daemon::runtime()
         .map_err(|error| Failure::new(Exit::OsError, format!("cannot start threads: {error}")))?;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::TlsFileError;
+use super::tls_file::{TlsFileError, TlsFileFault};
 
 /// A setting that is valid by itself, and that cannot be used. Displays as `tls.ca-file: cannot read …`.
 #[derive(Debug)]
@@ -13,6 +13,14 @@ pub enum SettingError {
     TlsFile(TlsFileError),
     /// Another setting cannot be used; the text names it.
     Other(String),
+}
+
+impl SettingError {
+    /// Returns whether this is about a file that cannot be read, or that others can read: it may be put in order without a
+    /// change of the configuration, and another program may be about to write it.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, SettingError::TlsFile(TlsFileError { fault: TlsFileFault::Closed(_), .. }))
+    }
 }
 
 impl From<TlsFileError> for SettingError {

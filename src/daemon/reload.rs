@@ -1,13 +1,13 @@
 //! A reload: the configuration is read again, and put into force if it has no error.
 //!
-//! Promises: a configuration with an error changes nothing, and the log gives the reason. A secret that cannot be used is as
-//! little an error as at a start, if another relay can be used. What only a restart can
+//! Promises: a configuration with an error changes nothing, and the log gives the reason. A secret that cannot be used, or
+//! a file for TLS that cannot be read, is as little an error as at a start, if another relay can be used. What only a restart can
 //! change (`fixed_keys`) stays as it was at the start, and each reload says so.
 
 use std::sync::Arc;
 
 use super::host::{notify, within};
-use super::start::{overruled, refuse_ourselves, relays, session_desk, warn_of};
+use super::start::{BegunRelays, overruled, refuse_ourselves, relays, session_desk, warn_of};
 use super::{Daemon, read_now};
 use crate::admin::protocol::{Configuration, RefusedConfiguration, Reloaded};
 use crate::config::{Config, ConfigError, ServerCertificate};
@@ -37,9 +37,9 @@ impl Daemon {
                 let mut changed = self.config.changed_keys(&config);
                 changed.extend(rewritten);
                 let followed = self.follow(config);
-                followed.map(|followed| {
+                followed.map(|(followed, faults)| {
                     self.contents = contents;
-                    (changed, unusable, followed)
+                    (changed, [unusable, faults].concat(), followed)
                 })
             }
             Ok(Err(error)) => Err(error.to_string()),
@@ -54,7 +54,7 @@ impl Daemon {
     }
 
     /// Notes and logs that the file is in force now, with what has `changed`: keys, and files that they name; and with the
-    /// secrets that are `unusable`.
+    /// files that are `unusable`, of secrets and for TLS.
     fn reloaded(
         &mut self,
         changed: Vec<String>,
@@ -62,7 +62,7 @@ impl Daemon {
         configuration: Configuration,
     ) -> Reloaded {
         log::reloaded(&self.path.display(), &changed);
-        unusable.iter().for_each(|fault| log::secret_not_usable_now(fault));
+        unusable.iter().for_each(|fault| log::relay_not_usable_now(fault));
         self.configuration.send_replace(configuration.clone());
         Reloaded { configuration, changed, unusable }
     }
@@ -77,10 +77,11 @@ impl Daemon {
         Reloaded { configuration, changed: Vec::new(), unusable: Vec::new() }
     }
 
-    /// Puts `config` into force. Returns the new state, with the keys that need a restart.
-    fn follow(&mut self, config: Config) -> Result<Configuration, String> {
+    /// Puts `config` into force. Returns the new state, with the keys that need a restart, and what is wrong with files without
+    /// which one of the relays cannot be used yet.
+    fn follow(&mut self, config: Config) -> Result<(Configuration, Vec<String>), String> {
         refuse_ourselves(&config, &self.listened)?;
-        let relays = relays(&config)?;
+        let BegunRelays { relays, faults } = relays(&config)?;
         let certificate = self.certificate(&config)?;
         let overruled = overruled(&self.passed, &config);
         let is_passed = |key: &str| !self.passed.is_empty() && key.starts_with("listen.");
@@ -99,7 +100,7 @@ impl Daemon {
         self.config = config;
         let words = |keys: Vec<&str>| keys.into_iter().map(String::from).collect();
         let (needs_restart, overruled) = (words(needs_restart), words(overruled));
-        Ok(Configuration { needs_restart, overruled, ..read_now(&self.path) })
+        Ok((Configuration { needs_restart, overruled, ..read_now(&self.path) }, faults))
     }
 
     /// Returns the certificate of the listener by `config`. A self-made one is kept until the daemon ends, since some

@@ -34,9 +34,9 @@ use crate::listener::serve::serve;
 use crate::listener::stop::{StopSignal, Stopper, stop_signal};
 use crate::log::{self, StartedLine};
 use crate::queue::clock::SystemClock;
-use crate::queue::{Queue, RelaySettings, Settings, queue};
-use crate::relay::Relay;
+use crate::queue::{Connector, Queue, RelaySettings, Settings, queue};
 use crate::relay::lookup::lookup_warnings;
+use crate::relay::{BuiltRelay, Relay};
 use crate::spool::fs::RealFs;
 use crate::spool::{Entry, Options, Recovery, Spool};
 use crate::systemd::{Inherited, SocketAddresses};
@@ -109,7 +109,7 @@ struct Opened {
 
 impl Opened {
     async fn open(config: &Config, inherited: Inherited) -> Result<Self, DaemonError> {
-        let relays = relays(config).map_err(DaemonError::Relay)?;
+        let BegunRelays { relays, faults } = relays(config).map_err(DaemonError::Relay)?;
         let certificate = Certificate::of(&config.listen)
             .map_err(|error| DaemonError::Certificate(config.located(&error)))?;
         let bound = sockets(config, inherited)?;
@@ -122,6 +122,7 @@ impl Opened {
         log_recovery(&recovery);
         let control = control::bind(&config.control)
             .map_err(|error| DaemonError::Control(config.control.clone(), error))?;
+        faults.iter().for_each(|fault| log::relay_not_usable(fault));
         Ok(Opened { bound, relays, certificate, spool, recovery, arrivals, control })
     }
 
@@ -230,15 +231,32 @@ pub(super) fn session_desk(
     }
 }
 
-/// Returns the relays of the configuration, ready to be connected to.
-pub(super) fn relays(config: &Config) -> Result<Vec<RelaySettings>, String> {
-    let built = Relay::of_config(config)?;
+/// The relays of a configuration, ready to be connected to.
+pub(super) struct BegunRelays {
+    pub(super) relays: Vec<RelaySettings>,
+    /// What is wrong with files without which one of them cannot be used yet.
+    pub(super) faults: Vec<String>,
+}
+
+/// Returns the relays of the configuration.
+pub(super) fn relays(config: &Config) -> Result<BegunRelays, String> {
+    let built = Relay::for_daemon(config)?;
     let names = std::iter::once(None).chain(config.routes.iter().map(|route| Some(route.rule.name.clone())));
+    let mut faults = Vec::new();
     let relays = built.into_iter().zip(config.relays()).zip(names).map(|((relay, settings), name)| {
-        relay.warnings().iter().for_each(|warning| log::relay_warning(warning));
-        RelaySettings::new(name, settings, &config.queue, Arc::new(relay))
+        let connector: Arc<dyn Connector> = match relay {
+            BuiltRelay::Usable(relay) => {
+                relay.warnings().iter().for_each(|warning| log::relay_warning(warning));
+                Arc::<Relay>::from(relay)
+            }
+            BuiltRelay::Late(relay, fault) => {
+                faults.push(fault);
+                Arc::new(relay)
+            }
+        };
+        RelaySettings::new(name, settings, &config.queue, connector)
     });
-    Ok(relays.collect())
+    Ok(BegunRelays { relays: relays.collect(), faults })
 }
 
 /// Returns an error if the relay is this daemon: its mail would go in circles. The parser knows only of

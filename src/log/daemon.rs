@@ -43,16 +43,16 @@ pub fn config_warning(warning: &str) {
     warn!("{warning}");
 }
 
-/// Logs at a reload that the secret of a relay cannot be used.
-pub fn secret_not_usable_now(fault: &dyn fmt::Display) {
+/// Logs at a reload that the secret of a relay, or a file for its TLS, cannot be used.
+pub fn relay_not_usable_now(fault: &dyn fmt::Display) {
     error!(
         "{fault}; the configuration is in force nevertheless: mail for this relay is taken, and waits on the spool until \
          that is mended"
     );
 }
 
-/// Logs at a start that the secret of a relay cannot be used.
-pub fn secret_not_usable(fault: &dyn fmt::Display) {
+/// Logs at a start that the secret of a relay, or a file for its TLS, cannot be used.
+pub fn relay_not_usable(fault: &dyn fmt::Display) {
     error!(
         "{fault}; nullmta starts nevertheless: mail for this relay is taken, and waits on the spool until that is mended"
     );

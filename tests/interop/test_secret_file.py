@@ -5,6 +5,7 @@ about a client secret that ends."""
 import datetime
 import json
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -136,6 +137,43 @@ def test_a_reload_without_the_secret_of_a_route(make_sink, make_nullmta, scratch
     (daemon.base / "secret").unlink()
     done = daemon.try_command("reload")
     assert done.returncode == 78 and "stays in force" in done.stderr and "password-file`: cannot read" in done.stderr, done
+
+
+def test_a_start_and_a_reload_without_a_certificate_of_a_route(make_sink, make_nullmta, scratch):
+    """A file for the TLS of one route that could not be read kept the whole daemon from starting."""
+    sink, other = make_sink().start(), make_sink("--token", f"app@example.com:{TOKEN}").start()
+    daemon = make_nullmta(
+        sink.port, ca_file=sink.ca_file, server_name="localhost", user=sink.USER, password=sink.PASSWORD,
+    )
+    token, trusted = write_secret(scratch / "token", TOKEN), scratch / "trusted.pem"
+    add_route(daemon, other, token)
+    daemon.config.write_text(daemon.config.read_text().replace(str(other.ca_file), str(trusted)))
+    checked = daemon.try_command("check")
+    assert checked.returncode == 78 and f"ca-file`: cannot read {trusted}" in checked.stderr, checked
+    daemon.start()
+    daemon.wait_for_log(r".*ERROR .*ca-file`: cannot read .*; nullmta starts nevertheless: mail for this relay is taken.*")
+    daemon.send(MESSAGE, reverse_path="ann@shop.example")
+    daemon.wait_for_log("route shop: relay paused: configuration: .*ca-file: cannot read .*")
+    daemon.send(MESSAGE)
+    sink.wait_for(1)
+    done = daemon.try_command("reload")
+    assert done.returncode == 0 and re.search(r"ca-file`: cannot read .*; mail for this relay is taken, and waits", done.stderr), done
+    assert len(daemon.queue()) == 1 and not other.received()
+    # Nobody tells the daemon: it watches the file.
+    shutil.copy(other.ca_file, trusted)
+    daemon.wait_until_empty(seconds=30)
+    assert len(other.received()) == 1
+    # What is wrong within the file is an error, and so is one that no relay can do without.
+    trusted.write_text("no certificate")
+    done = daemon.try_command("reload")
+    assert done.returncode == 78 and "expected PEM certificates" in done.stderr, done
+    trusted.unlink()
+    sink.ca_file.rename(scratch / "elsewhere")
+    done = daemon.try_command("reload")
+    assert done.returncode == 78 and "ca-file`: cannot read" in done.stderr, done
+    daemon.stop()
+    done = daemon.try_command("run")
+    assert done.returncode == 78 and "ca-file`: cannot read" in done.stderr, done
 
 
 def test_a_start_without_the_only_secret(make_sink, make_nullmta):
