@@ -238,7 +238,7 @@ pub enum BuiltRelay {
     /// It can be used.
     Usable(Box<Relay>),
     /// A file that it needs cannot be read yet, as these words say, with the position of the setting.
-    Late(LateRelay, String),
+    Late(Box<LateRelay>, String),
 }
 
 impl Relay {
@@ -313,7 +313,7 @@ impl Relay {
                     if !error.may_pass() {
                         return Err(words);
                     }
-                    BuiltRelay::Late(LateRelay::new(settings.clone(), route), words)
+                    BuiltRelay::Late(Box::new(LateRelay::new(settings.clone(), route)), words)
                 }
             };
             built.push(relay);

@@ -36,7 +36,7 @@ use crate::log::{self, StartedLine};
 use crate::queue::clock::SystemClock;
 use crate::queue::{Connector, Queue, RelaySettings, Settings, queue};
 use crate::relay::lookup::lookup_warnings;
-use crate::relay::{BuiltRelay, Relay};
+use crate::relay::{BuiltRelay, LateRelay, Relay};
 use crate::spool::fs::RealFs;
 use crate::spool::{Entry, Options, Recovery, Spool};
 use crate::systemd::{Inherited, SocketAddresses};
@@ -251,7 +251,7 @@ pub(super) fn relays(config: &Config) -> Result<BegunRelays, String> {
             }
             BuiltRelay::Late(relay, fault) => {
                 faults.push(fault);
-                Arc::new(relay)
+                Arc::<LateRelay>::from(relay)
             }
         };
         RelaySettings::new(name, settings, &config.queue, connector)
