@@ -198,7 +198,7 @@ fn a_body_that_is_encoded_already_is_wrapped_anew() {
         match recoded(&before, LONG_LINES) {
             None => assert_eq!(expected, "", "{encoding}"),
             Some(found) => {
-                assert!(found.starts_with(&message(encoding, &expected).trim_end()[..]), "{found}");
+                assert!(found.starts_with(message(encoding, &expected).trim_end()), "{found}");
                 assert!(found.lines().all(|line| line.len() <= 76), "{found}");
                 assert_eq!(bodies(found.as_bytes()), bodies(before.as_bytes()));
             }
