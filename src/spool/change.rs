@@ -12,7 +12,12 @@ use crate::envelope::ReversePathKey;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum IndexChange {
     /// A message arrives, and may do something to another one.
-    Arrive { effect: DsnEffect, large: bool },
+    Arrive {
+        effect: DsnEffect,
+        large: bool,
+        /// The user who submitted it, if that is known.
+        uid: Option<u32>,
+    },
     /// A message moves to a new place, with all that was known of it.
     Move(Box<Carried>),
     /// Some recipients are sent, bounced or dead.
@@ -39,6 +44,8 @@ pub(super) struct Carried {
     pub fates: Fates,
     /// The patience that its last note says, in seconds.
     pub patience_used: u32,
+    /// The user who submitted it, if that is known.
+    pub uid: Option<u32>,
 }
 
 impl IndexChange {
@@ -66,7 +73,11 @@ impl IndexChange {
             RecordKind::Message => {
                 let message = payload::decode_message(payload)?;
                 let (from, meta) = (message.from(), message.meta);
-                let change = IndexChange::Arrive { effect: meta.effect.clone(), large: meta.large.is_some() };
+                let change = IndexChange::Arrive {
+                    effect: meta.effect.clone(),
+                    large: meta.large.is_some(),
+                    uid: meta.submitter.user(),
+                };
                 (change, Some((meta, from)))
             }
             RecordKind::Moved => {
@@ -75,7 +86,8 @@ impl IndexChange {
                 let (from, meta) = (message.from(), message.meta);
                 let marks = moved.marks.and(Mark::Large, meta.large.is_some());
                 let patience_used = moved.note.map_or(0, patience_used_in);
-                let carried = Carried { marks, fates: moved.fates, patience_used };
+                let uid = meta.submitter.user();
+                let carried = Carried { marks, fates: moved.fates, patience_used, uid };
                 (IndexChange::Move(Box::new(carried)), Some((meta, from)))
             }
             RecordKind::Outcome => (IndexChange::Close(payload::decode_fates(payload)?), None),

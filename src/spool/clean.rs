@@ -168,13 +168,14 @@ fn candidate(shared: &SharedSpool, active: &ActiveSegment) -> Option<Clean> {
 
 /// Returns the record that moves this message forward, if it lives in `segment`.
 pub(super) fn moving(shared: &SharedSpool, id: QueueId, segment: u32) -> Option<Result<Request, ReadError>> {
-    let (slot, extra) = {
+    let (slot, uid, extra) = {
         let index = shared.index();
-        (index.slot(id)?, index.extra(id))
+        let slot = index.slot(id)?;
+        (slot, index.uid_of(slot), index.extra(id))
     };
     let record = || record_at(shared, id, slot.place);
     let moved =
-        |record| moved(shared, id, slot, &extra, record).map_err(|MalformedOctets| ReadError::Damaged);
+        |record| moved(shared, id, slot, uid, &extra, record).map_err(|MalformedOctets| ReadError::Damaged);
     (slot.place.segment == segment).then(|| record().and_then(moved))
 }
 
@@ -182,6 +183,7 @@ fn moved(
     shared: &SharedSpool,
     id: QueueId,
     slot: Slot,
+    uid: Option<u32>,
     extra: &Extra,
     record: StoredRecord,
 ) -> Result<Request, MalformedOctets> {
@@ -190,7 +192,7 @@ fn moved(
     // A note that cannot be read is no reason to leave the message behind.
     let note = noted.as_deref().or(base.note);
     let patience_used = note.map_or(0, patience_used_in);
-    let carried = Carried { marks: slot.marks, fates: extra.fates.clone(), patience_used };
+    let carried = Carried { marks: slot.marks, fates: extra.fates.clone(), patience_used, uid };
     let front = payload::encode_moved(&MovedPayload {
         marks: carried.marks,
         fates: carried.fates.clone(),

@@ -219,17 +219,19 @@ impl Spool {
         shared.relays.add(&*shared.fs, &shared.paths, name)
     }
 
-    /// Returns the note of how much of the rates of the relay of that name is used; an empty one if there is none.
+    /// Returns the note of how much is used of the rates of the relay, or of the limit, of that name; an empty one if there
+    /// is none.
     pub fn noted_rates(&self, relay: &str) -> String {
         self.shared().rates.about(relay)
     }
 
-    /// Notes how much of the rates of the relay of that name is used: on disk with the next [`Spool::write_rates`].
+    /// Notes how much is used of the rates of the relay, or of the limit, of that name: on disk with the next
+    /// [`Spool::write_rates`]. An empty note is forgotten.
     pub fn note_rates(&self, relay: &str, note: &str) {
         self.shared().rates.set(relay, note);
     }
 
-    /// Writes the notes of how much of the relays' rates is used. This blocks.
+    /// Writes the notes of how much of rates and limits is used. This blocks.
     pub fn write_rates(&self) -> io::Result<()> {
         let shared = self.shared();
         shared.rates.write(&*shared.fs, &shared.paths)
@@ -248,6 +250,16 @@ impl Spool {
     /// Returns the number of messages on the spool.
     pub fn len(&self) -> u64 {
         self.shared().index().len()
+    }
+
+    /// Returns the number of messages of this user on the spool, whichever way they came.
+    pub fn messages_of(&self, uid: u32) -> u64 {
+        self.shared().index().live_of(uid)
+    }
+
+    /// Returns the number of messages for which there is room beside those that are on the spool (`queue.max-messages`).
+    pub fn places_left(&self) -> u64 {
+        self.shared().options.max_messages.saturating_sub(self.len())
     }
 
     /// Returns whether no message is on the spool.
@@ -312,7 +324,8 @@ impl Spool {
         let id = draft.id();
         let FinishedDraft { memory: content, large } = draft.finish().await?;
         let (large, name) = large.unzip();
-        let change = IndexChange::Arrive { effect: effect.clone(), large: large.is_some() };
+        let change =
+            IndexChange::Arrive { effect: effect.clone(), large: large.is_some(), uid: submitter.user() };
         let lane = lane(submitter, &envelope.reverse_path);
         let patience_mark = shared.relay_clock.load(Ordering::Relaxed);
         let meta = Meta { arrived: now, submitter, lane, patience_mark, effect, large };

@@ -20,6 +20,7 @@ use super::ledger::{Fate, Fates};
 use super::marks::{Flight, Mark, Marks};
 use super::payload::DsnEffect;
 use super::space::{Oldest, Sums};
+use super::users::{LiveByUser, UserNumber};
 use crate::queue_id::QueueId;
 
 /// Upper bound, in octets, of what a Moved record adds to the Message payload, not counting fates and note
@@ -41,6 +42,7 @@ pub(super) struct RecordPlace {
 pub(super) struct Slot {
     pub place: RecordPlace,
     pub marks: Marks,
+    pub user: UserNumber,
 }
 
 /// The outcomes and the note that have been recorded for a message since it was committed. Few messages have any.
@@ -95,12 +97,23 @@ pub(super) struct Index {
     size: u64,
     /// The sum of the octets of all records of live messages.
     live_octets: u64,
+    users: LiveByUser,
 }
 
 impl Index {
     /// Returns the number of live messages.
     pub fn len(&self) -> u64 {
         self.slots.len() as u64
+    }
+
+    /// Returns the number of live messages of this user.
+    pub fn live_of(&self, uid: u32) -> u64 {
+        self.users.live(uid)
+    }
+
+    /// Returns the user of a message, if it is known.
+    pub fn uid_of(&self, slot: Slot) -> Option<u32> {
+        self.users.uid(slot.user)
     }
 
     /// Returns the place and the marks of a message; `None` if no live message has this id.
@@ -216,8 +229,8 @@ impl Index {
     /// Applies the change of the record at `place`. Returns true when the large file of the message is needed no more.
     pub fn apply(&mut self, id: QueueId, place: RecordPlace, change: &IndexChange) -> bool {
         match change {
-            IndexChange::Arrive { effect, large } => {
-                self.put(id, place);
+            IndexChange::Arrive { effect, large, uid } => {
+                self.put(id, place, *uid);
                 self.mark(id, Mark::Large, *large);
                 self.apply_effect(effect);
             }
@@ -237,20 +250,22 @@ impl Index {
         let extra = self.extras.remove(&id).unwrap_or_default();
         let Some(slot) = self.slots.remove(&id) else { return false };
         self.count(slot.place, false);
+        self.users.leaves(slot.user);
         self.segments.entry(slot.place.segment).or_default().extra_octets -= extra.octets();
         slot.marks.has(Mark::Large)
     }
 
-    fn put(&mut self, id: QueueId, place: RecordPlace) {
+    fn put(&mut self, id: QueueId, place: RecordPlace, uid: Option<u32>) {
         self.remove(id);
-        self.slots.insert(id, Slot { place, marks: Marks::default() });
+        let user = self.users.arrives(uid);
+        self.slots.insert(id, Slot { place, marks: Marks::default(), user });
         self.count(place, true);
         let ids = &mut self.segments.entry(place.segment).or_default().ids;
         *ids = Some(ids.map_or((id, id), |(low, high)| (low.min(id), high.max(id))));
     }
 
     fn carry(&mut self, id: QueueId, place: RecordPlace, carried: &Carried) {
-        self.put(id, place);
+        self.put(id, place, carried.uid);
         self.with(id, |slot| slot.marks = carried.marks);
         if !carried.fates.is_empty() {
             self.with_extra(id, |extra| extra.fates = carried.fates.clone());

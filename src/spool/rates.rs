@@ -1,12 +1,12 @@
-//! The notes of how much of each relay's rates is used, and until when a relay is paused: `<spool>/rates`, UTF-8, one relay a
-//! line, its note before its name.
+//! The notes of how much of each relay's rates and of each `[[limit]]` is used, and until when a relay is paused:
+//! `<spool>/rates`, UTF-8, one relay or limit a line, its note before its name.
 //!
 //! Promises: a note is known to this run at once ([`RateNotes::set`]), and on stable storage when [`RateNotes::write`]
 //! has returned Ok; a crash leaves the file as it was or as it is to be. Of two calls at a time, neither writes older
 //! notes over newer ones. A file that is missing or cannot be read has no notes: mail goes on, and what was used before
 //! counts once more; a pause costs one try.
 //!
-//! Not here: what a note says (`queue/rate.rs`, `queue/noted_pause.rs`).
+//! Not here: what a note says (`queue/rate.rs`, `queue/noted_pause.rs`, `listener/client_limits.rs`).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -37,9 +37,11 @@ impl RateNotes {
         self.notes().get(&on_one_line(name)).cloned().unwrap_or_default()
     }
 
-    /// Replaces the note about the relay of that name, in memory.
+    /// Replaces the note under that name, in memory. An empty one is forgotten.
     pub fn set(&self, name: &str, note: &str) {
-        self.notes().insert(on_one_line(name), on_one_line(note));
+        let (name, note) = (on_one_line(name), on_one_line(note));
+        let mut notes = self.notes();
+        if note.is_empty() { drop(notes.remove(&name)) } else { drop(notes.insert(name, note)) }
     }
 
     /// Writes all notes. This blocks.

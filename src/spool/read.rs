@@ -49,7 +49,7 @@ pub(super) fn read(shared: &SharedSpool, id: QueueId, check: Check) -> Result<St
 
 /// Reads a message, as [`super::Spool::read_at_once`] describes.
 pub(super) fn read_at_once(shared: &SharedSpool, id: QueueId) -> Option<Stored> {
-    let (Slot { place, marks }, Extra { fates, note }) = look_up(shared, id)?;
+    let (Slot { place, marks, .. }, Extra { fates, note }) = look_up(shared, id)?;
     if marks.has(Mark::Large) || note.is_some() || place.payload_length > LONGEST_AT_ONCE {
         return None;
     }

@@ -11,7 +11,7 @@ fn at(segment: u32) -> RecordPlace {
 }
 
 fn arrive(effect: DsnEffect) -> IndexChange {
-    IndexChange::Arrive { effect, large: false }
+    IndexChange::Arrive { effect, large: false, uid: None }
 }
 
 /// Returns an index of segments 1, 2 and 3, each with one message of the same number.
@@ -157,14 +157,16 @@ fn a_move_carries_all_and_frees_the_old_place() {
     let mut index = three();
     index.apply(id(1), at(1), &IndexChange::Note { patience_used: 0 });
     let marks = MARKS.iter().fold(Marks::from(EntryState::Dead), |marks, mark| marks.and(*mark, true));
-    let carried = Carried { marks, fates: vec![(1, Fate::Sent)], patience_used: 0 };
+    let carried = Carried { marks, fates: vec![(1, Fate::Sent)], patience_used: 0, uid: Some(33) };
     index.apply(id(1), at(3), &IndexChange::Move(Box::new(carried)));
     let slot = index.slot(id(1)).unwrap();
     assert_eq!((slot.place, slot.marks), (at(3), marks));
+    assert_eq!((index.live_of(33), index.uid_of(slot)), (1, Some(33)));
     let extra = index.extra(id(1));
     assert_eq!((extra.fates, extra.note), (vec![(1, Fate::Sent)], None), "the note is in the moved record");
     assert_eq!(index.take_dead_segments(), [1]);
     assert!(index.apply(id(1), at(3), &IndexChange::Settle), "its large file goes with it");
+    assert_eq!(index.live_of(33), 0);
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn what_is_carried_is_the_same_after_a_restart() {
         }
         let large = marks.has(Mark::Large).then_some(Large { length: 1 << 40, sum: 7 });
         let message = encode_message(&Meta { large, ..meta() }, &envelope());
-        let carried = Carried { marks, fates: vec![(1, Fate::Sent)], patience_used: 0 };
+        let carried = Carried { marks, fates: vec![(1, Fate::Sent)], patience_used: 0, uid: Some(1000) };
         let moved = MovedPayload { marks, fates: carried.fates.clone(), note, message: &message };
         let payload = [encode_moved(&moved), message.clone()].concat();
         let (change, _) = IndexChange::decode(RecordKind::Moved, &payload).unwrap();
