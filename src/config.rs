@@ -36,6 +36,7 @@ mod families;
 mod file;
 mod file_contents;
 mod key_pair;
+mod limit;
 mod listen;
 mod log;
 mod named_file;
@@ -76,6 +77,7 @@ pub use error::ConfigError;
 pub use families::{Families, FamilyUse};
 pub use file_contents::FileContents;
 pub use key_pair::read_pair;
+pub use limit::{Allowance, LimitConfig, LimitSubject};
 pub use listen::{
     LISTEN_ADDRESSES, ListenConfig, Logins, MAX_MESSAGE_SIZE, SUBMIT_SOCKET, ServerCertificate,
 };
@@ -166,7 +168,7 @@ impl Config {
         let hostname = hostname_of(&file.listen.hostname, environment)?;
         let own_origin = given(&file.rewrite.origin).map(|origin| origin.0.as_str());
         let origin = own_origin.unwrap_or(&hostname);
-        let listen = ListenConfig::of(&file.listen, hostname.clone())?;
+        let listen = ListenConfig::of(&file.listen, &file.limit, hostname.clone())?;
         let helo_name = given(&file.relay.helo_name).map(|name| name.0.as_str());
         let hello = EhloName::of(helo_name, &hostname, own_origin);
         let mut config = Config {

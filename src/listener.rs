@@ -36,6 +36,7 @@ pub mod backend;
 pub mod bind;
 mod bound;
 pub mod certificate;
+pub mod client_limits;
 pub mod drive;
 pub mod intake;
 pub mod limits;
@@ -57,6 +58,7 @@ mod wire;
 mod tests;
 
 use backend::BoxStream;
+use client_limits::{ClientLimits, LimitReached, LimitedClient, LimitedSession};
 use drive::{CONNECT, ClientConnection, Pace, drive, drive_within_tls};
 use intake::{SessionDesk, SpoolBackend};
 use limits::{Limits, Overload, Permit};
@@ -128,6 +130,7 @@ pub(crate) enum SessionOpening {
 /// The source of all sessions of the daemon: the limits, the configuration in force, and the tally for the log.
 pub struct Service {
     limits: Arc<Limits>,
+    client_limits: Arc<ClientLimits>,
     terms: RwLock<Arc<Terms>>,
     tally: Arc<RepeatTally>,
 }
@@ -137,6 +140,10 @@ impl Service {
     pub fn new(listen: &ListenConfig, desk: SessionDesk) -> Arc<Self> {
         Arc::new(Service {
             limits: Limits::new(listen),
+            client_limits: {
+                let spool = desk.spool.clone();
+                ClientLimits::new(&listen.limits, move |name| spool.noted_rates(name))
+            },
             terms: RwLock::new(Terms::of(listen, desk)),
             tally: RepeatTally::new(),
         })
@@ -145,6 +152,7 @@ impl Service {
     /// Puts another configuration in force for sessions that begin from now on. The listening sockets do not change.
     pub fn reload(&self, listen: &ListenConfig, desk: SessionDesk) {
         self.limits.change(listen);
+        self.client_limits.change(&listen.limits);
         *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Terms::of(listen, desk);
     }
 
@@ -158,11 +166,45 @@ impl Service {
         self.limits.admit(peer, Instant::now())
     }
 
+    /// Counts a session of this user by the limits of certain clients; an error if it is one too many.
+    async fn enter(&self, uid: Option<u32>) -> Result<LimitedSession, LimitReached> {
+        let (limits, users) = (&self.client_limits, self.terms().desk.users.clone());
+        let login = match uid.filter(|_| limits.ask_for_names()) {
+            Some(uid) => users.named(uid).await.map(|user| user.login),
+            None => None,
+        };
+        let groups = match uid.filter(|_| limits.ask_for_groups()) {
+            Some(uid) => users.groups_named(uid).await,
+            None => Vec::new(),
+        };
+        limits.enter(LimitedClient { uid, login: login.as_deref(), groups: &groups, command: None })
+    }
+
     /// Logs that `peer` was refused a session, with the reply that it got.
     fn note_turned_away(&self, peer: LocalPeer, reply: &Reply) {
         let client = peer.to_string();
         if self.tally.tell(&client, RepeatKind::Refused(CONNECT, reply.code())) {
             log::refused(&client, CONNECT, reply);
+        }
+    }
+
+    /// Returns the limits of certain clients.
+    pub fn client_limits(&self) -> Arc<ClientLimits> {
+        Arc::clone(&self.client_limits)
+    }
+
+    /// Notes on the spool how much of the limits is used, if that has changed. It is called each second, and at the end.
+    async fn note_limits(&self) {
+        let terms = self.terms();
+        let Some(notes) = self.client_limits.news(|| (terms.desk.clock)().timestamp()) else { return };
+        let spool = terms.desk.spool.clone();
+        let write = move || {
+            notes.iter().for_each(|(name, note)| spool.note_rates(name, note));
+            spool.write_rates()
+        };
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Err(error)) => log::done_without("remembering how much of each limit is used", &error),
+            Ok(Ok(())) | Err(_) => {}
         }
     }
 
@@ -194,7 +236,7 @@ impl Service {
         let terms = self.terms();
         let session = Session::new(terms.policy(permit.peer()));
         let (client, pace) = (permit.peer().to_string(), terms.pace(permit.peer()));
-        let backend = SpoolBackend::new(terms.desk.clone(), permit, self.tally());
+        let backend = SpoolBackend::new(terms.desk.clone(), permit, self.tally(), self.client_limits());
         let backend = backend.of_connection(process, stop.clone());
         let connection = ClientConnection { stream, client, tally: self.tally(), pace, stop };
         async move {

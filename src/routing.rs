@@ -109,10 +109,7 @@ impl RouteRule {
 
     fn is_from(&self, sender: &SenderPattern, mail: &RoutedMail<'_>) -> bool {
         match (sender, self.senders_in) {
-            (SenderPattern::Null, _) => *mail.reverse_path == ReversePath::Null,
-            (SenderPattern::Address(pattern), SendersIn::Envelope) => {
-                mail.reverse_path.mailbox().is_some_and(|mailbox| pattern.fits(mailbox))
-            }
+            (SenderPattern::Null, _) | (_, SendersIn::Envelope) => sender.takes(mail.reverse_path),
             (SenderPattern::Address(pattern), SendersIn::HeaderFrom) => {
                 *mail.reverse_path != ReversePath::Null
                     && mail.authors.iter().any(|author| pattern.fits(author))
@@ -149,6 +146,16 @@ impl SenderPattern {
             Some(SenderPattern::Null)
         } else {
             AddressPattern::parse(text).map(SenderPattern::Address)
+        }
+    }
+
+    /// Returns whether this reverse-path is one of these.
+    pub fn takes(&self, reverse_path: &ReversePath) -> bool {
+        match self {
+            SenderPattern::Null => *reverse_path == ReversePath::Null,
+            SenderPattern::Address(pattern) => {
+                reverse_path.mailbox().is_some_and(|mailbox| pattern.fits(mailbox))
+            }
         }
     }
 }
@@ -202,6 +209,15 @@ impl AddressPattern {
             (AddressPattern::Below(end), AddressPattern::Domain(other)) => other.ends_with(end.as_str()),
             (AddressPattern::Below(end), AddressPattern::Below(other)) => other.ends_with(end.as_str()),
             _ => self == other,
+        }
+    }
+}
+
+impl fmt::Display for SenderPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SenderPattern::Null => f.write_str("<>"),
+            SenderPattern::Address(pattern) => pattern.fmt(f),
         }
     }
 }

@@ -99,6 +99,7 @@ mod space;
 mod start;
 mod stock;
 mod unfinished;
+mod users;
 mod writer;
 
 #[cfg(test)]

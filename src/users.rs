@@ -142,6 +142,18 @@ impl Users {
         self.ask(lookup, ask).await.unwrap_or(false)
     }
 
+    /// Returns the names of the groups that the user with this uid is in; none if the name service does not answer.
+    pub async fn groups_named(&self, uid: u32) -> Vec<String> {
+        let lookup = self.turn().await;
+        let service = Arc::clone(&self.service);
+        let ask = move || {
+            let Some(account) = service.by_uid(uid)? else { return Ok(Vec::new()) };
+            let names = service.groups(&account)?.into_iter().map(|gid| service.group_name(gid));
+            names.filter_map(Result::transpose).collect()
+        };
+        self.ask(lookup, ask).await.unwrap_or_default()
+    }
+
     /// Returns a permit for one lookup; an error if none becomes free in time.
     async fn turn(&self) -> io::Result<OwnedSemaphorePermit> {
         let turn = timeout(self.patience, Arc::clone(&self.lookups).acquire_owned()).await;

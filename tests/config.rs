@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    ClientProof, Config, EhloName, EightBit, Environment, Families, FamilyUse, HostOrIp, KeyExchangeChoice,
-    Logins, Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayConfig, RelayHost, RelayPort,
-    ReplyPhase, RuleScope, SecretSource, ServerCertificate, ServiceKind, Tls, TlsVersion, TokenSource, Trust,
+    Allowance, ClientProof, Config, EhloName, EightBit, Environment, Families, FamilyUse, HostOrIp,
+    KeyExchangeChoice, Logins, Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayConfig, RelayHost,
+    RelayPort, ReplyPhase, RuleScope, SecretSource, ServerCertificate, ServiceKind, Tls, TlsVersion,
+    TokenSource, Trust,
 };
 use nullmta::routing::SendersIn;
 
@@ -141,7 +142,7 @@ fn a_host_without_a_usable_name_has_to_be_named() {
 #[test]
 fn good_files_mean_what_they_say() {
     type Meaning = fn(&Config);
-    let checks: [(&str, Meaning); 18] = [
+    let checks: [(&str, Meaning); 19] = [
         ("minimal", minimal),
         ("provider", provider),
         ("failover", failover),
@@ -151,6 +152,7 @@ fn good_files_mean_what_they_say() {
         ("pinned", pinned),
         ("rewriting", rewriting),
         ("routes", routes),
+        ("limits", limits),
         ("self-made", self_made),
         ("srv", srv),
         ("oauth-certificate", oauth_certificate),
@@ -261,6 +263,24 @@ fn routes(config: &Config) {
     assert_eq!(partner.relay.hello, EhloName::Name("host.example.org".into()));
     let connections = [&config.relay, &shop.relay, &partner.relay].map(|relay| relay.max_connections.get());
     assert_eq!(connections, [3, 1, 20]);
+}
+
+fn limits(config: &Config) {
+    let [web, app, every] = &config.listen.limits[..] else { panic!("{:?}", config.listen.limits) };
+    let said =
+        |allowances: &[Allowance]| -> Vec<String> { allowances.iter().map(ToString::to_string).collect() };
+    assert_eq!((web.name.as_str(), web.each_user, &web.subject.uids[..]), ("web", true, &[33, 34][..]));
+    assert_eq!((&web.subject.users[..], web.subject.groups.len()), (&["www-data".to_owned()][..], 2));
+    assert_eq!((web.subject.senders.len(), &web.subject.commands[..]), (2, &["php".to_owned()][..]));
+    assert_eq!(said(&web.messages), ["30/min", "100/h", "1000/day"]);
+    assert_eq!(
+        (said(&web.octets), said(&web.recipients)),
+        (vec!["52428800/h".into()], vec!["2000/day".into()])
+    );
+    assert_eq!((web.recipients_per_message, web.size), (Some(50), Some(5 << 20)));
+    assert_eq!((app.name.as_str(), app.each_user, app.sessions), ("user www-data", false, Some(5)));
+    assert_eq!((app.queued, app.allow_from.len(), app.deny_from.len()), (Some(1000), 2, 1));
+    assert_eq!((every.name.as_str(), every.each_user), ("every user", true));
 }
 
 fn everything(config: &Config) {

@@ -24,11 +24,12 @@ use tokio::time::timeout;
 use super::clients::{ClientSlot, ClientSlots};
 use super::flush::{FlushFailure, flush};
 use super::protocol::{
-    Configuration, ControlRequest, DaemonStatus, Flushed, Frame, QueuedMessage, QueuedRecipient, RateLeft,
-    RelayFigures, RelaySpeed, Reloaded,
+    AmountLeft, ClientLimited, Configuration, ControlRequest, DaemonStatus, Flushed, Frame, QueuedMessage,
+    QueuedRecipient, RateLeft, RelayFigures, RelaySpeed, Reloaded,
 };
 use super::rights::Rights;
 use crate::listener::bind::BindError;
+use crate::listener::client_limits::{ClientLimits, LimitFigures};
 use crate::listener::login::LoginDesk;
 use crate::listener::unix::{make_directory_of, remove_stale};
 use crate::log;
@@ -58,6 +59,8 @@ pub struct Control {
     pub(crate) users: Users,
     /// The logins of clients, for what is wrong with the file of their users.
     pub(crate) logins: Arc<LoginDesk>,
+    /// The limits of certain clients.
+    pub(crate) limits: Arc<ClientLimits>,
     /// The channel to which requests for a reload are sent.
     pub(crate) reload: UnboundedSender<ReloadRequest>,
 }
@@ -167,6 +170,7 @@ impl Control {
                 trouble: relay.trouble.clone(),
                 held_because: relay.held_because.clone(),
                 expiring: status.relays.iter().flat_map(|relay| relay.expiring.clone()).collect(),
+                limits: self.limits.figures(Timestamp::now()).into_iter().map(limited).collect(),
                 pace: speed(&relay.pace),
                 relays: status.relays.iter().map(figures).collect(),
             })
@@ -261,6 +265,13 @@ fn seen(spool: &Spool, listed: MessageStanding, rights: Rights, status: Option<&
         Err(error) if rights == Rights::Everything => Seen::Whole(Box::new(unreadable(listed, &error))),
         Ok(_) | Err(_) => Seen::Hidden,
     }
+}
+
+fn limited(figures: LimitFigures) -> ClientLimited {
+    let LimitFigures { limit, uid, left, refused, until } = figures;
+    let amount = |(unit, allowed, left): (&str, String, u64)| AmountLeft { unit: unit.into(), allowed, left };
+    let refused_until = until.map(|time| format!("{time:.0}"));
+    ClientLimited { limit, uid, amounts: left.into_iter().map(amount).collect(), refused, refused_until }
 }
 
 /// Returns the recipients that have not had their end, each with its route and why it is still here.

@@ -93,9 +93,41 @@ pub struct DaemonStatus {
     /// A sentence for each certificate, a relay's or ours, that expires within two weeks.
     #[serde(default)]
     pub expiring: Vec<String>,
+    /// Each `[[limit]]` of which something is used now, or that has refused something since the start, for each user whom it
+    /// counts apart.
+    #[serde(default)]
+    pub limits: Vec<ClientLimited>,
     /// Each relay: first that of the top-level `relayhost`, then those of the routes in their order.
     #[serde(default)]
     pub relays: Vec<RelayFigures>,
+}
+
+/// What one `[[limit]]` says of one user, or of all that it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClientLimited {
+    /// The name of the limit.
+    pub limit: String,
+    /// The user, where each is counted apart and this one is known.
+    pub uid: Option<u32>,
+    /// Each amount in a period.
+    pub amounts: Vec<AmountLeft>,
+    /// The number of messages and sessions that were refused since the start.
+    pub refused: u64,
+    /// The time from which on there is room for what was refused last (RFC 3339); `None` if that is not known, or is past.
+    pub refused_until: Option<String>,
+}
+
+/// An amount in a period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AmountLeft {
+    /// The key that sets it: `messages`, `octets` or `recipients`.
+    pub unit: String,
+    /// What is allowed, such as `100/h`.
+    pub allowed: String,
+    /// How much may be used now.
+    pub left: u64,
 }
 
 /// The state of one relay. A message to recipients at several relays counts at each of them.

@@ -61,6 +61,7 @@ fn text(status: &protocol::DaemonStatus) -> String {
     if let Some(trouble) = &status.spool_trouble {
         text += &format!("spool   {}; mail is refused\n", Foreign(trouble));
     }
+    status.limits.iter().for_each(|limited| text += &limit_line(limited));
     match &relays[..] {
         // The daemon is an older one.
         [] => text += &format!("relay   {}, {}\n", status.relay, counted(status.connections, "connection")),
@@ -71,6 +72,21 @@ fn text(status: &protocol::DaemonStatus) -> String {
         several => several.iter().for_each(|relay| text += &block(relay)),
     }
     text
+}
+
+/// Returns the line about what one user, or all that it is about, have used of a limit, and what it has refused.
+fn limit_line(limited: &protocol::ClientLimited) -> String {
+    let protocol::ClientLimited { limit, uid, amounts, refused, refused_until } = limited;
+    let whose = uid.map_or(String::new(), |uid| format!(" for uid {uid}"));
+    let amounts = amounts.iter().map(|amount| {
+        let protocol::AmountLeft { unit, allowed, left } = amount;
+        format!("{left} {unit} left of {allowed}")
+    });
+    let until =
+        refused_until.as_ref().map_or(String::new(), |time| format!(", there is room again at {time}"));
+    let refused = (*refused > 0).then(|| format!("{refused} refused{until}"));
+    let parts: Vec<String> = amounts.chain(refused).collect();
+    format!("limit   {}{whose}: {}\n", Foreign(limit), parts.join("; "))
 }
 
 /// Returns the lines about one of several relays.
@@ -237,6 +253,26 @@ mod tests {
             next_probe: None,
             held_because: None,
             expiring: Vec::new(),
+            limits: vec![
+                protocol::ClientLimited {
+                    limit: "web".into(),
+                    uid: Some(33),
+                    amounts: vec![protocol::AmountLeft {
+                        unit: "messages".into(),
+                        allowed: "100/h".into(),
+                        left: 0,
+                    }],
+                    refused: 12,
+                    refused_until: Some("2026-11-21T02:10:00Z".into()),
+                },
+                protocol::ClientLimited {
+                    limit: "own\u{1b}".into(),
+                    uid: None,
+                    amounts: Vec::new(),
+                    refused: 1,
+                    refused_until: None,
+                },
+            ],
             spool_trouble: Some("full: 1.0 MiB free".into()),
             users_trouble: Some("/etc/nullmta.users:3: no".into()),
             trouble: None,
@@ -262,7 +298,9 @@ mod tests {
          dead    newest of 2: 18A4F1C9A02B3D40  dead         2h      4096  <> -> ops@x\n\
          \u{20}                 (550 5.7.1 null sender refused)\n\
          users   /etc/nullmta.users:3: no\n\
-         spool   full: 1.0 MiB free; mail is refused\n";
+         spool   full: 1.0 MiB free; mail is refused\n\
+         limit   web for uid 33: 0 messages left of 100/h; 12 refused, there is room again at 2026-11-21T02:10:00Z\n\
+         limit   own\\u{1b}: 1 refused\n";
 
     #[test]
     fn a_paused_relay_shows_why_and_since_and_until_when() {

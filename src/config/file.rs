@@ -5,6 +5,7 @@
 //! `relay.rs` and so on.
 
 use super::error::ConfigFault;
+use super::limit::{CountInPeriod, LocalName, RecipientCount, SizeInPeriod};
 use super::pin::Pin;
 use super::rate::Rate;
 use super::relayhost::WrittenHost;
@@ -31,6 +32,7 @@ table! {
         relayhost: Keys<WrittenHost>,
         spool: Key<AbsolutePath>,
         route: Vec<Located<RouteTable>>,
+        limit: Vec<Located<LimitTable>>,
         auth: AuthTable,
         tls: TlsTable,
         listen: ListenTable,
@@ -54,6 +56,27 @@ table! {
         auth: AuthTable,
         tls: TlsTable,
         relay: RelayTable,
+    }
+}
+
+table! {
+    /// The keys of `[[limit]]`.
+    LimitTable {
+        name: Key<RouteName>,
+        uid: Keys<Uid>,
+        user: Keys<LocalName>,
+        group: Keys<LocalName>,
+        sender: Keys<SenderPattern>,
+        command: Keys<LocalName>,
+        each_user: Key<bool>,
+        messages: Keys<CountInPeriod>,
+        octets: Keys<SizeInPeriod>,
+        recipients: Keys<RecipientCount>,
+        size: Key<PositiveSize>,
+        sessions: Key<PositiveCount>,
+        queued: Key<PositiveCount>,
+        allow_from: Keys<SenderPattern>,
+        deny_from: Keys<SenderPattern>,
     }
 }
 
@@ -197,6 +220,13 @@ impl TablePart for Vec<Located<RouteTable>> {
     fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault> {
         let route = |(location, table)| Ok(Located { location, value: RouteTable::read(table)? });
         table.numbered_tables(key)?.into_iter().map(route).collect()
+    }
+}
+
+impl TablePart for Vec<Located<LimitTable>> {
+    fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault> {
+        let limit = |(location, table)| Ok(Located { location, value: LimitTable::read(table)? });
+        table.numbered_tables(key)?.into_iter().map(limit).collect()
     }
 }
 

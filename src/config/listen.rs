@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::error::ConfigFault;
 use super::file;
+use super::limit::{LimitConfig, limits};
 use super::setting::{LoopbackAddress, OrOff, ShownCertificate, SocketPath};
-use super::table::{Key, LocatedList, given};
+use super::table::{Key, Located, LocatedList, given};
 use super::units::{PositiveCount, PositiveDuration, PositiveSize};
 
 /// The default of `listen.addresses`.
@@ -64,6 +65,8 @@ pub struct ListenConfig {
     pub logins: Option<Logins>,
     /// True if clients over TCP must log in before they may send.
     pub require_auth: bool,
+    /// `[[limit]]`: how much mail clients may submit, and as which senders.
+    pub limits: Vec<LimitConfig>,
 }
 
 /// The settings `listen.users-file` and `listen.accept-any`: who may log in.
@@ -95,8 +98,12 @@ impl ListenConfig {
         self.addresses.iter().chain(&self.tls_addresses).copied().collect()
     }
 
-    /// Returns the settings in `listen`, with defaults filled in. `hostname` is the name of this host.
-    pub(super) fn of(listen: &file::ListenTable, hostname: String) -> Result<ListenConfig, ConfigFault> {
+    /// Returns the settings in `listen` and `limit`, with defaults filled in. `hostname` is the name of this host.
+    pub(super) fn of(
+        listen: &file::ListenTable,
+        limit: &[Located<file::LimitTable>],
+        hostname: String,
+    ) -> Result<ListenConfig, ConfigFault> {
         let max_sessions = PositiveCount::or(&listen.max_sessions, MAX_SESSIONS).get();
         let addresses = addresses_of(listen)?;
         Ok(ListenConfig {
@@ -116,6 +123,7 @@ impl ListenConfig {
             certificate: certificate_of(listen)?,
             logins: logins_of(listen)?,
             require_auth: require_auth_of(listen)?,
+            limits: limits(limit)?,
         })
     }
 }

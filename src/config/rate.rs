@@ -56,11 +56,11 @@ impl RatePeriod {
         }
     }
 
-    fn parse(word: &str) -> Option<RatePeriod> {
+    pub(super) fn parse(word: &str) -> Option<RatePeriod> {
         match word {
             "s" => Some(RatePeriod::Second),
-            "min" | "m" => Some(RatePeriod::Minute),
-            "h" => Some(RatePeriod::Hour),
+            "min" | "m" | "minute" => Some(RatePeriod::Minute),
+            "h" | "hour" => Some(RatePeriod::Hour),
             "day" | "d" => Some(RatePeriod::Day),
             _ => None,
         }

@@ -73,6 +73,12 @@ impl Setting for PositiveDuration {
 pub(super) struct PositiveSize(pub(super) u64);
 
 impl PositiveSize {
+    /// Parses a size as it stands in a text.
+    pub(super) fn parse(text: &str) -> Option<PositiveSize> {
+        // The spool and statvfs reckon in signed 64 bits.
+        parse_size(text).filter(|octets| *octets > 0 && *octets <= i64::MAX as u64).map(PositiveSize)
+    }
+
     /// Returns the octets of `key`, or `default` if the file leaves the key out.
     pub(super) fn or(key: &Key<PositiveSize>, default: u64) -> u64 {
         given(key).map_or(default, |size| size.0)

@@ -150,6 +150,7 @@ impl Opened {
             configuration: in_force,
             users: users.clone(),
             logins: Arc::clone(&logins),
+            limits: service.client_limits(),
             reload,
         };
         let (stopper, stop) = stop_signal();

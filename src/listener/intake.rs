@@ -25,10 +25,14 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use crate::envelope::{Envelope, ReversePath};
 use crate::listener::backend::{AuthStep, Backend, BoxStream, CoveredStream, Hello};
 use crate::listener::certificate::{Certificate, SecuredClient};
+use crate::listener::client_limits::{Charge, ClientLimits, LimitReached, LimitedClient, LimitedMessage};
 use crate::listener::limits::{HeaderRoom, Permit};
 use crate::listener::login::{LoginDesk, SessionLogin};
+use crate::listener::peer::is_ordinary;
 use crate::listener::process::ProcessLookup;
-use crate::listener::refusals::{TOO_MANY_HEADERS, not_committed, too_many_headers, too_many_messages};
+use crate::listener::refusals::{
+    TOO_MANY_HEADERS, not_committed, too_many_headers, too_many_messages, too_many_queued,
+};
 use crate::listener::repeats::{RepeatKind, RepeatTally, SessionLines};
 use crate::listener::stop::StopSignal;
 use crate::log::{self, AcceptedLine};
@@ -85,6 +89,10 @@ pub struct SpoolBackend {
     lines: SessionLines,
     /// The place of the session, which is held until its end.
     permit: Permit,
+    /// The limits of certain clients.
+    limits: Arc<ClientLimits>,
+    /// The names of the user's groups, once a limit has asked for them.
+    groups: Option<Vec<String>>,
     /// The user at the other end. It is looked up for each message, since only messages need the name.
     user: Option<LocalUser>,
     /// The process at the other end of the unix socket.
@@ -105,10 +113,25 @@ pub(super) struct TlsSession {
 
 impl SpoolBackend {
     /// Returns the backend for the session that `permit` admitted.
-    pub fn new(desk: SessionDesk, permit: Permit, tally: Arc<RepeatTally>) -> Self {
+    pub fn new(
+        desk: SessionDesk,
+        permit: Permit,
+        tally: Arc<RepeatTally>,
+        limits: Arc<ClientLimits>,
+    ) -> Self {
         let lines = SessionLines::new(permit.peer().to_string(), tally);
         let login = SessionLogin::new(Arc::clone(&desk.logins), permit.peer(), desk.rules.origin());
-        SpoolBackend { desk, lines, permit, user: None, process: None, tls: None, login }
+        SpoolBackend {
+            desk,
+            lines,
+            permit,
+            limits,
+            groups: None,
+            user: None,
+            process: None,
+            tls: None,
+            login,
+        }
     }
 
     /// Returns the same backend for a connection. The process of a client on the unix socket is being looked up; no login waits
@@ -123,13 +146,66 @@ impl SpoolBackend {
         if !self.permit.take_message(Instant::now()) {
             return Err(too_many_messages());
         }
+        if self.has_share_of_queue() {
+            self.note_not_taken("this user's messages fill their share of the queue (queue.max-messages)");
+            return Err(too_many_queued());
+        }
         // The content may become larger than declared; the spool checks the room again while it arrives.
         self.desk.spool.check_room(declared_size).map_err(|error| {
-            if self.lines.tell(RepeatKind::NotQueued(error.to_string())) {
-                log::not_taken(self.lines.client(), &error);
-            }
+            self.note_not_taken(&error.to_string());
             not_committed(error)
         })
+    }
+
+    /// Returns whether an ordinary user has as many messages on the spool as there are places left, or more: half of all
+    /// places, if there is no other mail.
+    fn has_share_of_queue(&self) -> bool {
+        let ordinary = self.permit.peer().user().filter(|uid| is_ordinary(*uid));
+        ordinary.is_some_and(|uid| self.desk.spool.messages_of(uid) >= self.desk.spool.places_left())
+    }
+
+    /// Counts a message by the limits of certain clients.
+    async fn charge(
+        &mut self,
+        envelope: &Envelope,
+        declared_size: u64,
+        now: &Zoned,
+    ) -> Result<Charge, MessageRefusal> {
+        let uid = self.permit.peer().user();
+        if let Some(uid) = uid.filter(|_| self.groups.is_none() && self.limits.ask_for_groups()) {
+            self.groups = Some(self.desk.users.groups_named(uid).await);
+        }
+        let client = LimitedClient {
+            uid,
+            login: self.user.as_ref().map(|user| user.login.as_str()),
+            groups: self.groups.as_deref().unwrap_or_default(),
+            command: self.process.as_ref().and_then(|process| process.process().command.as_deref()),
+        };
+        let reverse_path = match &envelope.reverse_path {
+            ReversePath::Null => ReversePath::Null,
+            ReversePath::Mailbox(mailbox) => {
+                ReversePath::Mailbox(mailbox.completed_with(self.desk.rules.origin()))
+            }
+        };
+        let recipients = envelope.recipients.len() as u64;
+        let message = LimitedMessage { reverse_path: &reverse_path, recipients, octets: declared_size };
+        let spool = &self.desk.spool;
+        let charged = self.limits.charge(client, message, |uid| spool.messages_of(uid), now.timestamp());
+        charged.map_err(|reached| self.limited(&reached))
+    }
+
+    /// Logs that a limit is reached. Returns the refusal for the client.
+    fn limited(&mut self, reached: &LimitReached) -> MessageRefusal {
+        if self.lines.tell(RepeatKind::NotQueued(reached.in_log())) {
+            log::not_taken(self.lines.client(), reached);
+        }
+        reached.refusal()
+    }
+
+    fn note_not_taken(&mut self, why: &str) {
+        if self.lines.tell(RepeatKind::NotQueued(why.to_owned())) {
+            log::not_taken(self.lines.client(), &why);
+        }
     }
 
     fn fixup(&self, draft: &Draft, envelope: Envelope, hello: Hello<'_>, now: Zoned) -> Fixup {
@@ -209,6 +285,10 @@ pub struct SpoolIntake {
     helo: Option<String>,
     /// The memory that is reserved for its header section.
     room: HeaderRoom,
+    /// What it takes of the limits of certain clients.
+    charge: Charge,
+    /// The number of octets that have arrived.
+    octets: u64,
     /// A buffer for content between fix-up and draft, which is reused.
     passing: Vec<u8>,
 }
@@ -221,7 +301,8 @@ impl Backend for SpoolBackend {
         self.check(hello.declared_size)?;
         self.user = match (self.permit.peer().uid(), self.permit.peer().user()) {
             (Some(uid), _) => self.desk.users.named(uid).await,
-            // Over TCP the name is only used in the log, so no message waits for it.
+            (None, Some(uid)) if self.limits.ask_for_names() => self.desk.users.named(uid).await,
+            // Over TCP the name is else only used in the log, so no message waits for it.
             (None, Some(uid)) => self.desk.users.named_soon(uid).await,
             (None, None) => None,
         };
@@ -229,14 +310,18 @@ impl Backend for SpoolBackend {
             process.settle().await;
         }
         let now = (self.desk.clock)();
+        let charge = self.charge(&envelope, hello.declared_size, &now).await?;
         let draft = self.desk.spool.draft(now.timestamp()).of(self.permit.peer().submitter());
         let fixup = self.fixup(&draft, envelope, hello, now);
         let (protocol, helo) = (hello.protocol, hello.helo.map(str::to_owned));
-        Ok(SpoolIntake { draft, fixup, protocol, helo, room: self.permit.header(), passing: Vec::new() })
+        let (room, passing) = (self.permit.header(), Vec::new());
+        Ok(SpoolIntake { draft, fixup, protocol, helo, room, charge, octets: 0, passing })
     }
 
     async fn write(&mut self, intake: &mut SpoolIntake, octets: &[u8]) -> Result<(), MessageRefusal> {
-        let SpoolIntake { draft, fixup, room, passing, .. } = intake;
+        let SpoolIntake { draft, fixup, room, passing, charge, octets: arrived, .. } = intake;
+        *arrived += octets.len() as u64;
+        charge.check_size(*arrived).map_err(|reached| self.limited(&reached))?;
         passing.clear();
         // The memory that a large header needed is freed.
         passing.shrink_to(PASSING);
@@ -250,7 +335,8 @@ impl Backend for SpoolBackend {
     }
 
     async fn commit(&mut self, intake: SpoolIntake) -> Result<Committed, MessageRefusal> {
-        let SpoolIntake { mut draft, fixup, protocol, helo, mut passing, room: _room } = intake;
+        let SpoolIntake { mut draft, fixup, protocol, helo, mut passing, charge, octets, room: _room } =
+            intake;
         passing.clear();
         let fixed = apart(fixup.may_take_long(0), || fixup.finish(&mut passing))?;
         let Fixed { envelope, message_id, long_lines, .. } = fixed;
@@ -266,6 +352,7 @@ impl Backend for SpoolBackend {
             .commit(draft, envelope, submitter, now)
             .await
             .map_err(|error| self.not_queued(id, error))?;
+        charge.keep(octets, now);
         self.log_accepted(&committed, size, &summary);
         if let Some(done) = long_lines {
             log::long_lines(id, &done);

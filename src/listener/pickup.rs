@@ -238,7 +238,8 @@ impl Pickup {
         let is_fresh = kind == DropState::Whole;
         let path = if is_fresh { self.disk(move |fs| file::claim(fs, &path)).await? } else { path };
         let terms = self.service.terms();
-        let backend = SpoolBackend::new(terms.desk.clone(), permit, self.service.tally());
+        let (tally, limits) = (self.service.tally(), self.service.client_limits());
+        let backend = SpoolBackend::new(terms.desk.clone(), permit, tally, limits);
         let session = Session::new(Arc::new(policy(&terms.over_unix)));
         // If the file grows, the octets after its end at that time do not belong to the message.
         let content = tokio::fs::File::from_std(file).take(length);

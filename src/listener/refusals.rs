@@ -34,6 +34,11 @@ pub(super) fn too_many_messages() -> MessageRefusal {
     MessageRefusal::Client(Reply::new(451, Status::transient(7, 1), text))
 }
 
+/// Returns the refusal of a message whose user has filled a fair share of the queue.
+pub(super) fn too_many_queued() -> MessageRefusal {
+    not_now("your messages that wait to be sent fill your share of the queue: try again when some have left")
+}
+
 /// Returns the refusal of a message for whose header section there is no memory now.
 pub(super) fn too_many_headers() -> MessageRefusal {
     not_now(TOO_MANY_HEADERS)

@@ -13,6 +13,7 @@
 use std::future::poll_fn;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval, sleep_until, timeout_at};
 
 use crate::listener::bound::Bound;
-use crate::listener::limits::{Overload, Permit};
+use crate::listener::limits::Permit;
 use crate::listener::owner::owner_of;
 use crate::listener::peer::LocalPeer;
 use crate::listener::process::ProcessLookup;
@@ -32,6 +33,9 @@ use crate::listener::stop::StopSignal;
 use crate::listener::{Service, SessionOpening};
 use crate::log;
 use crate::smtp::reply::Reply;
+
+/// The period after which it is noted how much of the limits is used.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The pause after the system could not give us another connection.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -44,12 +48,14 @@ pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSigna
     let mut entrance = Entrance::open(bound)?;
     let mut sessions = JoinSet::new();
     let mut minute = interval(MINUTE);
+    let mut noting = pin!(note_limits_each_second(&service));
     let deadline = loop {
         tokio::select! {
             biased;
             deadline = stop.given() => break deadline,
             Some(ended) = sessions.join_next() => note_end(ended),
             _ = minute.tick() => service.tally().sum_up(std::time::Instant::now()),
+            () = &mut noting => {}
             caller = entrance.next() => {
                 if let Some((caller, permit)) = caller.admitted(&service) {
                     sessions.spawn(hold(Arc::clone(&service), caller, permit, stop.clone()));
@@ -59,17 +65,31 @@ pub async fn serve(bound: Vec<Bound>, service: Arc<Service>, mut stop: StopSigna
     };
     drop(entrance);
     drain(sessions, deadline + GRACE).await;
+    service.note_limits().await;
     Ok(())
 }
 
-/// Runs one session. For TCP, the owner of the connection is looked up before, who may have too many sessions.
+/// Notes each second how much of the limits is used. It does not end.
+async fn note_limits_each_second(service: &Service) {
+    let mut second = interval(SECOND);
+    loop {
+        second.tick().await;
+        service.note_limits().await;
+    }
+}
+
+/// Runs one session. Before, the owner of a connection over TCP is looked up: a user may have too many sessions.
 async fn hold(service: Arc<Service>, caller: Caller, mut permit: Permit, stop: StopSignal) {
     if let Caller::Tcp(stream, from, _) = &caller {
         let owner = owner_of(stream, *from).await;
         if let Err(overload) = permit.seat(owner, std::time::Instant::now()) {
-            return caller.refuse(&service, permit.peer(), overload);
+            return caller.refuse(&service, permit.peer(), &no_session(overload));
         }
     }
+    let _counted = match service.enter(permit.peer().user()).await {
+        Ok(counted) => counted,
+        Err(reached) => return caller.refuse(&service, permit.peer(), &reached.reply()),
+    };
     let (process, opening) = (caller.process(), caller.opening());
     service.session(caller.stream(), permit, opening, process, stop).await;
 }
@@ -192,16 +212,15 @@ impl Caller {
         match service.admit(peer) {
             Ok(permit) => Some((self, permit)),
             Err(overload) => {
-                self.refuse(service, peer, overload);
+                self.refuse(service, peer, &no_session(overload));
                 None
             }
         }
     }
 
-    fn refuse(self, service: &Service, peer: LocalPeer, overload: Overload) {
-        let reply = no_session(overload);
-        service.note_turned_away(peer, &reply);
-        self.turn_away(&reply);
+    fn refuse(self, service: &Service, peer: LocalPeer, reply: &Reply) {
+        service.note_turned_away(peer, reply);
+        self.turn_away(reply);
     }
 
     fn peer(&self) -> io::Result<LocalPeer> {

@@ -58,5 +58,6 @@ pub(super) fn listen() -> ListenConfig {
         certificate: None,
         logins: None,
         require_auth: false,
+        limits: Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::io;
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Uid, User, getgrouplist};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 use super::account::Account;
 
@@ -17,6 +17,9 @@ pub trait NameService: Send + Sync {
 
     /// Returns the groups that this user is in, including the primary one.
     fn groups(&self, account: &Account) -> io::Result<Vec<u32>>;
+
+    /// Returns the name of the group with this gid, if there is one.
+    fn group_name(&self, gid: u32) -> io::Result<Option<String>>;
 }
 
 /// The name service of this host.
@@ -32,6 +35,10 @@ impl NameService for Nss {
         let login = CString::new(account.login.as_str())?;
         let groups = getgrouplist(&login, Gid::from_raw(account.gid))?;
         Ok(groups.into_iter().map(Gid::as_raw).collect())
+    }
+
+    fn group_name(&self, gid: u32) -> io::Result<Option<String>> {
+        Ok(Group::from_gid(Gid::from_raw(gid))?.map(|group| group.name))
     }
 }
 
@@ -68,6 +75,8 @@ mod tests {
         assert_eq!((root.uid, root.login.as_str()), (0, "root"));
         assert_eq!(Nss.by_login("root").unwrap(), Some(root.clone()));
         assert!(Nss.groups(&root).unwrap().contains(&root.gid));
+        assert_eq!(Nss.group_name(0).unwrap().as_deref(), Some("root"));
+        assert_eq!(Nss.group_name(u32::MAX - 2).unwrap(), None);
     }
 
     #[test]

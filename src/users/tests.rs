@@ -26,6 +26,10 @@ impl NameService for Host {
         assert_eq!(account.uid, 1000);
         Ok(vec![1000, 990])
     }
+
+    fn group_name(&self, gid: u32) -> io::Result<Option<String>> {
+        Ok((gid == 990).then(|| "mail".into()))
+    }
 }
 
 fn ann() -> Option<LocalUser> {
@@ -40,6 +44,17 @@ async fn a_name_is_asked_for_once_and_so_is_that_there_is_none() {
         assert_eq!((users.named(1000).await, users.clone().named(1001).await), (ann(), None));
     }
     assert_eq!(host.asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn groups_have_names_and_nobody_is_in_none() {
+    let users = Users::waiting_for(LONG, Arc::new(Host::default()));
+    assert_eq!(
+        (users.groups_named(1000).await, users.groups_named(1001).await),
+        (vec!["mail".to_owned()], vec![])
+    );
+    let users = Users::waiting_for(LONG, Arc::new(Host { fails: true, ..Host::default() }));
+    assert!(users.groups_named(1000).await.is_empty());
 }
 
 #[tokio::test]
@@ -105,6 +120,10 @@ impl NameService for Hanging {
 
     fn groups(&self, account: &Account) -> io::Result<Vec<u32>> {
         Host::default().groups(account)
+    }
+
+    fn group_name(&self, _gid: u32) -> io::Result<Option<String>> {
+        Ok(None)
     }
 }
 

@@ -49,3 +49,15 @@ def test_the_daemon_s_limits_hold_for_sendmail(host, postfix):
     assert [one.returncode for one in done] == [0, 0, 0, 0], [one.stderr for one in done]
     postfix.wait_for(2)
     assert len(host.dropped()) == 2
+
+
+def test_a_limit_that_is_used_up_is_said_and_fills_no_drop_directory(host, postfix):
+    """A program that runs away would fill the drop directory in place of the spool."""
+    configure(host, lambda text: text + '\n[[limit]]\nname = "cron"\nmessages = "2/day"\n')
+    host.start()
+    done = [host.run("sendmail", "bob@example.net", input=BODY) for _ in range(4)]
+    assert [one.returncode for one in done] == [0, 0, 75, 75], [one.stderr for one in done]
+    said = b'sendmail: nothing was queued, try again later: 450 4.7.1 messages of 2/d'
+    assert done[2].stderr.startswith(said), done[2].stderr
+    postfix.wait_for(2)
+    assert host.dropped() == []

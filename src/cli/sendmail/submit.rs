@@ -11,8 +11,9 @@
 //!    many sessions or recipients, a limit on messages, a full disk), or is silent for two seconds, the message is left in
 //!    the drop directory. If that is not possible either, as in a container that has only the socket, a daemon that is
 //!    busy or restarts is tried again for some seconds.
-//! 3. If the daemon refuses the message for good, no other way is tried. The limits of the daemon also apply to messages in
-//!    the drop directory, when it picks them up.
+//! 3. If the daemon refuses the message for good, or since a `[[limit]]` is used up, no other way is tried: a program that runs
+//!    away must not fill the drop directory in place of the spool. The limits of the daemon also apply to messages in the drop
+//!    directory, when it picks them up.
 //! 4. After a failure nothing was queued, except when the failure says `possible duplicate`; its exit code differs from
 //!    those after which a caller can safely try again.
 //!
@@ -22,7 +23,7 @@
 //! | 67 | a recipient was refused |
 //! | 69 | the message was refused for good |
 //! | 74 | standard input cannot be read; or no reply to the final dot came, and the message may be queued |
-//! | 75 | no way accepted the message for now |
+//! | 75 | no way accepted the message for now, or a limit is used up |
 //!
 //! Not here: the dialogue (`client.rs`), the drop directory (`spool/drop.rs`).
 
@@ -44,6 +45,7 @@ use crate::smtp::reply::Reply;
 use crate::smtp::session::Durable;
 use crate::spool::drop::{DropError, DropFile};
 use crate::spool::fs::RealFs;
+use crate::status::Status;
 
 /// Submits a message. The dialogue is written to `transcript`.
 pub(super) fn submit<R: Read>(
@@ -147,6 +149,7 @@ pub(super) fn passed_by(
         NotSubmitted::Silent(why) => (why, DaemonFound::Silent),
         NotSubmitted::Busy(why) => (why, DaemonFound::Busy),
         NotSubmitted::TooMany(why) => (why, DaemonFound::Unwilling),
+        NotSubmitted::Deferred(_, reply) if is_of_a_limit(&reply) => return Err(limited(&reply)),
         NotSubmitted::Deferred(phase, reply) => {
             (format!("{phase} not taken now: {reply}"), DaemonFound::Unwilling)
         }
@@ -157,6 +160,15 @@ pub(super) fn passed_by(
     };
     reasons.push(format!("{way}: {why}"));
     Ok(found)
+}
+
+/// Returns whether a reply says that a `[[limit]]` is used up.
+fn is_of_a_limit(reply: &Reply) -> bool {
+    reply.code() == 450 && reply.status() == Some(Status::transient(7, 1))
+}
+
+fn limited(reply: &Reply) -> Failure {
+    Failure::new(Exit::TempFail, format!("nothing was queued, try again later: {reply}"))
 }
 
 /// Writes what would be done to `out`: the reply of the daemon to each address. Queues nothing.

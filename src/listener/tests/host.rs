@@ -58,8 +58,12 @@ impl NameService for AnnIs1000 {
         Ok((uid == 1000).then(|| Account { uid, gid: 1000, login: "ann".into(), gecos: b"Ann E".to_vec() }))
     }
 
-    fn groups(&self, _account: &Account) -> io::Result<Vec<u32>> {
-        Ok(Vec::new())
+    fn groups(&self, account: &Account) -> io::Result<Vec<u32>> {
+        Ok(vec![account.gid])
+    }
+
+    fn group_name(&self, gid: u32) -> io::Result<Option<String>> {
+        Ok((gid == 1000).then(|| "staff".into()))
     }
 }
 

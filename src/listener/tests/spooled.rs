@@ -1,6 +1,7 @@
 //! Tests of sessions with a real spool.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use std::time::Instant;
 use super::client::TO_DATA;
 use super::host::{AnnIs1000, Host, noon};
 use super::{listen, until};
-use crate::config::ListenConfig;
+use crate::config::{Config, Environment, ListenConfig};
 use crate::envelope::Submitter;
 use crate::listener::intake::SessionDesk;
 use crate::listener::peer::LocalPeer;
@@ -256,6 +257,53 @@ async fn a_user_s_rate_is_451_and_only_that_user_s() {
     ann.expect_all(&["250 ", "250 ", "250 ", "451 4.7.1"]).await;
     let (mut bob, _) = host.session(2).await;
     bob.send_message("1\r\n", "250 2.0.0").await;
+}
+
+#[tokio::test]
+async fn a_limit_of_a_user_says_until_when_and_is_noted() {
+    let config = "relayhost = \"x.example\"\n[[limit]]\nuser = \"ann\"\nmessages = \"2/hour\"\nsize = 100\nsessions = 1\n\
+                  deny-from = \"root@origin.example\"";
+    let environment = Environment { hostname: "host.example.org".into() };
+    let limits = Config::parse(config, Path::new("x.toml"), &environment).unwrap().listen.limits;
+    let host = Host::new(|listen, _| listen.limits = limits);
+    let (mut ann, _) = host.session(1000).await;
+    ann.send("EHLO x\r\nMAIL FROM:<root>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n").await;
+    ann.expect_all(&["250 ", "250 ", "250 ", "550 5.7.1 you may not send as <root@origin.example>"]).await;
+    ann.send_message(&("x".repeat(101) + "\r\n"), "552 5.3.4 a message may have 100 octets").await;
+    ann.send_message("1\r\n", "250 2.0.0").await;
+    ann.send_message("2\r\n", "250 2.0.0").await;
+    ann.send(TO_DATA).await;
+    ann.expect_all(&["250 ", "250 ", "250 ", "450 4.7.1 messages of 2/h are used up"]).await;
+    let (mut bob, _) = host.session(1001).await;
+    bob.send_message(&("x".repeat(101) + "\r\n"), "250 2.0.0").await;
+    host.service.note_limits().await;
+    let name = "limit user ann";
+    assert!(
+        host.desk.spool.noted_rates(name).starts_with("messages/h="),
+        "{}",
+        host.desk.spool.noted_rates(name)
+    );
+}
+
+/// One user could take all places of `queue.max-messages`.
+#[tokio::test]
+async fn a_user_leaves_places_in_the_queue_to_others() {
+    let host = Host::new(|_, options| options.max_messages = 10);
+    let (mut ann, _) = host.session(1000).await;
+    for _ in 0..5 {
+        ann.send_message("x\r\n", "250 2.0.0").await;
+    }
+    ann.send(TO_DATA).await;
+    ann.expect_all(&["250 ", "250 ", "250 ", "452 4.3.1 your messages that wait to be sent fill your share"])
+        .await;
+    let (mut bob, _) = host.session(1001).await;
+    for _ in 0..3 {
+        bob.send_message("x\r\n", "250 2.0.0").await;
+    }
+    bob.send(TO_DATA).await;
+    bob.expect_all(&["250 ", "250 ", "250 ", "452 4.3.1 your messages"]).await;
+    let (mut root, _) = host.session(0).await;
+    root.send_message("x\r\n", "250 2.0.0").await;
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ fn end(script: &'static [&'static str], limits: AnswerLimits) -> (End, String) {
 
 #[test]
 fn every_point_of_failure() {
-    let cases: [(&'static [&'static str], End); 28] = [
+    let cases: [(&'static [&'static str], End); 30] = [
         (&["220 h", EHLO, OK, OK, OK, "354 go on", OK, "221 bye"], End::Queued),
         (&["220 h", EHLO, OK, OK, "251 will forward", "354 go on", OK], End::Queued),
         (&["421 4.3.2 too many sessions"], End::Dropped),
@@ -139,6 +139,8 @@ fn every_point_of_failure() {
         (&["220 h", EHLO, "421 4.3.2 stopping"], End::Dropped),
         (&["220 h", EHLO, "451 4.3.0 trouble"], End::Dropped),
         (&["220 h", EHLO, OK, "451 4.7.1 too many messages from you"], End::Dropped),
+        (&["220 h", EHLO, "450 4.7.1 used up"], End::Failed(Exit::TempFail)),
+        (&["220 h", EHLO, OK, OK, "450 4.7.1 used up"], End::Failed(Exit::TempFail)),
         (&["220 h", EHLO, "530 5.7.0 authenticate"], End::Dropped),
         (&["220 h", EHLO, "550 5.7.1 not you"], End::Failed(Exit::Unavailable)),
         (&["220 h", EHLO, "501 5.1.7 malformed"], End::Failed(Exit::DataErr)),

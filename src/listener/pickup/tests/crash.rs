@@ -179,7 +179,8 @@ fn take_images(users: &Users, seed: u64) -> Images {
 async fn play(seed: u64) -> Vec<Image> {
     let fs = SimFs::new();
     let users = Users::of(&fs);
-    let mut run = Run::on(&fs, 5, that_day);
+    // One user has room for four messages, and what is refused makes a bounce.
+    let mut run = Run::on(&fs, 9, that_day);
     users.plant("0-garbage.bsmtp", GARBAGE);
     users.plant("half.bsmtp", HALF);
     let images = take_images(&users, seed);

@@ -1,0 +1,297 @@
+//! `[[limit]]`: how much mail clients of this host may submit, and as which senders.
+//!
+//! Promises: each limit has a name of its own, and limits something. What only a known user can be asked about (the senders
+//! that they may use, their sessions, their queued mail) stands only in a limit that can be looked up for one.
+//!
+//! A limit is about the clients that fit each of its conditions; a condition is a list, of which one entry must fit.
+//! Without a condition it is about every user apart, except root and the daemon's own.
+//!
+//! Not here: how much is used (`listener/client_limits.rs`).
+
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroU64;
+
+use toml::de::DeValue;
+
+use super::error::{ConfigFault, KeyLocation};
+use super::file::LimitTable;
+use super::rate::RatePeriod;
+use super::setting::Setting;
+use super::table::{Key, Keys, Located, LocatedList, given};
+use super::units::{PositiveCount, PositiveSize};
+use crate::routing::SenderPattern;
+
+/// One `[[limit]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitConfig {
+    /// Its name in replies, the log and listings, which is unique.
+    pub name: String,
+    /// The clients that it is about.
+    pub subject: LimitSubject,
+    /// True if each user has the limit apart; else all that it is about have it together.
+    pub each_user: bool,
+    /// The most messages in a period, for each of several periods.
+    pub messages: Vec<Allowance>,
+    /// The most octets of content in a period.
+    pub octets: Vec<Allowance>,
+    /// The most recipients in a period.
+    pub recipients: Vec<Allowance>,
+    /// The most recipients of one message.
+    pub recipients_per_message: Option<u64>,
+    /// The largest message, in octets.
+    pub size: Option<u64>,
+    /// The most sessions at once.
+    pub sessions: Option<u64>,
+    /// The most messages of a user on the spool at once.
+    pub queued: Option<u64>,
+    /// The senders that these clients may use; empty for all.
+    pub allow_from: Vec<SenderPattern>,
+    /// The senders that these clients may not use.
+    pub deny_from: Vec<SenderPattern>,
+}
+
+/// The clients that a limit is about: those that fit each list that is not empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitSubject {
+    /// Users, by number.
+    pub uids: Vec<u32>,
+    /// Users, by login name.
+    pub users: Vec<String>,
+    /// Members of groups, by the name of the group.
+    pub groups: Vec<String>,
+    /// Clients whose message has one of these reverse-paths.
+    pub senders: Vec<SenderPattern>,
+    /// Programs on the unix socket, by the name of their command.
+    pub commands: Vec<String>,
+}
+
+/// An amount in a period: of messages, octets or recipients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// The most in one go, and then in each period.
+    pub amount: NonZeroU64,
+    /// The period.
+    pub per: RatePeriod,
+}
+
+impl fmt::Display for Allowance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.amount, self.per.word())
+    }
+}
+
+/// A number in a period, as in `messages = "100/hour"`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CountInPeriod(Allowance);
+
+/// A size in a period, as in `octets = "50M/day"`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SizeInPeriod(Allowance);
+
+impl Setting for CountInPeriod {
+    fn expected() -> Cow<'static, str> {
+        "a number in a minute, hour or day such as \"30/min\", \"100/hour\" or \"1000/day\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let count = |text: &str| {
+            let is_number = text.bytes().all(|octet| octet.is_ascii_digit());
+            text.parse().ok().filter(|_| is_number)
+        };
+        in_period(value, count).map(CountInPeriod)
+    }
+}
+
+impl Setting for SizeInPeriod {
+    fn expected() -> Cow<'static, str> {
+        "a size in a minute, hour or day such as \"50M/hour\" or \"1 GiB/day\"".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let size = |text: &str| PositiveSize::parse(text).map(|size| size.0);
+        in_period(value, size).map(SizeInPeriod)
+    }
+}
+
+fn in_period(value: &DeValue<'_>, amount: impl Fn(&str) -> Option<u64>) -> Option<Allowance> {
+    let (text, period) = value.as_str()?.split_once('/')?;
+    let per = RatePeriod::parse(period).filter(|per| *per != RatePeriod::Second)?;
+    Some(Allowance { amount: NonZeroU64::new(amount(text)?)?, per })
+}
+
+/// A number of recipients of one message, or in a period.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RecipientCount {
+    OfOneMessage(PositiveCount),
+    InPeriod(Allowance),
+}
+
+impl Setting for RecipientCount {
+    fn expected() -> Cow<'static, str> {
+        "the most recipients of one message such as 50, or in a minute, hour or day such as \"1000/day\""
+            .into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        match CountInPeriod::read(value) {
+            Some(CountInPeriod(allowance)) => Some(RecipientCount::InPeriod(allowance)),
+            None => PositiveCount::read(value).map(RecipientCount::OfOneMessage),
+        }
+    }
+}
+
+/// The name of a user, a group or a command.
+#[derive(Clone, Debug)]
+pub(super) struct LocalName(String);
+
+impl Setting for LocalName {
+    fn expected() -> Cow<'static, str> {
+        "a name such as \"www-data\", of up to 64 characters without spaces".into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let name = value.as_str()?;
+        let is_short = !name.is_empty() && name.chars().count() <= 64;
+        let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
+        (is_short && name.chars().all(is_plain)).then(|| LocalName(name.into()))
+    }
+}
+
+/// Returns the limits in `tables`.
+pub(super) fn limits(tables: &[Located<LimitTable>]) -> Result<Vec<LimitConfig>, ConfigFault> {
+    let mut limits: Vec<LimitConfig> = Vec::new();
+    for Located { location, value: table } in tables {
+        let limit = limit(table, location)?;
+        if limits.iter().any(|other| other.name == limit.name) {
+            let at = table.name.as_ref().map_or(location, |name| &name.location);
+            let found = format!("another one called {:?}", limit.name);
+            return Err(at.expected("a name of its own for each limit (name)", found));
+        }
+        limits.push(limit);
+    }
+    Ok(limits)
+}
+
+fn limit(table: &LimitTable, location: &KeyLocation) -> Result<LimitConfig, ConfigFault> {
+    let subject = LimitSubject {
+        uids: values(&table.uid).into_iter().map(|uid| uid.0).collect(),
+        users: names(&table.user),
+        groups: names(&table.group),
+        senders: values(&table.sender),
+        commands: names(&table.command),
+    };
+    refuse_what_needs_a_user(table, &subject)?;
+    let of_one_message = |count: &RecipientCount| match count {
+        RecipientCount::OfOneMessage(count) => Some(u64::from(count.0.get())),
+        RecipientCount::InPeriod(_) => None,
+    };
+    let recipients_in_period = |count: &RecipientCount| match count {
+        RecipientCount::OfOneMessage(_) => None,
+        RecipientCount::InPeriod(allowance) => Some(*allowance),
+    };
+    let limit = LimitConfig {
+        name: given(&table.name).map_or_else(|| subject.to_string(), |name| name.0.clone()),
+        each_user: given(&table.each_user).copied().unwrap_or(subject == LimitSubject::default()),
+        subject,
+        messages: periods(&table.messages, |count| Some(count.0))?,
+        octets: periods(&table.octets, |size| Some(size.0))?,
+        recipients: periods(&table.recipients, recipients_in_period)?,
+        recipients_per_message: values(&table.recipients).iter().find_map(of_one_message),
+        size: given(&table.size).map(|size| size.0),
+        sessions: count(&table.sessions),
+        queued: count(&table.queued),
+        allow_from: values(&table.allow_from),
+        deny_from: values(&table.deny_from),
+    };
+    if limit.limits_nothing() {
+        return Err(location.expected(
+            "something that is limited: messages, octets, recipients, size, sessions, queued, allow-from or deny-from",
+            "none of them",
+        ));
+    }
+    Ok(limit)
+}
+
+/// Refuses keys that are about a user where the limit cannot be looked up for one: the sender is known only with a message,
+/// and a program chooses the name of its command itself.
+fn refuse_what_needs_a_user(table: &LimitTable, subject: &LimitSubject) -> Result<(), ConfigFault> {
+    let names_a_user = !(subject.uids.is_empty() && subject.users.is_empty() && subject.groups.is_empty());
+    let allow = table.allow_from.as_ref().map(|list| &list.location);
+    let policy = allow.or(table.deny_from.as_ref().map(|list| &list.location));
+    if let Some(location) = policy.filter(|_| !names_a_user || !subject.commands.is_empty()) {
+        let expected = "uid, user or group beside it, and no command: a program can take any name";
+        return Err(location.expected(expected, "it without"));
+    }
+    let is_known_later = !(subject.senders.is_empty() && subject.commands.is_empty());
+    let of_session = table.sessions.as_ref().map(|entry| &entry.location);
+    let of_queue = table.queued.as_ref().map(|entry| &entry.location);
+    match of_session.or(of_queue).filter(|_| is_known_later) {
+        Some(location) => {
+            Err(location
+                .expected("it in a limit of users: without sender and command", "one of these beside it"))
+        }
+        None => Ok(()),
+    }
+}
+
+impl LimitConfig {
+    fn limits_nothing(&self) -> bool {
+        let counts = [self.recipients_per_message, self.size, self.sessions, self.queued];
+        let periods = [&self.messages, &self.octets, &self.recipients];
+        counts.iter().all(Option::is_none)
+            && periods.iter().all(|periods| periods.is_empty())
+            && self.allow_from.is_empty()
+            && self.deny_from.is_empty()
+    }
+}
+
+/// Displays the conditions: `uid 33`, `user www-data, sender @example.com`, `every user`.
+impl fmt::Display for LimitSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let joined = |word: &str, names: Vec<String>| {
+            (!names.is_empty()).then(|| format!("{word} {}", names.join(" or ")))
+        };
+        let parts = [
+            joined("uid", self.uids.iter().map(ToString::to_string).collect()),
+            joined("user", self.users.clone()),
+            joined("group", self.groups.clone()),
+            joined("sender", self.senders.iter().map(ToString::to_string).collect()),
+            joined("command", self.commands.clone()),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        f.write_str(if parts.is_empty() { "every user".to_owned() } else { parts.join(", ") }.as_str())
+    }
+}
+
+fn values<T: Clone>(keys: &Keys<T>) -> Vec<T> {
+    keys.as_ref().map(LocatedList::values).unwrap_or_default()
+}
+
+fn names(keys: &Keys<LocalName>) -> Vec<String> {
+    values(keys).into_iter().map(|name| name.0).collect()
+}
+
+fn count(key: &Key<PositiveCount>) -> Option<u64> {
+    given(key).map(|count| u64::from(count.0.get()))
+}
+
+/// Returns the amounts of `key`, none if the file leaves it out. Two for the same period are an error: one of them would
+/// have no effect.
+fn periods<T>(
+    key: &Keys<T>,
+    amount: impl Fn(&T) -> Option<Allowance>,
+) -> Result<Vec<Allowance>, ConfigFault> {
+    let Some(LocatedList { entries, .. }) = key else { return Ok(Vec::new()) };
+    let mut read: Vec<Allowance> = Vec::new();
+    for entry in entries {
+        let Some(new) = amount(&entry.value) else { continue };
+        if let Some(earlier) = read.iter().find(|earlier| earlier.per == new.per) {
+            return Err(entry
+                .location
+                .expected("one amount for each period", format!("\"{earlier}\" and \"{new}\"")));
+        }
+        read.push(new);
+    }
+    Ok(read)
+}

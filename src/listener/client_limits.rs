@@ -1,0 +1,515 @@
+//! The `[[limit]]`s in force: which clients each is about, and how much of it they have used.
+//!
+//! Promises
+//! 1. A message is counted before it is taken, by every limit that is about its client, or by none: where one is reached,
+//!    nothing is used of the others. A message that is not queued in the end does not count ([`Charge`]).
+//! 2. What is used survives a reload that keeps the name of the limit, and a restart: it is noted on the spool within a
+//!    second (`Service::note_limits`). A kill forgets no more than that second.
+//! 3. Memory is bounded: a user of whom nothing is used, and who has no session, is forgotten.
+//! 4. Root and the daemon's own user are within a limit only if it names a user, a group, a sender or a command. DSNs
+//!    are within none, since they do not come through the listener.
+//!
+//! A client whose user the kernel cannot tell is not within a limit of certain users. Where each user has a limit apart, all
+//! such clients have one together.
+//!
+//! Fails: with [`LimitReached`], which is the reply. Time is an argument. Not here: the keys (`config/limit.rs`), the limits of
+//! `[listen]`, which hold for all (`limits.rs`).
+
+mod meter;
+mod reached;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::{Allowance, LimitConfig, LimitSubject};
+use crate::envelope::ReversePath;
+use crate::listener::peer::is_ordinary;
+use crate::routing::SenderPattern;
+use meter::{Meter, NoRoom};
+use reached::{Reached, Unit};
+
+pub use reached::LimitReached;
+
+/// The number of users of one limit that are remembered before those without need are forgotten.
+const REMEMBERED: usize = 256;
+
+/// A client, as far as limits look at it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LimitedClient<'a> {
+    /// The user, if the kernel can tell.
+    pub uid: Option<u32>,
+    /// The login name of the user, if it is known.
+    pub login: Option<&'a str>,
+    /// The names of the groups that the user is in, if a limit asks for groups.
+    pub groups: &'a [String],
+    /// The command of a program on the unix socket.
+    pub command: Option<&'a str>,
+}
+
+/// A message, as far as limits look at it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LimitedMessage<'a> {
+    pub reverse_path: &'a ReversePath,
+    pub recipients: u64,
+    /// The number of octets, as announced or as they are.
+    pub octets: u64,
+}
+
+/// Those who have an amount together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Holder {
+    /// All that the limit is about.
+    All,
+    /// One user, or all clients whose user is not known.
+    User(Option<u32>),
+}
+
+/// How much one holder has used of one limit.
+#[derive(Debug)]
+struct Usage {
+    meters: Vec<(Unit, Allowance, Meter)>,
+    sessions: u64,
+    /// The number of messages and sessions that were refused, and the moment until which the last one was, if that is known.
+    refused: u64,
+    until: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct LimitInForce {
+    config: LimitConfig,
+    usages: BTreeMap<Holder, Usage>,
+}
+
+/// What is remembered of earlier runs: the note that was kept under a name.
+type Remembered = Box<dyn Fn(&str) -> String + Send + Sync>;
+
+#[derive(Debug)]
+struct LimitsState {
+    limits: Vec<LimitInForce>,
+    /// True if something was used that is not noted yet.
+    is_news: bool,
+}
+
+/// All limits, and how much of each is used.
+pub struct ClientLimits {
+    state: Mutex<LimitsState>,
+    remembered: Remembered,
+}
+
+/// What the limits say of one holder, for listings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitFigures {
+    /// The name of the limit.
+    pub limit: String,
+    /// The user, if the limit counts each apart and this one is known.
+    pub uid: Option<u32>,
+    /// Each amount in a period: its key, what is allowed, and what is left of it.
+    pub left: Vec<(&'static str, String, u64)>,
+    /// The number of messages and sessions that were refused since the start.
+    pub refused: u64,
+    /// The moment from which on there is room again; `None` if there is.
+    pub until: Option<Timestamp>,
+}
+
+impl ClientLimits {
+    /// Returns the limits of this configuration. `remembered` returns what was noted in an earlier run.
+    pub(super) fn new(
+        limits: &[LimitConfig],
+        remembered: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let state = LimitsState { limits: in_force(limits), is_news: false };
+        Arc::new(ClientLimits { state: Mutex::new(state), remembered: Box::new(remembered) })
+    }
+
+    /// Replaces the limits. What was used of one counts for the one with the same name.
+    pub(super) fn change(&self, limits: &[LimitConfig]) {
+        let mut state = self.state();
+        let before = std::mem::replace(&mut state.limits, in_force(limits));
+        for limit in &mut state.limits {
+            if let Some(earlier) = before.iter().find(|earlier| earlier.config.name == limit.config.name) {
+                limit.follow(earlier);
+            }
+        }
+    }
+
+    /// Returns whether a limit asks for the groups of a user.
+    pub(super) fn ask_for_groups(&self) -> bool {
+        self.state().limits.iter().any(|limit| !limit.config.subject.groups.is_empty())
+    }
+
+    /// Returns whether a limit asks for the login name of a user.
+    pub(super) fn ask_for_names(&self) -> bool {
+        self.state().limits.iter().any(|limit| !limit.config.subject.users.is_empty())
+    }
+
+    /// Counts a session of `client`; an error if it is one too many.
+    pub(super) fn enter(self: &Arc<Self>, client: LimitedClient<'_>) -> Result<LimitedSession, LimitReached> {
+        let mut state = self.state();
+        let mut counted = Vec::new();
+        for limit in &mut state.limits {
+            let Some(most) = limit.config.sessions else { continue };
+            let Some(holder) = limit.holder(client, None) else { continue };
+            let name = limit.config.name.clone();
+            let usage = limit.usage(holder, &self.remembered, Timestamp::MIN);
+            if usage.sessions >= most {
+                usage.refused += 1;
+                drop(state);
+                drop(LimitedSession { limits: Arc::clone(self), counted });
+                return Err(LimitReached { limit: name, by: Reached::Sessions(most) });
+            }
+            usage.sessions += 1;
+            counted.push((name, holder));
+        }
+        drop(state);
+        Ok(LimitedSession { limits: Arc::clone(self), counted })
+    }
+
+    /// Counts a message of `client`; an error if a limit does not allow it. `queued` returns the number of messages of a
+    /// user on the spool.
+    pub(super) fn charge(
+        self: &Arc<Self>,
+        client: LimitedClient<'_>,
+        message: LimitedMessage<'_>,
+        queued: impl Fn(u32) -> u64,
+        now: Timestamp,
+    ) -> Result<Charge, LimitReached> {
+        let mut state = self.state();
+        let mut charge = Charge {
+            limits: Arc::clone(self),
+            of: Vec::new(),
+            message: (message.recipients, message.octets),
+            size: None,
+        };
+        let holders: Vec<Option<Holder>> =
+            state.limits.iter().map(|limit| limit.holder(client, Some(message.reverse_path))).collect();
+        for (limit, holder) in state.limits.iter_mut().zip(&holders) {
+            let Some(holder) = *holder else { continue };
+            limit.check(client, message, holder, &queued, &self.remembered, now)?;
+        }
+        for (limit, holder) in state.limits.iter_mut().zip(holders) {
+            let Some(holder) = holder else { continue };
+            limit.usage(holder, &self.remembered, now).take(message.recipients, message.octets, now);
+            charge.of.push((limit.config.name.clone(), holder));
+            let size = limit.config.size.map(|size| (size, limit.config.name.clone()));
+            charge.size = charge.size.take().into_iter().chain(size).min();
+        }
+        state.is_news |= !charge.of.is_empty();
+        Ok(charge)
+    }
+
+    /// Returns what is to be noted of each holder, as a name and a note, if anything was used since the last call. An empty
+    /// note says that nothing is used any more.
+    pub(super) fn news(&self, clock: impl FnOnce() -> Timestamp) -> Option<Vec<(String, String)>> {
+        let mut state = self.state();
+        if !std::mem::take(&mut state.is_news) {
+            return None;
+        }
+        let now = clock();
+        let notes = state.limits.iter().flat_map(|limit| {
+            let note = |(holder, usage): (&Holder, &Usage)| (limit.note_name(*holder), usage.note(now));
+            limit.usages.iter().map(note)
+        });
+        let notes = notes.collect();
+        state.limits.iter_mut().for_each(|limit| limit.forget_idle(now));
+        Some(notes)
+    }
+
+    /// Returns the figures of each holder who has used something, or was refused.
+    pub fn figures(&self, now: Timestamp) -> Vec<LimitFigures> {
+        let state = self.state();
+        let figures = state.limits.iter().flat_map(|limit| {
+            let shown = limit.usages.iter().filter(|(_, usage)| usage.refused > 0 || !usage.is_idle(now));
+            shown.map(|(holder, usage)| usage.figures(&limit.config.name, *holder, now))
+        });
+        figures.collect()
+    }
+
+    fn with_usage(&self, limit: &str, holder: Holder, change: impl FnOnce(&mut Usage)) {
+        let mut state = self.state();
+        let limit = state.limits.iter_mut().find(|known| known.config.name == limit);
+        if let Some(usage) = limit.and_then(|limit| limit.usages.get_mut(&holder)) {
+            change(usage);
+            state.is_news = true;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, LimitsState> {
+        // No code under this lock can panic and leave the state inconsistent.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for ClientLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state().fmt(f)
+    }
+}
+
+fn in_force(limits: &[LimitConfig]) -> Vec<LimitInForce> {
+    limits.iter().map(|config| LimitInForce { config: config.clone(), usages: BTreeMap::new() }).collect()
+}
+
+impl LimitInForce {
+    /// Returns who has this limit for `client`; `None` if it is not about it. Without a reverse-path, a limit about senders is
+    /// about nobody.
+    fn holder(&self, client: LimitedClient<'_>, reverse_path: Option<&ReversePath>) -> Option<Holder> {
+        let subject = &self.config.subject;
+        let is_exempt =
+            *subject == LimitSubject::default() && client.uid.is_some_and(|uid| !is_ordinary(uid));
+        let is_about = !is_exempt && fits(subject, client, reverse_path);
+        is_about.then(|| if self.config.each_user { Holder::User(client.uid) } else { Holder::All })
+    }
+
+    /// Returns what `holder` has used; what was noted in an earlier run, if it is the first time.
+    fn usage(&mut self, holder: Holder, remembered: &Remembered, now: Timestamp) -> &mut Usage {
+        if self.usages.len() >= REMEMBERED {
+            self.forget_idle(now);
+        }
+        let (config, name) = (&self.config, self.note_name(holder));
+        self.usages.entry(holder).or_insert_with(|| Usage::noted(config, &remembered(&name)))
+    }
+
+    fn forget_idle(&mut self, now: Timestamp) {
+        self.usages.retain(|_, usage| !usage.is_idle(now) || usage.refused > 0);
+        if self.usages.len() >= REMEMBERED {
+            self.usages.retain(|_, usage| !usage.is_idle(now));
+        }
+    }
+
+    /// Takes over what was used of the limit in its earlier form.
+    fn follow(&mut self, earlier: &LimitInForce) {
+        for (holder, before) in &earlier.usages {
+            let mut usage = Usage::noted(&self.config, "");
+            for (unit, of, meter) in &mut usage.meters {
+                let same =
+                    before.meters.iter().find(|(other, other_of, _)| other == unit && other_of.per == of.per);
+                *meter = same.map_or(*meter, |(_, _, meter)| *meter);
+            }
+            (usage.sessions, usage.refused) = (before.sessions, before.refused);
+            self.usages.insert(*holder, usage);
+        }
+    }
+
+    /// Returns an error if `holder` may not send this message; the first one in the order of what lasts longest.
+    fn check(
+        &mut self,
+        client: LimitedClient<'_>,
+        message: LimitedMessage<'_>,
+        holder: Holder,
+        queued: impl Fn(u32) -> u64,
+        remembered: &Remembered,
+        now: Timestamp,
+    ) -> Result<(), LimitReached> {
+        let of_message = self.of_message(client, message, queued);
+        let limit = self.config.name.clone();
+        let usage = self.usage(holder, remembered, now);
+        let reached = of_message.or_else(|| usage.used_up(message, now));
+        let Some(by) = reached else { return Ok(()) };
+        let reached = LimitReached { limit, by };
+        usage.refused += 1;
+        usage.until = reached.until();
+        Err(reached)
+    }
+
+    fn of_message(
+        &self,
+        client: LimitedClient<'_>,
+        message: LimitedMessage<'_>,
+        queued: impl Fn(u32) -> u64,
+    ) -> Option<Reached> {
+        let LimitConfig { recipients_per_message, size, queued: most_queued, allow_from, deny_from, .. } =
+            &self.config;
+        let is_of = |list: &[SenderPattern]| list.iter().any(|sender| sender.takes(message.reverse_path));
+        if is_of(deny_from) || !allow_from.is_empty() && !is_of(allow_from) {
+            return Some(Reached::Sender(message.reverse_path.clone()));
+        }
+        let too_many =
+            recipients_per_message.filter(|most| message.recipients > *most).map(Reached::Recipients);
+        let too_large = || size.filter(|most| message.octets > *most).map(Reached::Size);
+        let too_many_queued = || {
+            let uid = client.uid?;
+            most_queued.filter(|most| queued(uid) >= *most).map(Reached::Queued)
+        };
+        too_many.or_else(too_large).or_else(too_many_queued)
+    }
+
+    /// Returns the name under which the note about `holder` is kept.
+    fn note_name(&self, holder: Holder) -> String {
+        let name = &self.config.name;
+        match holder {
+            Holder::All => format!("limit {name}"),
+            Holder::User(Some(uid)) => format!("limit {name} of uid {uid}"),
+            Holder::User(None) => format!("limit {name} of unknown users"),
+        }
+    }
+}
+
+/// Returns whether a client, with the reverse-path of its message, fits every condition.
+fn fits(subject: &LimitSubject, client: LimitedClient<'_>, reverse_path: Option<&ReversePath>) -> bool {
+    let LimitSubject { uids, users, groups, senders, commands } = subject;
+    let is_one_of = |names: &[String], name: Option<&str>| {
+        names.is_empty() || name.is_some_and(|name| names.iter().any(|other| other == name))
+    };
+    (uids.is_empty() || client.uid.is_some_and(|uid| uids.contains(&uid)))
+        && is_one_of(users, client.login)
+        && (groups.is_empty() || client.groups.iter().any(|group| groups.contains(group)))
+        && (senders.is_empty()
+            || reverse_path.is_some_and(|path| senders.iter().any(|sender| sender.takes(path))))
+        && is_one_of(commands, client.command)
+}
+
+impl Usage {
+    /// Returns what `note` says of the amounts of `config`.
+    fn noted(config: &LimitConfig, note: &str) -> Usage {
+        let recorded = |unit: Unit, of: Allowance| {
+            let key = format!("{}/{}", unit.key(), of.per.word());
+            let mut words = note.split(' ').filter_map(|word| word.split_once('='));
+            Meter::recorded(words.find(|(word, _)| *word == key).map_or("", |(_, record)| record))
+        };
+        let amounts = [
+            (Unit::Messages, &config.messages),
+            (Unit::Octets, &config.octets),
+            (Unit::Recipients, &config.recipients),
+        ];
+        let amounts = amounts.into_iter().flat_map(|(unit, list)| list.iter().map(move |of| (unit, *of)));
+        let meters = amounts.map(|(unit, of)| (unit, of, recorded(unit, of))).collect();
+        Usage { meters, sessions: 0, refused: 0, until: None }
+    }
+
+    /// Returns what [`Usage::noted`] understands; nothing if nothing is used.
+    fn note(&self, now: Timestamp) -> String {
+        let used = self.meters.iter().filter(|(_, _, meter)| !meter.is_free(now));
+        let words =
+            used.map(|(unit, of, meter)| format!("{}/{}={}", unit.key(), of.per.word(), meter.record()));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    fn is_idle(&self, now: Timestamp) -> bool {
+        self.sessions == 0 && self.meters.iter().all(|(_, _, meter)| meter.is_free(now))
+    }
+
+    /// Returns the amount that has no room for this message, the one for which it would wait longest.
+    fn used_up(&self, message: LimitedMessage<'_>, now: Timestamp) -> Option<Reached> {
+        let refusals = self.meters.iter().filter_map(|(unit, of, meter)| {
+            let units = units(*unit, message.recipients, message.octets);
+            meter.check(*of, units, now).err().map(|no_room| (no_room, *unit, *of))
+        });
+        let latest = |no_room: &NoRoom| match no_room {
+            NoRoom::Until(until) => *until,
+            NoRoom::Ever => Timestamp::MAX,
+        };
+        let (no_room, unit, of) = refusals.max_by_key(|(no_room, ..)| latest(no_room))?;
+        Some(match no_room {
+            NoRoom::Until(until) => {
+                let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+                Reached::UsedUp { unit, of, until, wait }
+            }
+            NoRoom::Ever => Reached::MoreThanAll { unit, of },
+        })
+    }
+
+    fn take(&mut self, recipients: u64, octets: u64, now: Timestamp) {
+        for (unit, of, meter) in &mut self.meters {
+            meter.take(*of, units(*unit, recipients, octets), now);
+        }
+    }
+
+    fn give_back(&mut self, recipients: u64, octets: u64) {
+        for (unit, of, meter) in &mut self.meters {
+            meter.give_back(*of, units(*unit, recipients, octets));
+        }
+    }
+
+    fn figures(&self, limit: &str, holder: Holder, now: Timestamp) -> LimitFigures {
+        let left =
+            self.meters.iter().map(|(unit, of, meter)| (unit.key(), of.to_string(), meter.left(*of, now)));
+        LimitFigures {
+            limit: limit.to_owned(),
+            uid: match holder {
+                Holder::All => None,
+                Holder::User(uid) => uid,
+            },
+            left: left.collect(),
+            refused: self.refused,
+            until: self.until.filter(|until| *until > now),
+        }
+    }
+}
+
+/// Returns what a message takes of an amount.
+fn units(unit: Unit, recipients: u64, octets: u64) -> u64 {
+    match unit {
+        Unit::Messages => 1,
+        Unit::Octets => octets,
+        Unit::Recipients => recipients,
+    }
+}
+
+/// A session that is counted. Dropping it ends the count.
+#[derive(Debug)]
+pub(super) struct LimitedSession {
+    limits: Arc<ClientLimits>,
+    counted: Vec<(String, Holder)>,
+}
+
+impl Drop for LimitedSession {
+    fn drop(&mut self) {
+        for (limit, holder) in std::mem::take(&mut self.counted) {
+            self.limits.with_usage(&limit, holder, |usage| usage.sessions = usage.sessions.saturating_sub(1));
+        }
+    }
+}
+
+/// A message that is counted. Unless it is kept, dropping it gives back what it took.
+#[derive(Debug)]
+pub(super) struct Charge {
+    limits: Arc<ClientLimits>,
+    of: Vec<(String, Holder)>,
+    /// The recipients and octets that were taken.
+    message: (u64, u64),
+    /// The most octets of a message, and the limit that says so.
+    size: Option<(u64, String)>,
+}
+
+impl Charge {
+    /// Returns an error if a message of so many octets is too large.
+    pub fn check_size(&self, octets: u64) -> Result<(), LimitReached> {
+        match &self.size {
+            Some((most, limit)) if octets > *most => {
+                Err(LimitReached { limit: limit.clone(), by: Reached::Size(*most) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps what was taken, and counts the octets that the message really has.
+    pub fn keep(mut self, octets: u64, now: Timestamp) {
+        let (_, announced) = self.message;
+        for (limit, holder) in std::mem::take(&mut self.of) {
+            self.limits.with_usage(&limit, holder, |usage| {
+                for (unit, of, meter) in &mut usage.meters {
+                    if *unit == Unit::Octets {
+                        meter.give_back(*of, announced);
+                        meter.take(*of, octets, now);
+                    }
+                }
+            });
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let (recipients, octets) = self.message;
+        for (limit, holder) in std::mem::take(&mut self.of) {
+            self.limits.with_usage(&limit, holder, |usage| usage.give_back(recipients, octets));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

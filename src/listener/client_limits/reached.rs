@@ -1,0 +1,142 @@
+//! A limit that is reached: the reply to the client, and the text for the log.
+//!
+//! Promises: a reply says which limit it is, what it allows and, where that is known, when there is room again. It is 4xx
+//! where the same message may be taken later, and else 5xx.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::Allowance;
+use crate::envelope::ReversePath;
+use crate::log::counted;
+use crate::smtp::reply::Reply;
+use crate::smtp::session::MessageRefusal;
+use crate::status::Status;
+
+/// A limit that is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitReached {
+    /// The name of the limit.
+    pub(super) limit: String,
+    pub(super) by: Reached,
+}
+
+/// What has reached it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// An amount in a period is used up.
+    UsedUp { unit: Unit, of: Allowance, until: Timestamp, wait: Duration },
+    /// The message is larger than an amount in a period, or has more recipients.
+    MoreThanAll { unit: Unit, of: Allowance },
+    /// The message has more recipients than this.
+    Recipients(u64),
+    /// The message has more octets than this.
+    Size(u64),
+    /// There are so many sessions.
+    Sessions(u64),
+    /// So many messages of this user are on the spool.
+    Queued(u64),
+    /// The client may not use this sender.
+    Sender(ReversePath),
+}
+
+/// A unit of which an amount is allowed in a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Unit {
+    Messages,
+    Octets,
+    Recipients,
+}
+
+impl Unit {
+    /// Returns the key of the configuration that sets the amount.
+    pub fn key(self) -> &'static str {
+        match self {
+            Unit::Messages => "messages",
+            Unit::Octets => "octets",
+            Unit::Recipients => "recipients",
+        }
+    }
+}
+
+impl LimitReached {
+    /// Returns the reply to the connection or the message.
+    pub fn reply(&self) -> Reply {
+        let (code, status) = match &self.by {
+            Reached::UsedUp { .. } | Reached::Queued(_) => (450, Status::transient(7, 1)),
+            Reached::MoreThanAll { unit: Unit::Recipients, .. } | Reached::Recipients(_) => {
+                (550, Status::permanent(5, 3))
+            }
+            Reached::MoreThanAll { .. } | Reached::Size(_) => (552, Status::permanent(3, 4)),
+            Reached::Sessions(_) => (421, Status::transient(7, 0)),
+            Reached::Sender(_) => (550, Status::permanent(7, 1)),
+        };
+        Reply::new(code, status, self.to_string())
+    }
+
+    /// Returns the refusal of the message.
+    pub fn refusal(&self) -> MessageRefusal {
+        MessageRefusal::Client(self.reply())
+    }
+
+    /// Returns the text by which the log counts, which is the same for each time that the limit is reached in this way.
+    pub fn in_log(&self) -> String {
+        match &self.by {
+            Reached::UsedUp { unit, of, .. } => format!("{} of {of} are used up{}", unit.key(), self.named()),
+            Reached::Sender(_) => format!("a sender that is not theirs{}", self.named()),
+            _ => self.to_string(),
+        }
+    }
+
+    /// Returns the moment at which there is room again, if it is known.
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        match self.by {
+            Reached::UsedUp { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    fn named(&self) -> String {
+        format!(" (limit \"{}\" of this host)", self.limit)
+    }
+}
+
+impl fmt::Display for LimitReached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = self.named();
+        match &self.by {
+            Reached::UsedUp { unit, of, wait, .. } => {
+                write!(f, "{} of {of} are used up{named}: try again in {}", unit.key(), in_words(*wait))
+            }
+            Reached::MoreThanAll { unit, of } => {
+                write!(f, "the message alone has more {} than {of}{named}", unit.key())
+            }
+            Reached::Recipients(most) => {
+                let most = counted(*most, "recipient");
+                write!(f, "a message may have {most}{named}: send it in several messages")
+            }
+            Reached::Size(most) => write!(f, "a message may have {}{named}", counted(*most, "octet")),
+            Reached::Sessions(most) => {
+                let most = counted(*most, "session");
+                write!(f, "you may have {most} at once{named}: try again later")
+            }
+            Reached::Queued(most) => {
+                let most = counted(*most, "message");
+                write!(f, "you may have {most} waiting to be sent{named}: try again when some have left")
+            }
+            Reached::Sender(sender) => write!(f, "you may not send as <{sender}>{named}"),
+        }
+    }
+}
+
+/// Returns a wait in words, in whole seconds, minutes or hours, not less than it is.
+fn in_words(wait: Duration) -> String {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    match seconds {
+        0..=119 => format!("{} s", seconds.max(1)),
+        120..=7199 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3600)),
+    }
+}
