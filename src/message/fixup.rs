@@ -9,7 +9,7 @@
 //!    SMTPUTF8 only if the submitter declared it so, and its header section is not ASCII (RFC 6531).
 //! 2. The result does not depend on the pieces in which the octets arrive.
 //! 3. Memory is bounded. The header section, at most [`MAX_HEADER_OCTETS`], is held until it is complete, with what
-//!    `mend.rs` holds and one push. Of the body, at most the beginning of one line is held.
+//!    `mend.rs` holds and one push. Of the body, at most the beginning of one line is held, or the header section of a part.
 //!
 //! Fails: with [`Unacceptable`], for the reply to the end of data. Then nothing may be queued, whatever is in `out`,
 //! and every later call fails in the same way.
@@ -17,24 +17,25 @@
 //! Not here: the changes themselves (the table in `message.rs` gives the files), the size of the whole message
 //! (`smtp/`).
 
+mod content_folder;
+
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Zoned;
 
 use super::authorship::check_authors;
-use super::header::{Header, MAX_LINE_OCTETS, Scan, Split, line_len, split};
+use super::header::{Header, MAX_HEADER_OCTETS, MAX_LINE_OCTETS, Scan, Split, line_len, split};
 use super::hidden_bcc::HiddenBcc;
-use super::long_lines::{Folder, LongLines, folded};
+use super::long_lines::{LongLines, folded};
 use super::mend::{Beyond, Mender};
 use super::rewrite::{Changes, MessageFacts, Rewritten, Rules, rewrite};
 use super::unacceptable::Unacceptable;
 use crate::envelope::{Body, Envelope, ReversePath};
 use crate::queue_id::QueueId;
-use crate::sender_policy::SenderPolicy;
 
-/// The largest header section that is accepted, in octets.
-pub const MAX_HEADER_OCTETS: usize = 1024 * 1024;
+use crate::sender_policy::SenderPolicy;
+use content_folder::ContentFolder;
 
 /// The octets of header for which room is made at first; most messages need no more.
 const USUAL_HEADER_OCTETS: usize = 1024;
@@ -119,7 +120,7 @@ enum FixupState {
 #[derive(Debug)]
 struct Following {
     rewritten: Rewritten,
-    folder: Folder,
+    folder: ContentFolder,
     /// The search for a Bcc in lines that may still be header.
     beyond: Beyond,
     /// The treatment that is reported if there are lines that are too long.
@@ -270,7 +271,7 @@ impl FixupTask {
             }
             LongLines::Fold => (LongLines::Fold, LongLinesFound::Folded),
         };
-        let mut folder = Folder::new(way);
+        let mut folder = ContentFolder::new(way, split(&rewritten.header).header);
         folder.push(&rewritten.header, out);
         folder.push(if content.blank_line.is_empty() { b"\r\n" } else { content.blank_line }, out);
         folder.push(content.body, out);

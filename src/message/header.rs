@@ -26,6 +26,9 @@ use std::ops::Range;
 
 use memchr::memchr;
 
+/// The largest header section that is accepted, in octets.
+pub const MAX_HEADER_OCTETS: usize = 1024 * 1024;
+
 /// The longest line of content that SMTP carries, in octets without its CRLF (RFC 5321 4.5.3.1.6, RFC 5322 2.1.1).
 pub const MAX_LINE_OCTETS: usize = 998;
 

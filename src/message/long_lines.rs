@@ -4,7 +4,8 @@
 //! 1. The output of a [`Folder`] has no line over [`MAX_LINE_OCTETS`], and does not depend on the pieces in which the
 //!    octets arrive. Content without such a line is not changed, so folding it again changes nothing.
 //! 2. No octet is removed. CRLF is added before a space or tab, or else CRLF and a space, as Postfix does. In a
-//!    header section both are folds (RFC 5322 2.2.3).
+//!    header section both are folds (RFC 5322 2.2.3). In a body that is quoted-printable a soft line break is added, where a
+//!    decoder does not see it.
 //! 3. No character of UTF-8 is cut in two. In other 8-bit text, no character next to ASCII is cut.
 //! 4. Memory is at most one line.
 //!
@@ -13,7 +14,7 @@
 //!
 //! Not here: whether a message is folded at all (`fixup.rs`).
 //!
-//! RFC 5321 4.5.3.1.6, RFC 5322 2.1.1 (998 octets and CRLF).
+//! RFC 5321 4.5.3.1.6, RFC 5322 2.1.1 (998 octets and CRLF), RFC 2045 6.7 (soft line breaks).
 
 use memchr::{memchr, memrchr};
 
@@ -28,6 +29,7 @@ const MAX_WHOLE_LINE: usize = MAX_LINE_OCTETS + CRLF.len();
 const MIN_LINE_OCTETS: usize = MAX_LINE_OCTETS / 2;
 
 const CRLF: &[u8] = b"\r\n";
+const SOFT_BREAK: &[u8] = b"=\r\n";
 
 /// The setting `long-lines`: what is done with lines that are too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +43,24 @@ pub enum LongLines {
     Encode,
 }
 
+/// The way in which a line that is too long is broken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LineBreak {
+    /// By CRLF before a space or tab, or by CRLF and a space.
+    #[default]
+    Fold,
+    /// By a soft line break of quoted-printable.
+    Soft,
+}
+
 /// Folds lines that are too long in content that is still arriving, or keeps them and notes that there are some.
 #[derive(Debug)]
 pub struct Folder {
     way: LongLines,
     /// The beginning of a line whose end has not arrived, and which is not too long yet.
     held: Vec<u8>,
+    /// The way in which that line is broken.
+    line_break: LineBreak,
     /// True if a line was too long.
     has_met: bool,
 }
@@ -54,11 +68,16 @@ pub struct Folder {
 impl Folder {
     /// Returns a folder that treats lines that are too long in this way.
     pub fn new(way: LongLines) -> Self {
-        Folder { way, held: Vec::new(), has_met: false }
+        Folder { way, held: Vec::new(), line_break: LineBreak::Fold, has_met: false }
     }
 
     /// Takes `octets`, and appends to `out` what is decided.
     pub fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        self.push_as(octets, LineBreak::Fold, out);
+    }
+
+    /// Does the same with lines that are broken in this way if they begin here.
+    pub fn push_as(&mut self, octets: &[u8], line_break: LineBreak, out: &mut Vec<u8>) {
         let mut rest = octets;
         while !rest.is_empty() {
             if self.has_met && self.way == LongLines::Keep {
@@ -66,6 +85,7 @@ impl Folder {
                 return out.extend_from_slice(rest);
             }
             if self.held.is_empty() {
+                self.line_break = line_break;
                 let (lines, behind) = rest.split_at(short_lines(rest));
                 out.extend_from_slice(lines);
                 rest = behind;
@@ -98,12 +118,20 @@ impl Folder {
         if self.way == LongLines::Keep {
             return out.append(&mut self.held);
         }
-        let end = fold_of(&self.held);
+        let end = match self.line_break {
+            LineBreak::Fold => fold_of(&self.held),
+            LineBreak::Soft => soft_break_of(&self.held),
+        };
         out.extend_from_slice(&self.held[..end]);
-        out.extend_from_slice(CRLF);
         self.held.drain(..end);
-        if !is_wsp(&self.held[0]) {
-            self.held.insert(0, b' ');
+        match self.line_break {
+            LineBreak::Soft => out.extend_from_slice(SOFT_BREAK),
+            LineBreak::Fold => {
+                out.extend_from_slice(CRLF);
+                if !is_wsp(&self.held[0]) {
+                    self.held.insert(0, b' ');
+                }
+            }
         }
     }
 }
@@ -161,6 +189,17 @@ fn fold_of(line: &[u8]) -> usize {
         // A character of UTF-8 has at most four octets (RFC 3629 3).
         .or_else(|| (MAX_LINE_OCTETS - 3..=MAX_LINE_OCTETS).rev().find(starts_character))
         .unwrap_or(MAX_LINE_OCTETS)
+}
+
+/// Returns the position at which a line of quoted-printable may end in a soft line break: not within `=XX`, and not within
+/// blanks at its end, which a decoder removes. `line` is its beginning, with more than [`MAX_LINE_OCTETS`].
+fn soft_break_of(line: &[u8]) -> usize {
+    let last_text = line.iter().rposition(|octet| !is_wsp(octet) && *octet != b'\r').unwrap_or(0);
+    let is_whole = |at: &usize| *at <= last_text && !line[at - 2..*at].contains(&b'=');
+    let starts_character = |at: &usize| !matches!(line[*at], 0x80..=0xBF);
+    // The equals sign of the break needs a place.
+    let places = || (2..MAX_LINE_OCTETS).rev().filter(is_whole);
+    places().find(starts_character).or_else(|| places().next()).unwrap_or(MAX_LINE_OCTETS - 1)
 }
 
 #[cfg(test)]
@@ -240,6 +279,28 @@ mod tests {
             assert!(!has_long_line(&out));
             assert_eq!(out.iter().filter(|found| **found == octet).count(), 100_000);
             assert!(out.len() < 100_400, "{octet}: lines stay long");
+        }
+    }
+
+    /// A fold within `=3D` damaged the text.
+    #[test]
+    fn a_line_of_quoted_printable_gets_a_soft_break_at_a_safe_place() {
+        let x = |len| "x".repeat(len);
+        for (line, first, second) in [
+            (x(999), x(997) + "=", x(2)),
+            (x(996) + "=3Dyy", x(996) + "=", "=3Dyy".to_owned()),
+            (x(995) + "=3Dyy", x(995) + "=", "=3Dyy".to_owned()),
+            (x(994) + "=3Dyy", x(994) + "=3D=", "yy".to_owned()),
+            (x(996) + "éyy", x(996) + "=", "éyy".to_owned()),
+            // Blanks at the end of a line are none of the text, and stay there.
+            (x(996) + "    ", x(995) + "=", "x    ".to_owned()),
+            (x(990) + &" ".repeat(9) + "y", x(990) + &" ".repeat(7) + "=", "  y".to_owned()),
+            (x(999) + "=", x(997) + "=", "xx=".to_owned()),
+        ] {
+            let (mut folder, mut out) = (Folder::new(LongLines::Fold), Vec::new());
+            folder.push_as(format!("{line}\r\n").as_bytes(), LineBreak::Soft, &mut out);
+            assert!(folder.finish(&mut out));
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{first}\r\n{second}\r\n"));
         }
     }
 

@@ -23,6 +23,7 @@
 mod encoder;
 mod entities;
 mod entity_header;
+mod quoted_bodies;
 mod survey;
 mod wrapper;
 
@@ -31,6 +32,7 @@ use std::fmt;
 use encoder::BodyEncoder;
 use entities::{Entities, EntityPiece};
 use entity_header::{declare, without_eight_bit};
+pub use quoted_bodies::QuotedBodies;
 use survey::EntityPlan;
 pub use survey::{BodySurvey, SurveyResult};
 

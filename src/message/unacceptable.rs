@@ -12,7 +12,7 @@ use super::hidden_bcc::HiddenBcc;
 /// The reason why the content of a message is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unacceptable {
-    /// The header section is larger than [`MAX_HEADER_OCTETS`](super::fixup::MAX_HEADER_OCTETS), or becomes much larger
+    /// The header section is larger than [`MAX_HEADER_OCTETS`](super::header::MAX_HEADER_OCTETS), or becomes much larger
     /// by being rewritten.
     HeaderTooLarge,
     /// The header section is too large for the header rules of the configuration: to match them would take too long.

@@ -19,8 +19,7 @@ use super::overflow::Overflow;
 use super::recipients;
 use crate::cli::exit::{Exit, Failure};
 use crate::message::address_list::ListedAddresses;
-use crate::message::fixup::MAX_HEADER_OCTETS;
-use crate::message::header::{Scan, Split};
+use crate::message::header::{MAX_HEADER_OCTETS, Scan, Split};
 use crate::message::hidden_bcc::HiddenBcc;
 use crate::message::mend::{Mender, makes_a_message};
 

@@ -303,3 +303,52 @@ proptest! {
         prop_assert!(after.header.octets()[RECEIVED.len()..].starts_with(own));
     }
 }
+
+/// Returns the decoded bodies that another reader of MIME finds.
+fn decoded(message: &[u8]) -> Vec<String> {
+    let parsed = mail_parser::MessageParser::default().parse(message).unwrap();
+    let parts = parsed.parts.iter().filter(|part| !matches!(part.body, mail_parser::PartType::Multipart(_)));
+    parts.map(|part| String::from_utf8_lossy(part.contents()).into_owned()).collect()
+}
+
+/// A fold within `=3D` damaged the text, and a fold anywhere added a line end to it.
+#[test]
+fn a_body_that_is_quoted_printable_is_folded_where_no_reader_sees_it() {
+    const QUOTED: &str =
+        "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: Quoted-Printable\r\n\r\n";
+    let text = "ab=3D=C3=A9".repeat(400);
+    let single = format!("MIME-Version: 1.0\r\n{QUOTED}{text}\r\nend\r\n");
+    let multipart = format!(
+        "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n{QUOTED}{text}\r\n--b\r\n\
+         Content-Type: text/plain\r\n\r\nshort\r\n--b\r\n{QUOTED}{text}\r\n--b--\r\n"
+    );
+    for message in [&single, &multipart] {
+        for piece in [1, 7, 900, message.len()] {
+            let out = fixed(message.as_bytes().chunks(piece)).unwrap();
+            assert!(!has_long_line(&out) && out.windows(3).any(|octets| octets == b"=\r\n"));
+            assert_eq!(decoded(&out), decoded(message.as_bytes()), "{}", String::from_utf8_lossy(&out));
+        }
+    }
+    let beside = multipart.replace("short", &"x".repeat(2000));
+    let out = String::from_utf8(fixed([beside.as_bytes()]).unwrap()).unwrap();
+    assert!(out.contains("x\r\n x"), "another body is folded as before");
+}
+
+proptest! {
+    #[test]
+    fn a_reader_decodes_the_same_from_quoted_printable_that_is_folded(
+        words in prop::collection::vec(
+            prop::sample::select(vec!["=3D", "=C3=A9", "x", " ", "\t", "=\r\n", "\r\n", "long", "= \r\n"]),
+            1..40,
+        ),
+        piece in 1_usize..2000,
+    ) {
+        let body: String = words.iter().map(|word| if *word == "long" { "z=41".repeat(130) } else { (*word).into() }).collect();
+        let message = format!(
+            "MIME-Version: 1.0\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{body}\r\n"
+        );
+        let out = fixed(message.as_bytes().chunks(piece)).unwrap();
+        prop_assert!(!has_long_line(&out));
+        prop_assert_eq!(decoded(&out), decoded(message.as_bytes()));
+    }
+}

@@ -13,8 +13,7 @@
 //!
 //! RFC 2046 5.1 (multipart), 5.2.1 (message/rfc822).
 
-use super::super::fixup::MAX_HEADER_OCTETS;
-use super::super::header::line_len;
+use super::super::header::{MAX_HEADER_OCTETS, line_len};
 use super::LeftBecause;
 use super::entity_header::{EntityKind, kind_of};
 
