@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use super::international::a_domain;
 use super::quoted::{closed_len, quote};
 
 /// The longest address accepted, in octets. RFC 5321 4.5.3.1.3 allows a path of 256 with its brackets, but addresses in
@@ -147,6 +148,14 @@ impl Address {
             () => (is_bare && local.contains([' ', '<', '>', '(', ')', '[', ']', ':', ';']))
                 .then_some(BadAddress::NameInQuotes),
         }
+    }
+
+    /// Returns the same address in ASCII, where its domain alone is not, and can be written so (RFC 5890).
+    pub(crate) fn in_ascii(&self) -> Option<Address> {
+        let local = self.local_part();
+        let domain = self.domain().filter(|domain| local.is_ascii() && !domain.is_ascii())?;
+        let written = Address(format!("{local}@{}", a_domain(domain)?).into());
+        (written.0.is_ascii() && written.0.len() <= MAX_ADDRESS_OCTETS).then_some(written)
     }
 
     /// Returns whether this address may be sent only to a relay that offers SMTPUTF8 (RFC 6531 3.4).

@@ -9,9 +9,22 @@
 
 use super::Transaction;
 use crate::config::EightBit;
-use crate::envelope::{Address, Body, Recipient};
+use crate::envelope::{Address, Body, Recipient, ReversePath};
 use crate::smtp::client::{Capabilities, Dialect, ExtensionParameter, Group, Mail, ParameterSet, Spelling};
 use crate::status::Status;
+
+/// Writes the domains of the envelope in ASCII where they alone need SMTPUTF8, for a relay that does not offer it. Its reports
+/// name the recipients by their index, so that the log and a DSN show them as they were given.
+pub(crate) fn write_domains_in_ascii(transaction: &mut Transaction) {
+    if let Some(from) = transaction.reverse_path.mailbox().and_then(Address::in_ascii) {
+        transaction.reverse_path = ReversePath::Mailbox(from);
+    }
+    for (_, recipient) in &mut transaction.recipients {
+        if let Some(address) = recipient.address.in_ascii() {
+            recipient.address = address;
+        }
+    }
+}
 
 /// Returns the commands for the envelope of `transaction`, for a relay with these extensions.
 pub(crate) fn group(transaction: &Transaction, offered: &Capabilities) -> Group {
@@ -183,6 +196,7 @@ mod tests {
             ("ann@example.org", "ben@example.net", limited(4), Some("5.3.4")),
             ("ann@example.org", "ben@example.net", limited(5), None),
             ("ann@example.org", "ben@exämple.net", ascii_only.clone(), Some("5.6.7")),
+            ("ann@example.org", "bén@exämple.net", ascii_only.clone(), Some("5.6.7")),
             ("änn@example.org", "ben@example.net", ascii_only.clone(), Some("5.6.7")),
             ("ann@example.org", "ben@example.net", ascii_only, None),
             ("änn@example.org", "bén@example.net", everything(), None),
@@ -192,6 +206,21 @@ mod tests {
             let found = obstacle(&message, &message.recipients[0].1, &offered, EightBit::Keep);
             assert_eq!(found.map(|(status, _)| status.to_string()).as_deref(), expected, "{from} {to}");
         }
+    }
+
+    /// `bob@bücher.example` bounced, although the relay takes `bob@xn--bcher-kva.example`.
+    #[test]
+    fn an_international_domain_is_written_in_ascii_for_a_relay_without_smtputf8() {
+        let mut message =
+            transaction(1, "ann@exämple.org", &["bob@bücher.example", "bób@bücher.example"], "x");
+        write_domains_in_ascii(&mut message);
+        let expected = [
+            "MAIL FROM:<ann@xn--exmple-cua.org>",
+            "RCPT TO:<bob@xn--bcher-kva.example>",
+            "RCPT TO:<bób@bücher.example>",
+            "DATA",
+        ];
+        assert_eq!(lines(&message, &Capabilities::default()), expected);
     }
 
     #[test]

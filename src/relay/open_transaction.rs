@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::group::{group, needed, obstacle};
+use super::group::{group, needed, obstacle, write_domains_in_ascii};
 use super::subject::Subject;
 use super::trouble::{Peer, Phase, Trouble};
 use super::verdict::{Verdict, is_one_domain_only, status_of};
@@ -55,6 +55,9 @@ impl OpenTransaction {
     /// Begins to deliver `transaction`. Recipients that a relay with these extensions cannot accept bounce at
     /// once, in our words.
     pub(crate) fn new(mut transaction: Transaction, offered: &Capabilities, eight_bit: EightBit) -> Self {
+        if !offered.smtputf8 {
+            write_domains_in_ascii(&mut transaction);
+        }
         let mut unsayable = Vec::new();
         for (index, recipient) in std::mem::take(&mut transaction.recipients) {
             match obstacle(&transaction, &recipient, offered, eight_bit) {
