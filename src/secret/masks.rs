@@ -6,7 +6,9 @@
 //! Promises:
 //! 1. In text that has passed [`SecretMasks::masked`], a secret that was kept is `***`: as it is, in base64 (also as a part of
 //!    something longer, and with the alphabet for addresses), and however its characters are written: `%26`, `+` for a space,
-//!    `\/`, `\u0026`, `&amp;`. So is the beginning of one of [`LONG`] octets or more where the text ends in it.
+//!    `\/`, `\u0026`, `&amp;`. So is the beginning of one of [`LONG`] octets or more where the text ends in it, or where a word
+//!    ends in it that is no ordinary word: relays cut what they repeat, and put it in quotes. Eight octets of base64 are six of
+//!    the secret, and fewer might stand in a host name or a queue id by chance.
 //! 2. A secret of less than [`SHORTEST`] octets is left as it is: it would stand in any word, and the mask would tell where.
 //!
 //! Text is to be masked before it is cut or escaped for a line. Pure.
@@ -121,7 +123,7 @@ fn begins_with(text: &str, secret: &str) -> Option<usize> {
     for character in secret.chars() {
         let is_cut = octets >= LONG && ends.iter().any(|end| is_cut_off(&text[*end..]));
         let mut next: Vec<usize> = Vec::with_capacity(2);
-        for end in ends {
+        for &end in &ends {
             for length in written(character, &text[end..]) {
                 if !next.contains(&(end + length)) {
                     next.push(end + length);
@@ -129,11 +131,26 @@ fn begins_with(text: &str, secret: &str) -> Option<usize> {
             }
         }
         if next.is_empty() {
-            return is_cut.then_some(text.len());
+            let cut = ends.into_iter().filter(|end| octets >= LONG && ends_word_of_code(text, *end)).max();
+            return if is_cut { Some(text.len()) } else { cut };
         }
         (ends, octets) = (next, octets + character.len_utf8());
     }
     ends.into_iter().max()
+}
+
+/// Returns whether a word of `text` ends at `end`, and what stands before is none that people write: it has a digit, a sign, or
+/// capitals within.
+fn ends_word_of_code(text: &str, end: usize) -> bool {
+    let (before, behind) = text.split_at(end);
+    let goes_on =
+        |c: char| c.is_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_' | '%' | '\\' | '&');
+    let is_ordinary = before.split(|c: char| !c.is_alphanumeric()).all(|word| {
+        let is_letters = word.chars().all(char::is_alphabetic);
+        let has_capitals_within = word.chars().skip(1).any(char::is_uppercase);
+        is_letters && (!has_capitals_within || word.chars().all(char::is_uppercase))
+    });
+    !is_ordinary && !before.ends_with(' ') && !behind.starts_with(goes_on)
 }
 
 /// Returns whether `text` ends before a character does that begins there.

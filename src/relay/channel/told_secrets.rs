@@ -1,7 +1,8 @@
 //! The secrets that were told to a relay, so that none of them comes back out of its mouth into the log.
 //!
 //! Promises: in text that has passed [`ToldSecrets::masked`], a secret that was kept, in the forms that `secret/masks.rs`
-//! knows, and each line that held a secret are `***`, and so is the beginning of one where the text is cut off in it. When the
+//! knows, and each line that held a secret are `***`, and so is the beginning of one where the text, or a word
+//! of it, is cut off in it. When the
 //! login is accepted all are forgotten: what a relay says of a message is never changed, whatever word the password is.
 //!
 //! RFC 4954 4 (the lines of AUTH).
@@ -117,5 +118,53 @@ mod tests {
         let mut told = ToldSecrets::default();
         told.keep(b"a");
         assert_eq!(told.masked("a bad password"), "a bad password");
+    }
+
+    /// A relay repeated the beginning of a login in quotes, and it stood in the log.
+    #[test]
+    fn the_beginning_of_what_was_told_is_masked_where_a_word_ends_in_it() {
+        let mut told = told();
+        told.keep(b"Authentication of the relay Failed2day");
+        told.keep_line(b"cMOkJnNzK3clcmQvPSJ4PTEyMzQ1Njc4");
+        for (said, expected) in [
+            ("unrecognized: 'cMOkJnNzK3clcmQvPSJ4'", "unrecognized: '***'"),
+            ("unrecognized: \"cMOkJnNz\" (cut)", "unrecognized: \"***\" (cut)"),
+            ("AUTH PLAIN AHVzZXIAaHVu...: no", "AUTH PLAIN ***...: no"),
+            ("no (AHVzZXIAaHVudGVy) at all", "no (***) at all"),
+            // Fewer than eight octets, and words that a secret begins with by chance.
+            ("cMOkJnN is short", "cMOkJnN is short"),
+            ("Authentication failed", "Authentication failed"),
+            ("Authentication of the relay failed, see", "Authentication of the relay failed, see"),
+            (
+                "5.7.8 Error: authentication failed: UGFzc3dvcmQ6",
+                "5.7.8 Error: authentication failed: UGFzc3dvcmQ6",
+            ),
+            ("Username and Password not accepted", "Username and Password not accepted"),
+            ("cMOkJnNzyyy goes on in another way", "cMOkJnNzyyy goes on in another way"),
+        ] {
+            assert_eq!(told.masked(said), expected);
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever the secret is, and wherever the relay cuts it.
+        #[test]
+        fn the_base64_of_a_secret_is_masked_however_it_is_cut(
+            secret in proptest::collection::vec(proptest::prelude::any::<u8>(), 12..40),
+            cut in 8_usize..60,
+        ) {
+            use base64::Engine;
+            let line = base64::engine::general_purpose::STANDARD.encode(secret);
+            let cut = &line[..cut.min(line.len())];
+            // Letters with one capital at the front are a word that people write; random base64 is so once in thousands.
+            let has_sign = cut.chars().any(|c| !c.is_alphabetic()) || cut.chars().skip(1).any(char::is_uppercase);
+            proptest::prop_assume!(has_sign && !cut.chars().all(char::is_uppercase));
+            let mut told = ToldSecrets::default();
+            told.keep_line(line.as_bytes());
+            for (front, behind) in [("'", "'"), ("\"", "\" too long"), ("<", ">"), ("", " was said"), ("(", "...)")] {
+                let said = told.masked(&format!("unrecognized: {front}{cut}{behind}"));
+                proptest::prop_assert!(!said.contains(cut) && said.contains("***"), "{}", said);
+            }
+        }
     }
 }
