@@ -104,6 +104,10 @@ struct Opening<'a> {
     hello: String,
 }
 
+/// The trouble with a relay that offers no TLS.
+const NO_STARTTLS: &str = "the relay does not offer STARTTLS: nothing is sent without it; name another port of it in relayhost \
+                           (587 as a rule), or set tls.mode = \"implicit\" for port 465, or ask its provider";
+
 impl Opening<'_> {
     async fn start_tls<T: Transport>(
         &self,
@@ -119,8 +123,7 @@ impl Opening<'_> {
         }
         let before = self.ehlo(&mut plain).await?;
         if !before.starttls {
-            let words = "the relay does not offer STARTTLS: nothing is sent without it".into();
-            return Err(plain.trouble(Phase::StartTls, Cause::Other(words)));
+            return Err(plain.trouble(Phase::StartTls, Cause::Other(NO_STARTTLS.into())));
         }
         say(&mut plain, Phase::StartTls, b"STARTTLS").await?;
         let mut channel = self.handshake(plain.into_stream()?, client).await?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::reply_meaning::{WaitClass, WaitReason};
 use crate::config::RuleScope;
 use crate::key_names::on_route;
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Reply, Severity};
 use crate::tls_faults;
 
 /// The phases of a dialogue, in their order.
@@ -302,8 +302,7 @@ impl Trouble {
         write!(f, "{}: ", self.phase)?;
         self.cause.tell(self.route(), f)?;
         match (self.phase, &self.cause) {
-            // 500 and 502 are about the command.
-            (Phase::Ehlo, Cause::Reply(reply)) if ![500, 502].contains(&reply.code()) => {
+            (Phase::Ehlo, Cause::Reply(reply)) if may_be_about_our_name(reply) => {
                 f.write_str(&on_route(NAME_HINT, self.route()))
             }
             _ => Ok(()),
@@ -355,7 +354,18 @@ impl Trouble {
 /// The class of trouble that an operator must end.
 const CONFIGURATION: WaitClass = WaitClass::Configuration(RuleScope::Route);
 
-/// The hint behind a refusal of EHLO: Gmail's `421 4.7.0 Try again later` mostly means that it does not take the name.
+/// Returns whether a refusal of EHLO may be about the name in it: it is permanent, and not about the command, as 500 and 502
+/// are; or its words are about a name. Gmail's `421 4.7.0 Try again later` mostly means that it does not take the name.
+fn may_be_about_our_name(reply: &Reply) -> bool {
+    const WORDS: [&str; 7] = ["name", "host", "hostname", "helo", "ehlo", "fqdn", "domain"];
+    let text = reply.lines().join(" ").to_ascii_lowercase();
+    let has_word = text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| WORDS.contains(&word));
+    let is_of_gmail = text.contains("try again later, closing connection");
+    let is_permanent = reply.severity() == Severity::Permanent && ![500, 502].contains(&reply.code());
+    is_permanent || has_word || is_of_gmail
+}
+
+/// The hint behind a refusal of EHLO.
 const NAME_HINT: &str = "; is the name that EHLO gives one that this relay takes (relay.helo-name)?";
 
 impl fmt::Display for Trouble {
@@ -413,6 +423,19 @@ mod tests {
                     "Try again later, closing connection.",
                 )),
                 "mx.example.net[192.0.2.5]:587: EHLO: the relay said: 421 4.7.0 Try again later, closing connection.; \
+                 is the name that EHLO gives one that this relay takes (relay.helo-name)?",
+            ),
+            (
+                Some(peer("192.0.2.5:587")),
+                Phase::Ehlo,
+                Cause::Reply(Reply::new(421, Status::transient(7, 0), "Too many messages in this session")),
+                "mx.example.net[192.0.2.5]:587: EHLO: the relay said: 421 4.7.0 Too many messages in this session",
+            ),
+            (
+                Some(peer("192.0.2.5:587")),
+                Phase::Ehlo,
+                Cause::Reply(Reply::bare(451, "cannot resolve your HELO name")),
+                "mx.example.net[192.0.2.5]:587: EHLO: the relay said: 451 cannot resolve your HELO name; \
                  is the name that EHLO gives one that this relay takes (relay.helo-name)?",
             ),
             (

@@ -143,7 +143,11 @@ async fn a_relay_without_tls_gets_nothing() {
             "S: 220 hi\nC: EHLO client.example\nS: 502 5.5.1 what".into(),
             "EHLO: the relay said: 502 5.5.1 what",
         ),
-        (no_starttls, "STARTTLS: the relay does not offer STARTTLS: nothing is sent without it"),
+        (
+            no_starttls,
+            "STARTTLS: the relay does not offer STARTTLS: nothing is sent without it; name another port of it in \
+             relayhost (587 as a rule), or set tls.mode = \"implicit\" for port 465, or ask its provider",
+        ),
         (format!("{EHLO}C: STARTTLS\nS: 454 4.7.0 later"), "STARTTLS: the relay said: 454 4.7.0 later"),
         (format!("{EHLO}C: STARTTLS\nS: 502 5.5.1 what"), "STARTTLS: the relay said: 502 5.5.1 what"),
         (format!("{EHLO}C: STARTTLS\nS: 354 go on"), "STARTTLS: the relay said: 354 go on"),
