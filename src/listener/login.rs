@@ -87,7 +87,7 @@ impl LoginDesk {
     pub fn look(&self) {
         if let Accepted::Users(users) = self.accepted() {
             // The task has no result that anybody waits for.
-            drop(tokio::task::spawn_blocking(move || drop(users.now())));
+            drop(tokio::task::spawn_blocking(move || users.look()));
         }
     }
 

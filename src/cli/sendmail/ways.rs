@@ -75,7 +75,9 @@ impl Ways {
     }
 
     fn of(config: Config) -> Self {
-        let addresses = config.listen.addresses.into_iter().filter(|address| address.port() != 0);
+        // Over TCP a login may be required, which sendmail has not; the drop directory needs none.
+        let is_open = |address: &SocketAddr| address.port() != 0 && !config.listen.require_auth;
+        let addresses = config.listen.addresses.into_iter().filter(is_open);
         let socket = config.listen.socket.map(Way::Socket);
         Ways {
             to_daemon: socket.into_iter().chain(addresses.map(Way::Tcp)).collect(),
@@ -132,6 +134,22 @@ mod tests {
         let ways = Ways::find(Some(&path)).unwrap();
         assert_eq!(ways.to_daemon, [Way::Tcp("127.0.0.2:2525".parse().unwrap())]);
         assert_eq!(ways.drop_directory, Some("/srv/spool/drop".into()));
+    }
+
+    /// With a login required, and the socket off, sendmail got 530, and the message was refused.
+    #[test]
+    fn a_way_that_needs_a_login_is_none() {
+        let environment = Environment { hostname: "h.example".into() };
+        let text = "relayhost = \"smtp.example.com\"\n[listen]\nusers-file = \"/u\"\nrequire-auth = true\n";
+        for (socket, expected) in
+            [("", vec![Way::Socket(config::SUBMIT_SOCKET.into())]), ("socket = \"off\"\n", vec![])]
+        {
+            let text = format!("{text}{socket}");
+            let config = Config::parse(&text, Path::new(config::FILE), &environment).unwrap();
+            let ways = Ways::of(config);
+            assert_eq!(ways.to_daemon, expected);
+            assert!(ways.drop_directory.is_some());
+        }
     }
 
     #[test]

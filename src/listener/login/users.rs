@@ -5,7 +5,8 @@
 //!    second.
 //! 2. If the file cannot be used any more (it is broken, or gone), the users of before stay in force, and that is logged once
 //!    and shown by `nullmta status`. To take all logins away, empty the file, or take its key out of the configuration.
-//! 3. An unknown name gets keys that stay the same while the daemon runs.
+//! 3. A file system that hangs holds the logins, one thread, and no mail.
+//! 4. An unknown name gets keys that stay the same while the daemon runs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -52,9 +53,20 @@ impl UsersInForce {
         &self.path
     }
 
+    /// Reads the file again if it has changed. Blocks on the disk; if another thread does that already, it returns at once, so
+    /// that a disk that hangs holds one thread and not one more each second.
+    pub(super) fn look(&self) {
+        if let Ok(state) = self.state.try_lock() {
+            self.read(state);
+        }
+    }
+
     /// Returns the users that are in force now; `None` if the file could never be used. Blocks on the disk.
     pub(super) fn now(&self) -> Option<Arc<AskedUsers>> {
-        let mut state = self.state();
+        self.read(self.state())
+    }
+
+    fn read(&self, mut state: MutexGuard<'_, UsersState>) -> Option<Arc<AskedUsers>> {
         let stamp = FileStamp::of(&self.path);
         if state.was_looked_at && stamp == state.seen {
             return state.users.clone();
@@ -82,9 +94,9 @@ impl UsersInForce {
         state.fault = Some(fault);
     }
 
-    /// Returns what is wrong with the file, and what that means.
+    /// Returns what is wrong with the file, and what that means; `None` if nothing is, or while it is being read.
     pub(super) fn trouble(&self) -> Option<String> {
-        let state = self.state();
+        let state = self.state.try_lock().ok()?;
         let means = if state.users.is_some() { log::USERS_STAY } else { log::NOBODY_LOGS_IN };
         state.fault.as_ref().map(|fault| format!("{fault}; {means}"))
     }
