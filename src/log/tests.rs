@@ -128,7 +128,7 @@ fn a_line_about_the_relay_of_a_route_names_it_and_one_about_the_first_relay_is_a
         })
     };
     let (with, without) = (all(Some("news")), all(None));
-    assert_eq!(with.lines().count(), 26);
+    assert_eq!(with.lines().count(), 27);
     for (with, without) in with.lines().zip(without.lines()) {
         let [with, without] =
             [with, without].map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
