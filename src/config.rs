@@ -37,6 +37,7 @@ mod file;
 mod file_contents;
 mod key_pair;
 mod limit;
+mod limit_setting;
 mod listen;
 mod log;
 mod named_file;
@@ -77,7 +78,8 @@ pub use error::ConfigError;
 pub use families::{Families, FamilyUse};
 pub use file_contents::FileContents;
 pub use key_pair::read_pair;
-pub use limit::{Allowance, LimitConfig, LimitSubject};
+pub use limit::{LimitConfig, LimitSubject};
+pub use limit_setting::AllowedAmount;
 pub use listen::{
     LISTEN_ADDRESSES, ListenConfig, Logins, MAX_MESSAGE_SIZE, SUBMIT_SOCKET, ServerCertificate,
 };

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    Allowance, ClientProof, Config, EhloName, EightBit, Environment, Families, FamilyUse, HostOrIp,
+    AllowedAmount, ClientProof, Config, EhloName, EightBit, Environment, Families, FamilyUse, HostOrIp,
     KeyExchangeChoice, Logins, Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayConfig, RelayHost,
     RelayPort, ReplyPhase, RuleScope, SecretSource, ServerCertificate, ServiceKind, Tls, TlsVersion,
     TokenSource, Trust,
@@ -267,8 +267,9 @@ fn routes(config: &Config) {
 
 fn limits(config: &Config) {
     let [web, app, every] = &config.listen.limits[..] else { panic!("{:?}", config.listen.limits) };
-    let said =
-        |allowances: &[Allowance]| -> Vec<String> { allowances.iter().map(ToString::to_string).collect() };
+    let said = |allowances: &[AllowedAmount]| -> Vec<String> {
+        allowances.iter().map(ToString::to_string).collect()
+    };
     assert_eq!((web.name.as_str(), web.each_user, &web.subject.uids[..]), ("web", true, &[33, 34][..]));
     assert_eq!((&web.subject.users[..], web.subject.groups.len()), (&["www-data".to_owned()][..], 2));
     assert_eq!((web.subject.senders.len(), &web.subject.commands[..]), (2, &["php".to_owned()][..]));

@@ -5,7 +5,7 @@
 //! `relay.rs` and so on.
 
 use super::error::ConfigFault;
-use super::limit::{CountInPeriod, LocalName, RecipientCount, SizeInPeriod};
+use super::limit_setting::{CountInPeriod, LocalName, RecipientCount, SizeInPeriod};
 use super::pin::Pin;
 use super::rate::Rate;
 use super::relayhost::WrittenHost;

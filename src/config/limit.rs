@@ -8,18 +8,13 @@
 //!
 //! Not here: how much is used (`listener/client_limits.rs`).
 
-use std::borrow::Cow;
 use std::fmt;
-use std::num::NonZeroU64;
-
-use toml::de::DeValue;
 
 use super::error::{ConfigFault, KeyLocation};
 use super::file::LimitTable;
-use super::rate::RatePeriod;
-use super::setting::Setting;
+use super::limit_setting::{AllowedAmount, LocalName, RecipientCount};
 use super::table::{Key, Keys, Located, LocatedList, given};
-use super::units::{PositiveCount, PositiveSize};
+use super::units::PositiveCount;
 use crate::routing::SenderPattern;
 
 /// One `[[limit]]`.
@@ -32,11 +27,11 @@ pub struct LimitConfig {
     /// True if each user has the limit apart; else all that it is about have it together.
     pub each_user: bool,
     /// The most messages in a period, for each of several periods.
-    pub messages: Vec<Allowance>,
+    pub messages: Vec<AllowedAmount>,
     /// The most octets of content in a period.
-    pub octets: Vec<Allowance>,
+    pub octets: Vec<AllowedAmount>,
     /// The most recipients in a period.
-    pub recipients: Vec<Allowance>,
+    pub recipients: Vec<AllowedAmount>,
     /// The most recipients of one message.
     pub recipients_per_message: Option<u64>,
     /// The largest message, in octets.
@@ -64,98 +59,6 @@ pub struct LimitSubject {
     pub senders: Vec<SenderPattern>,
     /// Programs on the unix socket, by the name of their command.
     pub commands: Vec<String>,
-}
-
-/// An amount in a period: of messages, octets or recipients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowance {
-    /// The most in one go, and then in each period.
-    pub amount: NonZeroU64,
-    /// The period.
-    pub per: RatePeriod,
-}
-
-impl fmt::Display for Allowance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.amount, self.per.word())
-    }
-}
-
-/// A number in a period, as in `messages = "100/hour"`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CountInPeriod(Allowance);
-
-/// A size in a period, as in `octets = "50M/day"`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SizeInPeriod(Allowance);
-
-impl Setting for CountInPeriod {
-    fn expected() -> Cow<'static, str> {
-        "a number in a minute, hour or day such as \"30/min\", \"100/hour\" or \"1000/day\"".into()
-    }
-
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        let count = |text: &str| {
-            let is_number = text.bytes().all(|octet| octet.is_ascii_digit());
-            text.parse().ok().filter(|_| is_number)
-        };
-        in_period(value, count).map(CountInPeriod)
-    }
-}
-
-impl Setting for SizeInPeriod {
-    fn expected() -> Cow<'static, str> {
-        "a size in a minute, hour or day such as \"50M/hour\" or \"1 GiB/day\"".into()
-    }
-
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        let size = |text: &str| PositiveSize::parse(text).map(|size| size.0);
-        in_period(value, size).map(SizeInPeriod)
-    }
-}
-
-fn in_period(value: &DeValue<'_>, amount: impl Fn(&str) -> Option<u64>) -> Option<Allowance> {
-    let (text, period) = value.as_str()?.split_once('/')?;
-    let per = RatePeriod::parse(period).filter(|per| *per != RatePeriod::Second)?;
-    Some(Allowance { amount: NonZeroU64::new(amount(text)?)?, per })
-}
-
-/// A number of recipients of one message, or in a period.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum RecipientCount {
-    OfOneMessage(PositiveCount),
-    InPeriod(Allowance),
-}
-
-impl Setting for RecipientCount {
-    fn expected() -> Cow<'static, str> {
-        "the most recipients of one message such as 50, or in a minute, hour or day such as \"1000/day\""
-            .into()
-    }
-
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        match CountInPeriod::read(value) {
-            Some(CountInPeriod(allowance)) => Some(RecipientCount::InPeriod(allowance)),
-            None => PositiveCount::read(value).map(RecipientCount::OfOneMessage),
-        }
-    }
-}
-
-/// The name of a user, a group or a command.
-#[derive(Clone, Debug)]
-pub(super) struct LocalName(String);
-
-impl Setting for LocalName {
-    fn expected() -> Cow<'static, str> {
-        "a name such as \"www-data\", of up to 64 characters without spaces".into()
-    }
-
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        let name = value.as_str()?;
-        let is_short = !name.is_empty() && name.chars().count() <= 64;
-        let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
-        (is_short && name.chars().all(is_plain)).then(|| LocalName(name.into()))
-    }
 }
 
 /// Returns the limits in `tables`.
@@ -280,10 +183,10 @@ fn count(key: &Key<PositiveCount>) -> Option<u64> {
 /// have no effect.
 fn periods<T>(
     key: &Keys<T>,
-    amount: impl Fn(&T) -> Option<Allowance>,
-) -> Result<Vec<Allowance>, ConfigFault> {
+    amount: impl Fn(&T) -> Option<AllowedAmount>,
+) -> Result<Vec<AllowedAmount>, ConfigFault> {
     let Some(LocatedList { entries, .. }) = key else { return Ok(Vec::new()) };
-    let mut read: Vec<Allowance> = Vec::new();
+    let mut read: Vec<AllowedAmount> = Vec::new();
     for entry in entries {
         let Some(new) = amount(&entry.value) else { continue };
         if let Some(earlier) = read.iter().find(|earlier| earlier.per == new.per) {

@@ -25,12 +25,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::{Allowance, LimitConfig, LimitSubject};
+use crate::config::{AllowedAmount, LimitConfig, LimitSubject};
 use crate::envelope::ReversePath;
 use crate::listener::peer::is_ordinary;
 use crate::routing::SenderPattern;
 use meter::{Meter, NoRoom};
-use reached::{Reached, Unit};
+use reached::{LimitUnit, Reached};
 
 pub use reached::LimitReached;
 
@@ -71,7 +71,7 @@ enum Holder {
 /// How much one holder has used of one limit.
 #[derive(Debug)]
 struct Usage {
-    meters: Vec<(Unit, Allowance, Meter)>,
+    meters: Vec<(LimitUnit, AllowedAmount, Meter)>,
     sessions: u64,
     /// The number of messages and sessions that were refused, and the moment until which the last one was, if that is known.
     refused: u64,
@@ -85,7 +85,7 @@ struct LimitInForce {
 }
 
 /// What is remembered of earlier runs: the note that was kept under a name.
-type Remembered = Box<dyn Fn(&str) -> String + Send + Sync>;
+type NotedUsage = Box<dyn Fn(&str) -> String + Send + Sync>;
 
 #[derive(Debug)]
 struct LimitsState {
@@ -97,7 +97,7 @@ struct LimitsState {
 /// All limits, and how much of each is used.
 pub struct ClientLimits {
     state: Mutex<LimitsState>,
-    remembered: Remembered,
+    remembered: NotedUsage,
 }
 
 /// What the limits say of one holder, for listings.
@@ -265,7 +265,7 @@ impl LimitInForce {
     }
 
     /// Returns what `holder` has used; what was noted in an earlier run, if it is the first time.
-    fn usage(&mut self, holder: Holder, remembered: &Remembered, now: Timestamp) -> &mut Usage {
+    fn usage(&mut self, holder: Holder, remembered: &NotedUsage, now: Timestamp) -> &mut Usage {
         if self.usages.len() >= REMEMBERED {
             self.forget_idle(now);
         }
@@ -301,7 +301,7 @@ impl LimitInForce {
         message: LimitedMessage<'_>,
         holder: Holder,
         queued: impl Fn(u32) -> u64,
-        remembered: &Remembered,
+        remembered: &NotedUsage,
         now: Timestamp,
     ) -> Result<(), LimitReached> {
         let of_message = self.of_message(client, message, queued);
@@ -365,15 +365,15 @@ fn fits(subject: &LimitSubject, client: LimitedClient<'_>, reverse_path: Option<
 impl Usage {
     /// Returns what `note` says of the amounts of `config`.
     fn noted(config: &LimitConfig, note: &str) -> Usage {
-        let recorded = |unit: Unit, of: Allowance| {
+        let recorded = |unit: LimitUnit, of: AllowedAmount| {
             let key = format!("{}/{}", unit.key(), of.per.word());
             let mut words = note.split(' ').filter_map(|word| word.split_once('='));
             Meter::recorded(words.find(|(word, _)| *word == key).map_or("", |(_, record)| record))
         };
         let amounts = [
-            (Unit::Messages, &config.messages),
-            (Unit::Octets, &config.octets),
-            (Unit::Recipients, &config.recipients),
+            (LimitUnit::Messages, &config.messages),
+            (LimitUnit::Octets, &config.octets),
+            (LimitUnit::Recipients, &config.recipients),
         ];
         let amounts = amounts.into_iter().flat_map(|(unit, list)| list.iter().map(move |of| (unit, *of)));
         let meters = amounts.map(|(unit, of)| (unit, of, recorded(unit, of))).collect();
@@ -441,11 +441,11 @@ impl Usage {
 }
 
 /// Returns what a message takes of an amount.
-fn units(unit: Unit, recipients: u64, octets: u64) -> u64 {
+fn units(unit: LimitUnit, recipients: u64, octets: u64) -> u64 {
     match unit {
-        Unit::Messages => 1,
-        Unit::Octets => octets,
-        Unit::Recipients => recipients,
+        LimitUnit::Messages => 1,
+        LimitUnit::Octets => octets,
+        LimitUnit::Recipients => recipients,
     }
 }
 
@@ -492,7 +492,7 @@ impl Charge {
         for (limit, holder) in std::mem::take(&mut self.of) {
             self.limits.with_usage(&limit, holder, |usage| {
                 for (unit, of, meter) in &mut usage.meters {
-                    if *unit == Unit::Octets {
+                    if *unit == LimitUnit::Octets {
                         meter.give_back(*of, announced);
                         meter.take(*of, octets, now);
                     }

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::Allowance;
+use crate::config::AllowedAmount;
 
-/// How much of an [`Allowance`] is used.
+/// How much of an [`AllowedAmount`] is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Meter {
     /// The moment at which nothing is used.
@@ -42,7 +42,7 @@ impl Meter {
     }
 
     /// Returns whether so many units may be taken now.
-    pub fn check(self, of: Allowance, units: u64, now: Timestamp) -> Result<(), NoRoom> {
+    pub fn check(self, of: AllowedAmount, units: u64, now: Timestamp) -> Result<(), NoRoom> {
         if units > of.amount.get() {
             return Err(NoRoom::Ever);
         }
@@ -52,17 +52,17 @@ impl Meter {
     }
 
     /// Takes so many units, whether there is room or not.
-    pub fn take(&mut self, of: Allowance, units: u64, now: Timestamp) {
+    pub fn take(&mut self, of: AllowedAmount, units: u64, now: Timestamp) {
         self.free_at = after(self.within(of, now), cost(of, units));
     }
 
     /// Gives back so many units that were taken.
-    pub fn give_back(&mut self, of: Allowance, units: u64) {
+    pub fn give_back(&mut self, of: AllowedAmount, units: u64) {
         self.free_at = before(self.free_at, cost(of, units));
     }
 
     /// Returns how many units may be taken now.
-    pub fn left(self, of: Allowance, now: Timestamp) -> u64 {
+    pub fn left(self, of: AllowedAmount, now: Timestamp) -> u64 {
         let used = Duration::try_from(self.within(of, now).duration_since(now)).unwrap_or_default();
         let amount = u128::from(of.amount.get());
         let used = (used.as_nanos() * amount).div_ceil(of.per.length().as_nanos().max(1));
@@ -80,13 +80,13 @@ impl Meter {
     }
 
     /// Returns the moment at which nothing is used, between now and a period from now.
-    fn within(self, of: Allowance, now: Timestamp) -> Timestamp {
+    fn within(self, of: AllowedAmount, now: Timestamp) -> Timestamp {
         self.free_at.clamp(now, after(now, of.per.length()))
     }
 }
 
 /// Returns the time in which so many units are given back.
-fn cost(of: Allowance, units: u64) -> Duration {
+fn cost(of: AllowedAmount, units: u64) -> Duration {
     let nanoseconds = of.per.length().as_nanos().saturating_mul(units.into()) / u128::from(of.amount.get());
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
@@ -114,8 +114,8 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    fn hourly(amount: u64) -> Allowance {
-        Allowance { amount: NonZeroU64::new(amount).unwrap(), per: RatePeriod::Hour }
+    fn hourly(amount: u64) -> AllowedAmount {
+        AllowedAmount { amount: NonZeroU64::new(amount).unwrap(), per: RatePeriod::Hour }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::Allowance;
+use crate::config::AllowedAmount;
 use crate::envelope::ReversePath;
 use crate::log::counted;
 use crate::smtp::reply::Reply;
@@ -27,9 +27,9 @@ pub struct LimitReached {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reached {
     /// An amount in a period is used up.
-    UsedUp { unit: Unit, of: Allowance, until: Timestamp, wait: Duration },
+    UsedUp { unit: LimitUnit, of: AllowedAmount, until: Timestamp, wait: Duration },
     /// The message is larger than an amount in a period, or has more recipients.
-    MoreThanAll { unit: Unit, of: Allowance },
+    MoreThanAll { unit: LimitUnit, of: AllowedAmount },
     /// The message has more recipients than this.
     Recipients(u64),
     /// The message has more octets than this.
@@ -44,19 +44,19 @@ pub(super) enum Reached {
 
 /// A unit of which an amount is allowed in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Unit {
+pub(super) enum LimitUnit {
     Messages,
     Octets,
     Recipients,
 }
 
-impl Unit {
+impl LimitUnit {
     /// Returns the key of the configuration that sets the amount.
     pub fn key(self) -> &'static str {
         match self {
-            Unit::Messages => "messages",
-            Unit::Octets => "octets",
-            Unit::Recipients => "recipients",
+            LimitUnit::Messages => "messages",
+            LimitUnit::Octets => "octets",
+            LimitUnit::Recipients => "recipients",
         }
     }
 }
@@ -66,7 +66,7 @@ impl LimitReached {
     pub fn reply(&self) -> Reply {
         let (code, status) = match &self.by {
             Reached::UsedUp { .. } | Reached::Queued(_) => (450, Status::transient(7, 1)),
-            Reached::MoreThanAll { unit: Unit::Recipients, .. } | Reached::Recipients(_) => {
+            Reached::MoreThanAll { unit: LimitUnit::Recipients, .. } | Reached::Recipients(_) => {
                 (550, Status::permanent(5, 3))
             }
             Reached::MoreThanAll { .. } | Reached::Size(_) => (552, Status::permanent(3, 4)),

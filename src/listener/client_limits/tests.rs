@@ -8,8 +8,8 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-fn allowance(amount: u64, per: RatePeriod) -> Vec<Allowance> {
-    vec![Allowance { amount: NonZeroU64::new(amount).unwrap(), per }]
+fn allowance(amount: u64, per: RatePeriod) -> Vec<AllowedAmount> {
+    vec![AllowedAmount { amount: NonZeroU64::new(amount).unwrap(), per }]
 }
 
 /// Returns a limit that is about nobody in particular and limits nothing.
