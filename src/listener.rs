@@ -142,7 +142,8 @@ impl Service {
             limits: Limits::new(listen),
             client_limits: {
                 let spool = desk.spool.clone();
-                ClientLimits::new(&listen.limits, move |name| spool.noted_rates(name))
+                let origin = desk.rules.origin().to_owned();
+                ClientLimits::new(&listen.limits, &origin, move |name| spool.noted_rates(name))
             },
             terms: RwLock::new(Terms::of(listen, desk)),
             tally: RepeatTally::new(),
@@ -152,7 +153,7 @@ impl Service {
     /// Puts another configuration in force for sessions that begin from now on. The listening sockets do not change.
     pub fn reload(&self, listen: &ListenConfig, desk: SessionDesk) {
         self.limits.change(listen);
-        self.client_limits.change(&listen.limits);
+        self.client_limits.change(&listen.limits, desk.rules.origin());
         *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Terms::of(listen, desk);
     }
 
@@ -202,9 +203,8 @@ impl Service {
             notes.iter().for_each(|(name, note)| spool.note_rates(name, note));
             spool.write_rates()
         };
-        match tokio::task::spawn_blocking(write).await {
-            Ok(Err(error)) => log::done_without("remembering how much of each limit is used", &error),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(write).await {
+            log::done_without("remembering how much of each limit is used", &error);
         }
     }
 

@@ -75,8 +75,8 @@ table! {
         size: Key<PositiveSize>,
         sessions: Key<PositiveCount>,
         queued: Key<PositiveCount>,
-        allow_from: Keys<SenderPattern>,
-        deny_from: Keys<SenderPattern>,
+        allow_from: Keys<AddressPattern>,
+        deny_from: Keys<AddressPattern>,
     }
 }
 

@@ -15,7 +15,7 @@ use super::file::LimitTable;
 use super::limit_setting::{AllowedAmount, LocalName, RecipientCount};
 use super::table::{Key, Keys, Located, LocatedList, given};
 use super::units::PositiveCount;
-use crate::routing::SenderPattern;
+use crate::routing::{AddressPattern, SenderPattern};
 
 /// One `[[limit]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +41,9 @@ pub struct LimitConfig {
     /// The most messages of a user on the spool at once.
     pub queued: Option<u64>,
     /// The senders that these clients may use; empty for all.
-    pub allow_from: Vec<SenderPattern>,
+    pub allow_from: Vec<AddressPattern>,
     /// The senders that these clients may not use.
-    pub deny_from: Vec<SenderPattern>,
+    pub deny_from: Vec<AddressPattern>,
 }
 
 /// The clients that a limit is about: those that fit each list that is not empty.

@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use crate::config::{AllowedAmount, LimitConfig, LimitSubject};
 use crate::envelope::ReversePath;
 use crate::listener::peer::is_ordinary;
-use crate::routing::SenderPattern;
+use crate::sender_policy::{AllowedSenders, SenderPolicy};
 use meter::{Meter, NoRoom};
 use reached::{LimitUnit, Reached};
 
@@ -81,6 +81,8 @@ struct Usage {
 #[derive(Debug)]
 struct LimitInForce {
     config: LimitConfig,
+    /// The senders that these clients may use; `None` for all.
+    senders: Option<Arc<SenderPolicy>>,
     usages: BTreeMap<Holder, Usage>,
 }
 
@@ -116,19 +118,21 @@ pub struct LimitFigures {
 }
 
 impl ClientLimits {
-    /// Returns the limits of this configuration. `remembered` returns what was noted in an earlier run.
+    /// Returns the limits of this configuration. An address without a domain gets `origin`; `remembered` returns what was noted in
+    /// an earlier run.
     pub(super) fn new(
         limits: &[LimitConfig],
+        origin: &str,
         remembered: impl Fn(&str) -> String + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let state = LimitsState { limits: in_force(limits), is_news: false };
+        let state = LimitsState { limits: in_force(limits, origin), is_news: false };
         Arc::new(ClientLimits { state: Mutex::new(state), remembered: Box::new(remembered) })
     }
 
     /// Replaces the limits. What was used of one counts for the one with the same name.
-    pub(super) fn change(&self, limits: &[LimitConfig]) {
+    pub(super) fn change(&self, limits: &[LimitConfig], origin: &str) {
         let mut state = self.state();
-        let before = std::mem::replace(&mut state.limits, in_force(limits));
+        let before = std::mem::replace(&mut state.limits, in_force(limits, origin));
         for limit in &mut state.limits {
             if let Some(earlier) = before.iter().find(|earlier| earlier.config.name == limit.config.name) {
                 limit.follow(earlier);
@@ -183,6 +187,7 @@ impl ClientLimits {
             of: Vec::new(),
             message: (message.recipients, message.octets),
             size: None,
+            senders: Vec::new(),
         };
         let holders: Vec<Option<Holder>> =
             state.limits.iter().map(|limit| limit.holder(client, Some(message.reverse_path))).collect();
@@ -194,6 +199,7 @@ impl ClientLimits {
             let Some(holder) = holder else { continue };
             limit.usage(holder, &self.remembered, now).take(message.recipients, message.octets, now);
             charge.of.push((limit.config.name.clone(), holder));
+            charge.senders.extend(limit.senders.clone());
             let size = limit.config.size.map(|size| (size, limit.config.name.clone()));
             charge.size = charge.size.take().into_iter().chain(size).min();
         }
@@ -249,8 +255,25 @@ impl fmt::Debug for ClientLimits {
     }
 }
 
-fn in_force(limits: &[LimitConfig]) -> Vec<LimitInForce> {
-    limits.iter().map(|config| LimitInForce { config: config.clone(), usages: BTreeMap::new() }).collect()
+fn in_force(limits: &[LimitConfig], origin: &str) -> Vec<LimitInForce> {
+    let in_force = |config: &LimitConfig| LimitInForce {
+        config: config.clone(),
+        senders: senders_of(config, origin).map(Arc::new),
+        usages: BTreeMap::new(),
+    };
+    limits.iter().map(in_force).collect()
+}
+
+/// Returns the senders that a limit allows, in the envelope and in the header alike; `None` for all.
+fn senders_of(config: &LimitConfig, origin: &str) -> Option<SenderPolicy> {
+    let LimitConfig { name, allow_from, deny_from, .. } = config;
+    let senders = AllowedSenders { allowed: allow_from.clone(), denied: deny_from.clone() };
+    (senders != AllowedSenders::default()).then(|| SenderPolicy {
+        who: format!("clients of the limit \"{name}\""),
+        origin: origin.to_owned(),
+        reverse_paths: senders.clone(),
+        authors: senders,
+    })
 }
 
 impl LimitInForce {
@@ -261,7 +284,8 @@ impl LimitInForce {
         let is_exempt =
             *subject == LimitSubject::default() && client.uid.is_some_and(|uid| !is_ordinary(uid));
         let is_about = !is_exempt && fits(subject, client, reverse_path);
-        is_about.then(|| if self.config.each_user { Holder::User(client.uid) } else { Holder::All })
+        let holder = if self.config.each_user { Holder::User(client.uid) } else { Holder::All };
+        is_about.then_some(holder)
     }
 
     /// Returns what `holder` has used; what was noted in an earlier run, if it is the first time.
@@ -321,11 +345,11 @@ impl LimitInForce {
         message: LimitedMessage<'_>,
         queued: impl Fn(u32) -> u64,
     ) -> Option<Reached> {
-        let LimitConfig { recipients_per_message, size, queued: most_queued, allow_from, deny_from, .. } =
-            &self.config;
-        let is_of = |list: &[SenderPattern]| list.iter().any(|sender| sender.takes(message.reverse_path));
-        if is_of(deny_from) || !allow_from.is_empty() && !is_of(allow_from) {
-            return Some(Reached::Sender(message.reverse_path.clone()));
+        let LimitConfig { recipients_per_message, size, queued: most_queued, .. } = &self.config;
+        let checked =
+            self.senders.as_ref().map_or(Ok(()), |senders| senders.check_reverse_path(message.reverse_path));
+        if let Err(refusal) = checked {
+            return Some(Reached::Sender(refusal.to_string()));
         }
         let too_many =
             recipients_per_message.filter(|most| message.recipients > *most).map(Reached::Recipients);
@@ -473,9 +497,15 @@ pub(super) struct Charge {
     message: (u64, u64),
     /// The most octets of a message, and the limit that says so.
     size: Option<(u64, String)>,
+    senders: Vec<Arc<SenderPolicy>>,
 }
 
 impl Charge {
+    /// Returns the policies that the authors in the header have to fit, too.
+    pub fn senders(&self) -> &[Arc<SenderPolicy>] {
+        &self.senders
+    }
+
     /// Returns an error if a message of so many octets is too large.
     pub fn check_size(&self, octets: u64) -> Result<(), LimitReached> {
         match &self.size {

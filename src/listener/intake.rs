@@ -313,6 +313,7 @@ impl Backend for SpoolBackend {
         let charge = self.charge(&envelope, hello.declared_size, &now).await?;
         let draft = self.desk.spool.draft(now.timestamp()).of(self.permit.peer().submitter());
         let fixup = self.fixup(&draft, envelope, hello, now);
+        let fixup = charge.senders().iter().fold(fixup, |fixup, senders| fixup.by(Arc::clone(senders)));
         let (protocol, helo) = (hello.protocol, hello.helo.map(str::to_owned));
         let (room, passing) = (self.permit.header(), Vec::new());
         Ok(SpoolIntake { draft, fixup, protocol, helo, room, charge, octets: 0, passing })

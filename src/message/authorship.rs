@@ -7,6 +7,8 @@
 //!
 //! Not here: the policy (`sender_policy.rs`), the reply (550 5.7.1, by [`Unacceptable::Rejected`]).
 
+use std::sync::Arc;
+
 use super::address::{authors, scattered};
 use super::header::Header;
 use super::unacceptable::Unacceptable;
@@ -16,15 +18,14 @@ use crate::sender_policy::{PolicyRefusal, SenderPolicy};
 /// The fields that name authors, each with the words for a refusal.
 const AUTHOR_FIELDS: [&str; 2] = ["From", "Resent-From"];
 
-/// Returns a refusal if `header` has an author whom the client may not name; `senders` are those that it may, or `None` for
-/// everybody.
+/// Returns a refusal if `header` has an author whom one of these policies does not let the client name.
 pub(super) fn check_authors(
-    senders: Option<&SenderPolicy>,
+    policies: &[Arc<SenderPolicy>],
     header: Header<'_>,
     reverse_path: &ReversePath,
 ) -> Result<(), Unacceptable> {
-    let Some(senders) = senders.filter(|senders| !senders.allows_every_author()) else { return Ok(()) };
-    let checked = check(senders, header, reverse_path);
+    let mut asked = policies.iter().filter(|senders| !senders.allows_every_author());
+    let checked = asked.try_for_each(|senders| check(senders, header, reverse_path));
     checked.map_err(|refusal| Unacceptable::Rejected(refusal.to_string().into()))
 }
 
@@ -91,7 +92,8 @@ mod tests {
             text => ReversePath::Mailbox(Address::parse(text).unwrap()),
         };
         let content = format!("{header}\r\n\r\nbody\r\n");
-        check_authors(Some(&senders), split(content.as_bytes()).header, &path).map_err(|why| why.to_string())
+        check_authors(&[Arc::new(senders)], split(content.as_bytes()).header, &path)
+            .map_err(|why| why.to_string())
     }
 
     #[test]
@@ -143,6 +145,6 @@ mod tests {
             authors: AllowedSenders::default(),
         };
         let header = split(b"From: <\r\n\r\n").header;
-        assert_eq!(check_authors(Some(&senders), header, &ReversePath::Null), Ok(()));
+        assert_eq!(check_authors(&[Arc::new(senders)], header, &ReversePath::Null), Ok(()));
     }
 }

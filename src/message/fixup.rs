@@ -132,7 +132,7 @@ struct Following {
 struct Collecting {
     task: FixupTask,
     /// As whom the client may send; `None` for everybody.
-    senders: Option<Arc<SenderPolicy>>,
+    senders: Vec<Arc<SenderPolicy>>,
     mender: Mender,
     /// The octets of the header section so far, after mending.
     octets: Vec<u8>,
@@ -144,14 +144,14 @@ impl Fixup {
     pub fn new(task: FixupTask) -> Self {
         let (mender, scan) = (Mender::default(), Scan::default());
         let octets = Vec::with_capacity(USUAL_HEADER_OCTETS);
-        let collecting = Collecting { task, senders: None, mender, octets, scan };
+        let collecting = Collecting { task, senders: Vec::new(), mender, octets, scan };
         Fixup { state: FixupState::Header(Box::new(collecting)), is_eight_bit: false }
     }
 
     /// Makes the fix-up refuse a message with an author as whom its client may not send. It is asked before anything was pushed.
     pub fn by(mut self, senders: Arc<SenderPolicy>) -> Self {
         if let FixupState::Header(collecting) = &mut self.state {
-            collecting.senders = Some(senders);
+            collecting.senders.push(senders);
         }
         self
     }
@@ -237,12 +237,12 @@ impl Collecting {
         mender.finish(&mut octets)?;
         let end = scan.advance(&octets).unwrap_or_else(|| scan.finish(&octets));
         let content = end.split(&octets);
-        check_authors(self.senders.as_deref(), content.header, &self.task.envelope.reverse_path)?;
+        check_authors(&self.senders, content.header, &self.task.envelope.reverse_path)?;
         self.task.write(content, out)
     }
 
     fn check_authors(&self, header: Header<'_>) -> Result<(), Unacceptable> {
-        check_authors(self.senders.as_deref(), header, &self.task.envelope.reverse_path)
+        check_authors(&self.senders, header, &self.task.envelope.reverse_path)
     }
 }
 

@@ -83,7 +83,7 @@ def test_a_runaway_program_is_stopped_and_no_other(nullmta, sink):
 
 def test_a_program_sends_as_itself_only(nullmta):
     said = replies(RUNAWAY, nullmta.port, 1, "root@example.com")
-    assert said == ['550 5.7.1 you may not send as <root@example.com> (limit "runaway" of this host)'], said
+    assert said == ['550 5.7.1 clients of the limit "runaway" may not send as <root@example.com> (MAIL FROM), only as @app.example'], said
     assert replies(OTHER, nullmta.port, 1, "root@example.com") == ["250 queued"]
 
 

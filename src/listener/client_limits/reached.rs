@@ -9,7 +9,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::AllowedAmount;
-use crate::envelope::ReversePath;
 use crate::log::counted;
 use crate::smtp::reply::Reply;
 use crate::smtp::session::MessageRefusal;
@@ -38,8 +37,8 @@ pub(super) enum Reached {
     Sessions(u64),
     /// So many messages of this user are on the spool.
     Queued(u64),
-    /// The client may not use this sender.
-    Sender(ReversePath),
+    /// The client may not use the sender of the message; this sentence says so.
+    Sender(String),
 }
 
 /// A unit of which an amount is allowed in a period.
@@ -126,7 +125,7 @@ impl fmt::Display for LimitReached {
                 let most = counted(*most, "message");
                 write!(f, "you may have {most} waiting to be sent{named}: try again when some have left")
             }
-            Reached::Sender(sender) => write!(f, "you may not send as <{sender}>{named}"),
+            Reached::Sender(refusal) => f.write_str(refusal),
         }
     }
 }

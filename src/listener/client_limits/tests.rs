@@ -3,6 +3,7 @@ use std::num::NonZeroU64;
 use super::*;
 use crate::config::RatePeriod;
 use crate::envelope::Address;
+use crate::routing::{AddressPattern, SenderPattern};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -35,7 +36,7 @@ fn of_uid(uid: u32) -> LimitSubject {
 }
 
 fn limits(limits: &[LimitConfig]) -> Arc<ClientLimits> {
-    ClientLimits::new(limits, |_| String::new())
+    ClientLimits::new(limits, "host.example", |_| String::new())
 }
 
 fn user(uid: u32) -> LimitedClient<'static> {
@@ -101,8 +102,8 @@ fn each_limit_has_its_reply() {
             "450 4.7.1 you may have 3 messages waiting to be sent (limit \"web\" of this host): try again when some have left",
         ),
         (
-            web(|limit| limit.allow_from = vec![SenderPattern::parse("@web.example").unwrap()]),
-            "550 5.7.1 you may not send as <ann@example.org> (limit \"web\" of this host)",
+            web(|limit| limit.allow_from = vec![AddressPattern::parse("@web.example").unwrap()]),
+            "550 5.7.1 clients of the limit \"web\" may not send as <ann@example.org> (MAIL FROM), only as @web.example",
         ),
     ];
     for (limits, expected) in cases {
@@ -213,7 +214,7 @@ fn sessions_are_counted_until_they_end() {
     }
     let others: Vec<_> = (0..3).map(|_| limits.enter(user(1034)).unwrap()).collect();
     assert!(limits.enter(user(1034)).is_err() && limits.enter(user(0)).is_ok());
-    limits.change(&both);
+    limits.change(&both, "host.example");
     drop((held, others));
     assert!(limits.enter(user(1033)).is_ok() && limits.enter(user(1034)).is_ok());
     assert_eq!(limits.state().limits[1].usages[&Holder::All].sessions, 0);
@@ -236,13 +237,13 @@ fn what_is_used_is_noted_and_remembered() {
     assert_eq!(first.news(|| at(0)), None, "it is noted");
     let names: Vec<_> = notes.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["limit web of unknown users", "limit web of uid 1033"]);
-    let second = ClientLimits::new(&[web.clone()], move |name| {
+    let second = ClientLimits::new(&[web.clone()], "host.example", move |name| {
         notes.iter().find(|(other, _)| other == name).map(|(_, note)| note.clone()).unwrap_or_default()
     });
     assert!(send(&second, user(1034), "a@x.example", 1, 1).is_empty());
     assert!(send(&second, user(1033), "a@x.example", 1, 2).is_empty());
     assert!(send(&second, user(1033), "a@x.example", 1, 3).starts_with("450"));
-    second.change(&[LimitConfig { messages: allowance(4, RatePeriod::Hour), ..web }]);
+    second.change(&[LimitConfig { messages: allowance(4, RatePeriod::Hour), ..web }], "host.example");
     assert!(send(&second, user(1033), "a@x.example", 1, 3).starts_with("450"), "what was used stays used");
     assert!(send(&second, user(1033), "a@x.example", 1, 903).is_empty());
     let later = second.news(|| at(1_000_000)).unwrap();

@@ -268,8 +268,16 @@ async fn a_limit_of_a_user_says_until_when_and_is_noted() {
     let host = Host::new(|listen, _| listen.limits = limits);
     let (mut ann, _) = host.session(1000).await;
     ann.send("EHLO x\r\nMAIL FROM:<root>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n").await;
-    ann.expect_all(&["250 ", "250 ", "250 ", "550 5.7.1 you may not send as <root@origin.example>"]).await;
+    ann.expect_all(&[
+        "250 ",
+        "250 ",
+        "250 ",
+        "550 5.7.1 clients of the limit \"user ann\" may not send as <root@origin.example> (MAIL FROM)",
+    ])
+    .await;
     ann.send_message(&("x".repeat(101) + "\r\n"), "552 5.3.4 a message may have 100 octets").await;
+    let author = "550 5.7.1 clients of the limit \"user ann\" may not send as <root@origin.example> (From)";
+    ann.send_message("From: root@origin.example\r\n\r\nx\r\n", author).await;
     ann.send_message("1\r\n", "250 2.0.0").await;
     ann.send_message("2\r\n", "250 2.0.0").await;
     ann.send(TO_DATA).await;
