@@ -147,7 +147,7 @@ fn a_limit_is_about_those_who_fit_each_condition() {
 fn each_user_apart_or_all_together() {
     let each =
         LimitConfig { each_user: true, messages: allowance(1, RatePeriod::Day), ..limit("every user") };
-    let limits_of_each = limits(&[each.clone()]);
+    let limits_of_each = limits(std::slice::from_ref(&each));
     for client in [user(1033), user(1034), LimitedClient::default()] {
         assert_eq!(send(&limits_of_each, client, "a@x.example", 1, 0), "");
         assert!(send(&limits_of_each, client, "a@x.example", 1, 0).starts_with("450"), "{client:?}");
@@ -237,7 +237,7 @@ fn what_is_used_is_noted_and_remembered() {
     assert_eq!(first.news(|| at(0)), None, "it is noted");
     let names: Vec<_> = notes.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["limit web of unknown users", "limit web of uid 1033"]);
-    let second = ClientLimits::new(&[web.clone()], "host.example", move |name| {
+    let second = ClientLimits::new(std::slice::from_ref(&web), "host.example", move |name| {
         notes.iter().find(|(other, _)| other == name).map(|(_, note)| note.clone()).unwrap_or_default()
     });
     assert!(send(&second, user(1034), "a@x.example", 1, 1).is_empty());
