@@ -50,6 +50,7 @@ mod host_rests;
 mod late;
 mod login;
 mod login_advice;
+mod login_gate;
 pub mod lookup;
 mod open_transaction;
 mod opening;

@@ -11,6 +11,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::login_gate::LoginGate;
 use super::password::{self, PasswordError};
 use super::remembered::Remembered;
 use super::token::{HandedToken, TokenDesk};
@@ -31,6 +32,8 @@ pub(super) struct Login {
     last: Mutex<SecretPrint>,
     /// The source of access tokens, if an endpoint hands them out.
     pub(super) tokens: Option<Arc<TokenDesk>>,
+    /// The gate before each login.
+    pub(super) gate: LoginGate,
     /// The mechanisms that prove a password, each with whether it was found to be of no use.
     unusable: [(Mechanism, Remembered); Mechanism::OF_PASSWORDS.len()],
 }
@@ -38,7 +41,14 @@ pub(super) struct Login {
 impl Login {
     pub(super) fn new(auth: AuthConfig) -> Self {
         let unusable = Mechanism::OF_PASSWORDS.map(|mechanism| (mechanism, Remembered::default()));
-        Login { auth, prints: RandomState::new(), last: Mutex::default(), tokens: None, unusable }
+        Login {
+            auth,
+            prints: RandomState::new(),
+            last: Mutex::default(),
+            tokens: None,
+            gate: LoginGate::default(),
+            unusable,
+        }
     }
 
     /// Returns the same login, with the access tokens of `tokens`.

@@ -18,6 +18,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::channel::Channel;
 use super::dial::Transport;
@@ -45,6 +46,8 @@ const AUTH_BEFORE_TLS: &str = "the relay offers AUTH only before TLS, where noth
 pub(crate) struct Secured {
     channel: Channel<Verified>,
     offered: Capabilities,
+    /// The moment at which opening began.
+    begun: Instant,
 }
 
 impl Secured {
@@ -55,7 +58,9 @@ impl Secured {
         settings: &config::RelayConfig,
     ) -> Result<Connection, Trouble> {
         if let Some(login) = login {
-            sasl::authenticate(&mut self.channel, &self.offered.auth, login).await?;
+            let peer = self.channel.peer().clone();
+            let exchange = sasl::authenticate(&mut self.channel, &self.offered.auth, login);
+            login.gate.pass(&peer, self.begun, exchange).await?;
             self.channel.logged_in();
         }
         Ok(Connection::new(self.channel, self.offered, settings))
@@ -74,6 +79,7 @@ pub(crate) async fn secure<T: Transport>(
     flight: &Arc<FirstFlight>,
     tls_at_once: impl Future<Output = ()>,
 ) -> Result<Secured, Trouble> {
+    let begun = Instant::now();
     let hello = match name_for(&stream, &settings.hello) {
         Ok(hello) => hello,
         Err(error) => {
@@ -90,7 +96,7 @@ pub(crate) async fn secure<T: Transport>(
         Protection::Implicit(client) => opening.implicit(stream, client).await?,
         Protection::Loopback => opening.loopback(stream).await?,
     };
-    Ok(Secured { channel, offered })
+    Ok(Secured { channel, offered, begun })
 }
 
 type OpeningResult = Result<(Channel<Verified>, Capabilities), Trouble>;
