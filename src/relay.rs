@@ -267,7 +267,8 @@ impl Relay {
             let on_route = |warning: &String| format!("route {name}: {}", on_route(warning, Some(name)));
             warnings.iter_mut().for_each(|warning| *warning = on_route(warning));
         }
-        let (parameter_offers, farewells) = (Arc::default(), Arc::default());
+        let parameter_offers = Arc::default();
+        let farewells = Arc::new(Farewells::new(settings.max_connections));
         let memory = Arc::new(route.clone().map_or_else(HostMemory::default, HostMemory::on_route));
         Ok(Relay {
             route,
@@ -387,6 +388,7 @@ impl Relay {
 
     /// Does the same over another network than the Internet.
     pub(crate) async fn connect_over<N: Network>(&self, network: &N) -> Result<Connection, Trouble> {
+        let place = self.farewells.place().await;
         let started = Instant::now();
         if self.memory.has_failed_logins() && self.has_another_secret().await {
             self.memory.forget_logins();
@@ -396,7 +398,7 @@ impl Relay {
         let connection = connection.with_parameter_offers(self.parameter_offers.clone());
         let connection = connection.with_rules(target.rules.clone());
         let connection = connection.with_host_use(self.memory.clone().begin_use(target.host.to_string()));
-        Ok(connection.with_farewells(self.farewells.clone()))
+        Ok(connection.with_farewells(self.farewells.clone(), place))
     }
 }
 

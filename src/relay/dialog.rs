@@ -29,7 +29,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::channel::Channel;
-use super::farewell::Farewells;
+use super::farewell::{ConnectionPlace, Farewells};
 use super::group::needed;
 use super::host_memory::HostUse;
 use super::open_transaction::OpenTransaction;
@@ -65,6 +65,8 @@ pub struct Connection {
     pace: Arc<RelayPace>,
     parameter_offers: Arc<ParameterOffers>,
     farewells: Arc<Farewells>,
+    /// Its place among the connections that may exist.
+    place: ConnectionPlace,
     rules: Arc<ReplyRules>,
     /// The use of the relayhost that this connection makes.
     host_use: Option<HostUse>,
@@ -112,7 +114,8 @@ impl Connection {
             has_served: false,
             pace: Arc::new(RelayPace::new(settings.pipelining)),
             parameter_offers: Arc::default(),
-            farewells: Arc::default(),
+            farewells: Arc::new(Farewells::new(settings.max_connections)),
+            place: None,
             rules: Arc::default(),
             host_use: None,
             written: Pipelining::Off,
@@ -140,9 +143,10 @@ impl Connection {
         self
     }
 
-    /// Shares what is known of the relay's replies to QUIT with other connections to this relay.
-    pub(super) fn with_farewells(mut self, farewells: Arc<Farewells>) -> Self {
-        self.farewells = farewells;
+    /// Shares what is known of the relay's replies to QUIT with other connections to this relay, and keeps its place among
+    /// them until it is closed.
+    pub(super) fn with_farewells(mut self, farewells: Arc<Farewells>, place: ConnectionPlace) -> Self {
+        (self.farewells, self.place) = (farewells, place);
         self
     }
 
@@ -352,9 +356,9 @@ impl Connection {
         self.was_ahead(phase) && is_about_pipelining(reply)
     }
 
-    /// Sends QUIT. Returns when the next connection may be opened.
+    /// Sends QUIT. Returns when the next connection may wait for the place of this one.
     async fn quit(self) {
-        self.farewells.quit(self.channel).await;
+        self.farewells.quit(self.channel, self.place).await;
     }
 
     async fn report<W: Work>(&mut self, transaction: OpenTransaction, work: &mut W) {

@@ -303,3 +303,23 @@ async fn what_the_daemon_spawns_can_be_spawned() {
     let run = |connection: Connection| async move { connection.run(&mut Given::default()).await };
     is_send(&async move { run(relay.connect().await?).await });
 }
+
+/// A relay that replies to QUIT late refused the next connection, since the last one still counted there.
+#[tokio::test(start_paused = true)]
+async fn a_connection_waits_for_the_place_of_one_that_is_not_closed_yet() {
+    const NO_FAREWELL: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250 mx\nC: QUIT\n!stall";
+    let far = Far::Accepts(NOW, NO_FAREWELL);
+    let network = Scripted::new(&[("first", &["127.0.0.1"])], &[("127.0.0.1:25", far)]);
+    let relay = Relay::new(config::RelayConfig { hosts: vec![host("first")], ..settings() }).unwrap();
+    assert_eq!(relay.settings.max_connections.get(), 1);
+    let first = relay.connect_over(&network).await.unwrap();
+    let in_vain = tokio::time::timeout(Duration::from_secs(3), relay.connect_over(&network)).await;
+    assert!(in_vain.is_err() && network.dialled().len() == 1, "the only place is taken");
+    first.run(&mut Given::new([])).await.unwrap();
+    for waited in [5, 0] {
+        let begun = Instant::now();
+        let _open = relay.connect_over(&network).await.unwrap();
+        assert_eq!(begun.elapsed().as_secs(), waited, "silence costs a place only once");
+    }
+    assert_eq!(network.dialled().len(), 3);
+}

@@ -109,7 +109,10 @@ impl Network for Firewalled {
 fn relay(tls: TlsSettings, is_implicit: bool) -> Relay {
     let hosts = vec![RelayHost { host: HostOrIp::Name("mx.example".into()), port: RelayPort::Number(587) }];
     let tls = if is_implicit { Tls::Implicit(tls) } else { Tls::StartTls(tls) };
-    Relay::new(config::RelayConfig { hosts, tls, idle: Duration::ZERO, ..settings() }).unwrap()
+    // The tests open two at once.
+    let max_connections = const { std::num::NonZeroUsize::new(2).unwrap() };
+    let settings = config::RelayConfig { hosts, tls, max_connections, idle: Duration::ZERO, ..settings() };
+    Relay::new(settings).unwrap()
 }
 
 /// One message on one connection: what was reported of it.
