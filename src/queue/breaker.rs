@@ -11,6 +11,7 @@
 //!    to those that work, and the relay is not paused. A refused login is the exception, since each of them would be
 //!    refused.
 //! 3. Every success allows one more connection, up to the configured number, and sets the next pause back to the first.
+//!    After a connection that could not be opened while others worked, there is one more in each [`GROWTH`].
 //! 4. `probe_now` never allows more than one connection.
 //! 5. While no connection works, one is begun at a time; there are never more being opened than work already.
 //! 6. A pause ends when the relay grants what it had refused: the opening of a connection, or the answer to a
@@ -31,6 +32,7 @@ use jiff::Timestamp;
 
 use super::clock::later;
 use super::schedule::Spread;
+use super::throttle::GROWTH;
 use crate::relay::{CostlyPauses, FIRST_PAUSE, FORGOTTEN_AFTER, LONGEST_PAUSE, RelayFault, WaitPause};
 
 /// The longest pause, before its spread, while the relay cannot be reached at all. A probe is then one lookup and one SYN,
@@ -65,8 +67,8 @@ enum State {
     /// not met the trouble wait no longer than until `others_at`.
     Open { retry_at: Timestamp, others_at: Timestamp, fault: RelayFault },
     /// The relay works again, or does not want so many connections: it may have `allowed`, and one more with every
-    /// success after `grow_after`.
-    Limited { allowed: usize, grow_after: Timestamp },
+    /// success after `grow_after`, which comes `every` so often.
+    Limited { allowed: usize, grow_after: Timestamp, every: Duration },
 }
 
 /// The effect of trouble on the relay.
@@ -201,7 +203,10 @@ impl Breaker {
                 Consequence::Unremarkable
             }
             State::Untried | State::Closed | State::Limited { .. } if working > 0 && !is_login => {
-                self.state = State::Limited { allowed: working, grow_after: later(now, self.pause) };
+                let is_number = matches!(fault, RelayFault::Opening | RelayFault::Unreachable);
+                let every = if is_number { GROWTH } else { Duration::ZERO };
+                let grow_after = later(now, self.pause.max(every));
+                self.state = State::Limited { allowed: working, grow_after, every };
                 Consequence::Unremarkable
             }
             _ => {
@@ -283,11 +288,11 @@ impl Breaker {
                 ..
             } => {
                 self.costly.logged_in();
-                self.allow(1, now);
+                self.allow(1, now, Duration::ZERO);
             }
             State::Open { fault: RelayFault::Configuration { is_login: true, .. }, .. } => {
                 self.costly = CostlyPauses::default();
-                self.allow(1, now);
+                self.allow(1, now, Duration::ZERO);
             }
             State::Open { .. } | State::Closed | State::Limited { .. } => {}
         }
@@ -303,8 +308,10 @@ impl Breaker {
         match self.state {
             // The answer came over a connection from before the refused login.
             State::Open { fault, .. } if fault.is_of_login() => {}
-            State::Untried | State::Open { .. } => self.allow(1, now),
-            State::Limited { allowed, grow_after } if now >= grow_after => self.allow(allowed, now),
+            State::Untried | State::Open { .. } => self.allow(1, now, Duration::ZERO),
+            State::Limited { allowed, grow_after, every } if now >= grow_after => {
+                self.allow(allowed, now, every);
+            }
             State::Limited { .. } | State::Closed => {}
         }
     }
@@ -332,11 +339,11 @@ impl Breaker {
         *self = Breaker::new(max_connections);
     }
 
-    fn allow(&mut self, working: usize, now: Timestamp) {
+    fn allow(&mut self, working: usize, now: Timestamp, every: Duration) {
         self.state = if working >= self.max_connections {
             State::Closed
         } else {
-            State::Limited { allowed: working + 1, grow_after: now }
+            State::Limited { allowed: working + 1, grow_after: later(now, every), every }
         };
     }
 }

@@ -40,7 +40,7 @@ const LOWERINGS: u8 = 3;
 /// The time in which several such refusals are told once.
 const TOLD: Duration = Duration::from_secs(10);
 /// The time without such a refusal after which the relay gets another connection.
-const GROWTH: Duration = Duration::from_secs(5);
+pub(super) const GROWTH: Duration = Duration::from_secs(5);
 
 /// The reason of a deferral.
 #[derive(Clone, Debug, PartialEq, Eq)]

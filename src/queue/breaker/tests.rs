@@ -129,8 +129,28 @@ fn invariant_2_trouble_beside_working_connections_only_lowers_the_allowance() {
     assert_eq!(breaker.connections_allowed(at(0), 10, 0), 10);
     breaker.success(at(0));
     assert_eq!(breaker.connections_allowed(at(0), 10, 0), 10, "no growth at once");
-    breaker.success(at(2));
-    assert_eq!(breaker.connections_allowed(at(2), 10, 0), 11);
+    breaker.success(at(4));
+    assert_eq!(breaker.connections_allowed(at(4), 10, 0), 10, "nor before five seconds");
+    breaker.success(at(5));
+    assert_eq!(breaker.connections_allowed(at(5), 10, 0), 11);
+}
+
+/// A relay with three places was asked for a fourth one after each second, and for one more with each answer after that.
+#[test]
+fn invariant_3_one_more_in_each_five_seconds_where_one_could_not_be_opened() {
+    for (fault, in_six_seconds, in_thirty) in
+        [(RelayFault::Opening, 4, 9), (RelayFault::Unreachable, 4, 9), (RelayFault::Transaction, 20, 20)]
+    {
+        let mut breaker = closed(20);
+        breaker.trouble(at(0), 3, fault, Spread::NONE);
+        let allowed: Vec<usize> = (0..=30)
+            .map(|second| {
+                (0..10).for_each(|_| breaker.success(at(second)));
+                breaker.connections_allowed(at(second), 20, 0)
+            })
+            .collect();
+        assert_eq!((allowed[0], allowed[6], allowed[30]), (3, in_six_seconds, in_thirty), "{fault:?}");
+    }
 }
 
 #[test]
