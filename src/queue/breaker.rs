@@ -13,7 +13,8 @@
 //! 3. Every success allows one more connection, up to the configured number, and sets the next pause back to the first.
 //!    After a connection that could not be opened while others worked, there is one more in each [`GROWTH`].
 //! 4. `probe_now` never allows more than one connection.
-//! 5. While no connection works, one is begun at a time; there are never more being opened than work already.
+//! 5. While no connection works, one is begun at a time; there are never more being opened than work already. One that
+//!    takes the place of a connection that has brought mail counts as working (`connections.rs`).
 //! 6. A pause ends when the relay grants what it had refused: the opening of a connection, or the answer to a
 //!    transaction.
 //! 8. A pause for what a reply says of a rate, a quota or the configuration lasts as long as that says; it ends when
@@ -117,6 +118,18 @@ impl Breaker {
         match self.state {
             State::Open { .. } => Some(1),
             State::Limited { allowed, .. } => Some(allowed),
+            State::Untried | State::Closed => None,
+        }
+    }
+
+    /// Returns why the relay may have no more than [`slope`](Self::slope) says, in words.
+    pub fn slope_reason(&self) -> Option<&'static str> {
+        match self.state {
+            State::Open { .. } => Some("while the relay is paused"),
+            State::Limited { every: Duration::ZERO, .. } => {
+                Some("since there was trouble; one more with each answer")
+            }
+            State::Limited { .. } => Some("since more could not be opened; one more after each five seconds"),
             State::Untried | State::Closed => None,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Promises: a message with losses gets a connection that has carried nothing yet, and no other message follows it
 //! there. Few connections carry such messages at a time. What the connections of earlier settings do counts for
-//! nothing.
+//! nothing. A connection that takes the place of one that has brought mail and ended shows as much as a connection that
+//! works; where no mail waits for it at that moment, nobody takes the place.
 //!
 //! Pure. Not here: how many there may be (`breaker.rs`), which message is next (`roster.rs`), their tasks
 //! (`owner/tasks.rs`).
@@ -42,6 +43,8 @@ pub(super) struct ConnectionState {
     /// True if the relay has taken a message over this connection.
     pub(super) has_delivered: bool,
     is_cut_off: bool,
+    /// True if it took the place of a connection that had delivered and ended well.
+    is_successor: bool,
 }
 
 /// All connections that exist.
@@ -51,12 +54,16 @@ pub(super) struct Connections {
     next: ConnectionId,
     /// Connections with a smaller name belong to settings that have been replaced.
     oldest_current: ConnectionId,
+    /// The places of connections that delivered and ended well just now; they are free for successors.
+    vacated: usize,
 }
 
 impl Connections {
     /// Takes in a connection that is begun now. Its name must be larger than all before.
     pub(super) fn begin(&mut self, id: ConnectionId) {
         self.next = id + 1;
+        let is_successor = self.vacated > 0;
+        self.vacated = self.vacated.saturating_sub(1);
         let connection = ConnectionState {
             id,
             stage: ConnectionStage::Opening,
@@ -64,6 +71,7 @@ impl Connections {
             lost: None,
             has_delivered: false,
             is_cut_off: false,
+            is_successor,
         };
         self.known.insert(id, connection);
     }
@@ -116,6 +124,30 @@ impl Connections {
         self.count(|stage| !matches!(stage, ConnectionStage::Opening | ConnectionStage::Leaving))
     }
 
+    /// Returns the number of connections that the relay is trusted with: those that work, those that are being opened in
+    /// the place of one that did, and those whose place is free for one.
+    pub(super) fn trusted(&self) -> usize {
+        let current = self.known.values().filter(|connection| !self.is_outdated(connection.id));
+        let is_coming = |one: &&ConnectionState| one.is_successor && one.stage == ConnectionStage::Opening;
+        self.working() + current.filter(is_coming).count() + self.vacated
+    }
+
+    /// Leaves the place of a connection that has delivered and ended well to a successor.
+    pub(super) fn vacate(&mut self) {
+        self.vacated += 1;
+    }
+
+    /// Gives up the places that nobody has taken.
+    pub(super) fn close_vacated(&mut self) {
+        self.vacated = 0;
+    }
+
+    /// Notes that what connections did before shows nothing of those that are being opened.
+    pub(super) fn distrust(&mut self) {
+        self.vacated = 0;
+        self.known.values_mut().for_each(|connection| connection.is_successor = false);
+    }
+
     /// Returns the number of connections that are about to end.
     pub(super) fn leaving(&self) -> usize {
         self.count(|stage| stage == ConnectionStage::Leaving)
@@ -148,6 +180,7 @@ impl Connections {
     /// Notes that all connections that exist belong to earlier settings from now on.
     pub(super) fn outdate(&mut self) {
         self.oldest_current = self.next;
+        self.vacated = 0;
     }
 
     /// Returns the connections that are being opened, and so carry no message.

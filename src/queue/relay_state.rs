@@ -237,8 +237,8 @@ impl RelayState {
     /// Returns whether one more connection may be begun, and has a message to carry.
     pub(super) fn may_connect(&self, now: Timestamp) -> bool {
         let wanted = self.throttle.connections_allowed(self.max_connections);
-        let (working, alone) = (self.connections.working(), self.connections.alone());
-        let allowed = self.breaker.connections_allowed(now, working, alone).min(wanted);
+        let (trusted, alone) = (self.connections.trusted(), self.connections.alone());
+        let allowed = self.breaker.connections_allowed(now, trusted, alone).min(wanted);
         let lost = usize::from(self.roster.has_lost() && self.may_try_lost(now));
         self.connections.current() < allowed
             && self.left_by_rate(now) > self.connections.opening()

@@ -35,6 +35,7 @@ impl AtRelay<'_> {
             self.relay.connections.begin(connection);
             self.shared.effects.push(Effect::Connect { connection, relay: self.relay.place });
         }
+        self.relay.connections.close_vacated();
         self.make_room();
     }
 

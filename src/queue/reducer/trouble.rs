@@ -55,6 +55,9 @@ impl AtRelay<'_> {
     pub(super) fn ended(&mut self, connection: ConnectionId, trouble: Option<Trouble>) {
         self.relay.idle.retain(|idle| *idle != connection);
         let Some(connection) = self.relay.connections.ended(connection) else { return };
+        if trouble.is_none() && connection.has_delivered && !self.relay.is_outdated(connection.id) {
+            self.relay.connections.vacate();
+        }
         let Some(trouble) = trouble.filter(|_| !self.relay.is_outdated(connection.id)) else { return };
         if let Some(lost) = connection.lost.filter(|id| self.relay.roster.member(*id).is_some()) {
             self.relay.met_overlong.remove(&lost);
@@ -110,10 +113,17 @@ impl AtRelay<'_> {
         let (now, spread) = (self.shared.now.steady, self.shared.draw());
         self.relay.troubles += 1;
         let was_paused = self.relay.breaker.retry_at().is_some();
-        let working = self.relay.connections.working();
+        let working = match fault {
+            // A relay with few places refuses one more while those that have one are being opened.
+            RelayFault::Opening => self.relay.connections.trusted(),
+            _ => self.relay.connections.working(),
+        };
         let met = self.relay.breaker.trouble(now, working, fault, spread);
         match self.keep_named_time(&trouble, met) {
-            Consequence::Paused { retry_at } => self.tell_pause(&trouble, retry_at, was_paused),
+            Consequence::Paused { retry_at } => {
+                self.relay.connections.distrust();
+                self.tell_pause(&trouble, retry_at, was_paused);
+            }
             Consequence::Unremarkable => self.log(LogLine::RelayTrouble(trouble.clone())),
         }
         // The note of a pause has its reason.

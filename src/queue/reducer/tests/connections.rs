@@ -1,10 +1,12 @@
 //! The connections that the mail takes, and the messages that they are given.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 
 use super::super::{Effect, Event, Reducer};
 use super::effects_of;
-use super::world::{Does, MINUTE, World, entry, policy, start};
+use super::world::{Does, MINUTE, SECOND, World, entry, policy, start};
 
 /// The first message of a connection once opened another beside it, which found nothing to do: a handshake and a
 /// login for nothing.
@@ -91,4 +93,56 @@ fn a_connection_that_waits_is_given_the_next_message_or_its_end() {
     assert_eq!([given(Event::Arrived(entry)), given(Event::Tick)].concat(), [(1000, Some(id))]);
     assert_eq!(given(Event::Stop { patience: MINUTE }), [(1001, None)]);
     assert_eq!(given(Event::Tick), []);
+}
+
+/// A relay takes 100 messages, one over each connection, and takes half a second to open one. Returns how long that took,
+/// and the most connections that were open at once.
+fn drain_one_by_one(places: usize) -> (Duration, usize) {
+    let mut world = World::new(20);
+    world.relay.pace.connecting = SECOND / 2;
+    world.relay_always(Does::TakesOne { places });
+    world.arrive(100);
+    (world.pass_until_live(0, SECOND / 10), world.most_open)
+}
+
+/// A connection that ended before the next one was open left nothing that showed that the relay works: there were two
+/// connections at most, and 100 messages took 50 s.
+#[test]
+fn short_connections_that_are_slow_to_open_become_as_many_as_are_allowed() {
+    let (passed, most_open) = drain_one_by_one(usize::MAX);
+    assert_eq!(most_open, 20);
+    assert!(passed < SECOND * 6, "{passed:?}");
+}
+
+/// The relay has fewer places than are configured, and is asked for one more in each five seconds.
+#[test]
+fn a_relay_that_refuses_connections_beyond_its_places_is_not_paused() {
+    for places in [1, 3, 7] {
+        let mut world = World::new(20);
+        world.relay.pace.connecting = SECOND / 2;
+        world.relay_always(Does::TakesOne { places });
+        world.arrive(400);
+        let passed = world.pass_until_live(0, SECOND / 10);
+        let refused = world.begun.len() - 400;
+        let most = 1 + places + passed.as_secs() as usize / 5;
+        assert!(refused <= most, "{places} places: {refused} refused in {passed:?}");
+        let in_good_time = SECOND * 8 + SECOND * 200 / places as u32;
+        assert!(passed < in_good_time, "{places} places: {passed:?}");
+    }
+}
+
+/// A message now and then, each over its own connection, shows nothing of how many the relay takes at once.
+#[test]
+fn messages_one_after_the_other_trust_the_relay_with_no_more_connections() {
+    let mut world = World::new(20);
+    world.relay.pace.connecting = SECOND / 2;
+    world.relay_always(Does::TakesOne { places: usize::MAX });
+    for _ in 0..20 {
+        world.arrive(1);
+        world.pass(SECOND);
+    }
+    assert_eq!((world.most_open, world.begun.len()), (1, 20));
+    world.relay_always(Does::IsAway);
+    world.arrive(20);
+    assert_eq!(world.begun.len(), 21, "one finds out");
 }

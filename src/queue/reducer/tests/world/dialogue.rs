@@ -60,7 +60,7 @@ impl World {
         let connecting = dialogue.connecting;
         self.dialogues.insert(connection, dialogue);
         self.most_open = self.most_open.max(self.dialogues.len());
-        match self.relay.refuses_connection(self.begun.len()) {
+        match self.relay.refuses_connection(self.begun.len(), self.dialogues.len()) {
             _ if is_away => self.end(connection, Some(trouble(Phase::Connect))),
             Some(trouble) => self.end(connection, Some(trouble)),
             None => self.happens_in(connecting, Happening::Event(Event::Wanted { connection, wait: false })),

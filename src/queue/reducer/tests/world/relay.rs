@@ -56,6 +56,8 @@ pub(in crate::queue::reducer::tests) enum Does {
     RefusesLogin,
     /// Refuses every second connection, and takes one message over each of the others.
     Flickers,
+    /// Refuses a connection at its greeting beyond so many that are open, and takes one message over each of the others.
+    TakesOne { places: usize },
     /// Takes a message in a tenth of a second. Defers it at MAIL if it has taken `each_connection` messages over this
     /// connection, or is taking `at_once` messages already.
     HasLimits { at_once: usize, each_connection: usize },
@@ -178,7 +180,7 @@ impl WorldRelay {
     }
 
     /// Returns the trouble that connection number `number` meets before it can send a message.
-    pub(super) fn refuses_connection(&mut self, number: usize) -> Option<Trouble> {
+    pub(super) fn refuses_connection(&mut self, number: usize, open: usize) -> Option<Trouble> {
         let does = match self.script.pop_front_if(|does| matches!(does, Does::IsAway)) {
             Some(away) => away,
             None if !self.script.is_empty() => return None,
@@ -192,6 +194,7 @@ impl WorldRelay {
                 Some(Trouble { phase: Phase::Auth, peer: None, cause: Cause::NoSecret(words.into()) })
             }
             Does::Flickers if number.is_multiple_of(2) => Some(trouble(Phase::Greeting)),
+            Does::TakesOne { places } if open > places => Some(trouble(Phase::Greeting)),
             _ => None,
         }
     }
@@ -257,7 +260,7 @@ impl Does {
                 let reply = breaks_off(id, recipients, phase, Cause::TimedOut(limit));
                 Some(Reply { after: limit, ..reply })
             }
-            Does::Flickers => {
+            Does::Flickers | Does::TakesOne { .. } => {
                 Some(Reply { then: Then::Ends(None), ..goes_on(Phase::Dot, id, recipients, &[OK]) })
             }
             Does::HasLimits { each_connection, .. } if load.carried >= each_connection => {
