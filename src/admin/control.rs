@@ -410,6 +410,7 @@ fn speed(pace: &PaceStatus) -> RelaySpeed {
     RelaySpeed {
         max_connections: pace.max_connections,
         connections_allowed: pace.connections_allowed,
+        fewer_because: pace.fewer_because.map(str::to_owned),
         rates: pace.rates.iter().map(|(rate, left)| RateLeft { rate: rate.clone(), left: *left }).collect(),
         slowed_to: pace.slowed_to.clone(),
         recipients_limited_to: pace.recipients_limited_to,

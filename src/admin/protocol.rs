@@ -180,6 +180,9 @@ pub struct RelaySpeed {
     pub max_connections: usize,
     /// The number of connections that are allowed now.
     pub connections_allowed: usize,
+    /// Why fewer are allowed than configured.
+    #[serde(default)]
+    pub fewer_because: Option<String>,
     /// The configured rates.
     pub rates: Vec<RateLeft>,
     /// The rate to which mail is slowed since the relay has said that it comes too fast; `None` if it has not.

@@ -137,7 +137,7 @@ fn details(relay: &protocol::RelayFigures, indent: &str) -> String {
 fn pace_line(pace: &protocol::RelaySpeed) -> String {
     let protocol::RelaySpeed { max_connections, connections_allowed, rates, slowed_to, next_message, .. } =
         pace;
-    let protocol::RelaySpeed { recipients_limited_to, domains_limited_to, .. } = pace;
+    let protocol::RelaySpeed { recipients_limited_to, domains_limited_to, fewer_because, .. } = pace;
     let fewer = (connections_allowed < max_connections)
         .then(|| format!("{connections_allowed} of {} allowed", counted(*max_connections, "connection")));
     let rates = rates.iter().map(|rate| format!("{} ({} at once now)", rate.rate, rate.left));
@@ -145,9 +145,17 @@ fn pace_line(pace: &protocol::RelaySpeed) -> String {
     let recipients =
         recipients_limited_to.map(|most| counted(most, "recipient") + " in a transaction, as the relay took");
     let domains = domains_limited_to.map(|_| "one domain in a transaction, as the relay asked".to_owned());
+    let why = fewer_because.as_ref().map(|why| format!("fewer connections {why}"));
     let next = next_message.as_ref().map(|time| format!("next message {time}"));
-    let parts: Vec<String> =
-        fewer.into_iter().chain(rates).chain(slowed).chain(recipients).chain(domains).chain(next).collect();
+    let parts: Vec<String> = fewer
+        .into_iter()
+        .chain(rates)
+        .chain(slowed)
+        .chain(recipients)
+        .chain(domains)
+        .chain(why)
+        .chain(next)
+        .collect();
     if parts.is_empty() { String::new() } else { format!("pace    {}\n", parts.join("; ")) }
 }
 
@@ -189,6 +197,7 @@ mod tests {
         protocol::RelaySpeed {
             max_connections: 20,
             connections_allowed: 20,
+            fewer_because: None,
             rates: Vec::new(),
             slowed_to: None,
             recipients_limited_to: None,
@@ -214,6 +223,7 @@ mod tests {
             connections: 0,
             pace: protocol::RelaySpeed {
                 connections_allowed: 1,
+                fewer_because: Some("while the relay is paused".into()),
                 rates: vec![protocol::RateLeft { rate: "10000/day".into(), left: 812 }],
                 slowed_to: Some("3.5/s".into()),
                 recipients_limited_to: Some(10),
@@ -307,7 +317,7 @@ mod tests {
         let expected = "relay   paused since 2026-11-21T01:00:00Z, 0 connections\n\
              pace    1 of 20 connections allowed; 10000/day (812 at once now); slowed to 3.5/s, as the relay asked; \
              10 recipients in a transaction, as the relay took; one domain in a transaction, as the relay asked; \
-             next message 2026-11-21T02:09:00Z\n\
+             fewer connections while the relay is paused; next message 2026-11-21T02:09:00Z\n\
              trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
              token   the new refresh token is in memory alone\n\
              held    what the relay refuses is held\n\

@@ -120,6 +120,8 @@ pub struct PaceStatus {
     pub max_connections: usize,
     /// The number of connections that are allowed now: fewer after the relay has refused some, and after an outage.
     pub connections_allowed: usize,
+    /// Why fewer are allowed than configured; `None` if none is kept away.
+    pub fewer_because: Option<&'static str>,
     /// Each configured rate, with the number of messages that may go at once by it.
     pub rates: Vec<(String, u32)>,
     /// The rate to which mail is slowed since the relay has said that it comes too fast.

@@ -34,6 +34,7 @@ fn relay() -> RelayStatus {
         pace: PaceStatus {
             max_connections: 1,
             connections_allowed: 1,
+            fewer_because: None,
             rates: Vec::new(),
             slowed_to: None,
             recipients_limited_to: None,

@@ -127,9 +127,14 @@ impl Reducer {
         let allowed = relay.throttle.connections_allowed(max_connections);
         let next = Some(relay.next_by_rate()).filter(|next| *next > now && relay.roster.has_ready());
         let learned = relay.parts.learned(now);
+        let slope = relay.breaker.slope().filter(|slope| *slope <= allowed);
+        let told = "since the relay asked for fewer; one more after each five seconds without that";
+        let why = slope.and(relay.breaker.slope_reason()).unwrap_or(told);
+        let connections_allowed = slope.unwrap_or(allowed);
         PaceStatus {
             max_connections,
-            connections_allowed: relay.breaker.slope().map_or(allowed, |slope| slope.min(allowed)),
+            connections_allowed,
+            fewer_because: (connections_allowed < max_connections).then_some(why),
             rates: relay.rates.figures(now).map(|(rate, left)| (rate.to_string(), left)).collect(),
             slowed_to: relay.throttle.rate(now).map(rate_in_words),
             recipients_limited_to: learned.recipients,

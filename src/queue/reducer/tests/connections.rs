@@ -146,3 +146,39 @@ fn messages_one_after_the_other_trust_the_relay_with_no_more_connections() {
     world.arrive(20);
     assert_eq!(world.begun.len(), 21, "one finds out");
 }
+
+/// The status showed fewer connections than are configured, and no reason.
+#[test]
+fn the_status_says_why_fewer_connections_are_allowed() {
+    let takes_time = Does::HasLimits { at_once: usize::MAX, each_connection: usize::MAX };
+    let few = Does::HasLimits { at_once: 1, each_connection: usize::MAX };
+    for (first, does, why) in [
+        (None, Does::IsAway, Some("while the relay is paused")),
+        (Some(Does::IsAway), takes_time.clone(), Some("since there was trouble; one more with each answer")),
+        (
+            None,
+            Does::TakesOne { places: 1 },
+            Some("since more could not be opened; one more after each five seconds"),
+        ),
+        (None, few, Some("since the relay asked for fewer; one more after each five seconds without that")),
+        (None, takes_time, None),
+    ] {
+        let mut only = World::new(1);
+        only.relay_always(does.clone());
+        only.arrive(10);
+        assert_eq!(only.status().relays[0].pace.fewer_because, None, "there are no fewer than one");
+        let mut world = World::new(20);
+        world.relay.pace.connecting = SECOND / 2;
+        first.into_iter().for_each(|first| world.relay.once(first));
+        world.relay_always(does.clone());
+        world.arrive(200);
+        let mut seen = Vec::new();
+        for _ in 0..30 {
+            let pace = world.status().relays[0].pace.clone();
+            assert_eq!(pace.fewer_because.is_some(), pace.connections_allowed < 20, "{does:?}: {pace:?}");
+            seen.push(pace.fewer_because);
+            world.pass(SECOND / 10);
+        }
+        assert!(seen.contains(&why), "{does:?}: {seen:?}");
+    }
+}
