@@ -222,6 +222,8 @@ impl<B: Backend> Driver<B> {
     /// Answers a line of AUTH with the reply for `step`. `answered` says whether the line was a command or a
     /// response.
     async fn go_on_with_auth(&mut self, answered: Answered, taken: usize, step: AuthStep) -> Proceed {
+        // The time that the login took, with its wait, does not count against the client.
+        self.wire.note_progress();
         let reply = match step {
             AuthStep::Challenge(challenge) => self.session.auth_challenge(&challenge),
             AuthStep::Succeeded { user, senders } => self.session.auth_succeeded(&user, senders),

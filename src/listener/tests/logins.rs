@@ -237,6 +237,20 @@ async fn failures_make_the_next_attempt_wait_whatever_it_says() {
     assert_eq!(began.elapsed().as_secs(), 8, "a success has ended the waits");
 }
 
+/// The login got 235, and in the same flush 421, since its wait counted as idle time.
+#[tokio::test(start_paused = true)]
+async fn the_wait_of_a_login_is_no_idle_time() {
+    let (host, _) = host(|listen, directory| {
+        listen.logins = Some(Logins::Users(write_users(directory, &["shop"])));
+        listen.idle_timeout = Duration::from_secs(3);
+    });
+    fail(&host, 5).await;
+    let (mut client, _) = host.session(1000).await;
+    client.say("EHLO c", "250 ").await;
+    client.say(&plain("shop", "s3cret"), "235 2.7.0").await;
+    client.say("NOOP", "250 ").await;
+}
+
 /// A client of SCRAM saw at once whether its guess was right.
 #[tokio::test(start_paused = true)]
 async fn a_proof_is_not_looked_at_before_the_wait() {
