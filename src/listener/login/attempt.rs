@@ -202,7 +202,7 @@ impl SessionLogin {
         let line = |name, why| LoginLine { client: "", mechanism, name, why };
         match verdict {
             LoginVerdict::Proven(user) => {
-                self.desk.delays.succeeded(self.client, &user);
+                self.desk.delays.succeeded(self.client, &user, now);
                 tell(lines, RepeatKind::LoggedIn, line(Some(&user), None));
                 let known = attempt.judge.users.find(&user);
                 let senders = known.and_then(|known| senders_of(known, &self.origin)).map(Arc::new);

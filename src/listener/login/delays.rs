@@ -7,12 +7,15 @@
 //! | of all clients for one name | 20 | 1 s, 2 s, 4 s, 5 s | this name |
 //!
 //! A client is a uid, or an address where the kernel does not tell the uid. Attempts of one client that have to wait do so one
-//! after the other, however many sessions make them at once.
+//! after the other, however many sessions make them at once. All spellings of a name that SASLprep makes one are one name.
 //!
 //! Promises:
 //! 1. What one client fails delays another one, which logs in to the same name, by [`MOST_FOR_A_NAME`] at most.
-//! 2. A success ends the waits of this client for this name. FailureTable are forgotten after [`MEMORY`] without another one.
-//! 3. Memory is bounded: of each kind, [`MOST`] are remembered; beyond, the one whose failure is oldest is forgotten.
+//! 2. A success ends the waits of this client for this name. Failures are forgotten after [`MEMORY`] without another one.
+//! 3. A name that has logged in from this client within [`WELCOME`] waits for no failures of this client for other names:
+//!    several programs may share one client, such as a proxy, or a user whose uid is not known.
+//! 4. Memory is bounded: of each kind, [`MOST`] are remembered; beyond, the one whose failure is oldest is forgotten, and no
+//!    further success is remembered.
 //!
 //! Time is an argument. Sessions that are open already can each make one attempt before the first of them has failed: so many
 //! guesses are not held back.
@@ -23,6 +26,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::config::LoginName;
 use crate::listener::peer::LocalPeer;
 
 /// The longest time that an attempt waits; one that would have to wait longer is turned away.
@@ -35,6 +39,9 @@ const MOST_FOR_A_NAME: Duration = Duration::from_secs(5);
 
 /// The time after which failures are forgotten.
 const MEMORY: Duration = Duration::from_secs(600);
+
+/// The time for which a success is remembered.
+const WELCOME: Duration = Duration::from_secs(24 * 3600);
 
 /// The number of clients, names, and pairs of them, that are remembered.
 const MOST: usize = 1000;
@@ -65,6 +72,8 @@ struct Failed {
     pairs: FailureTable<(LoginClient, String)>,
     clients: FailureTable<LoginClient>,
     names: FailureTable<String>,
+    /// The last success of each client for each name.
+    welcome: HashMap<(LoginClient, String), Instant>,
 }
 
 impl LoginDelays {
@@ -73,6 +82,7 @@ impl LoginDelays {
             pairs: FailureTable::allowing(2, MOST_FOR_A_CLIENT),
             clients: FailureTable::allowing(10, MOST_FOR_A_CLIENT),
             names: FailureTable::allowing(20, MOST_FOR_A_NAME),
+            welcome: HashMap::new(),
         }))
     }
 
@@ -81,7 +91,9 @@ impl LoginDelays {
     pub(super) fn wait(&self, client: LoginClient, name: &str, now: Instant) -> Option<Duration> {
         let mut failed = self.failed();
         let pair = (client, key(name));
-        let (of_pair, of_client) = (failed.pairs.due(&pair, now), failed.clients.due(&client, now));
+        let is_welcome = failed.is_welcome(&pair, now);
+        let of_pair = failed.pairs.due(&pair, now);
+        let of_client = if is_welcome { now } else { failed.clients.due(&client, now) };
         let of_name = now + failed.names.delay(&pair.1, now);
         let due = of_pair.max(of_client).max(of_name);
         let wait = due.saturating_duration_since(now);
@@ -89,7 +101,9 @@ impl LoginDelays {
             return None;
         }
         failed.pairs.take(&pair, due);
-        failed.clients.take(&client, due);
+        if !is_welcome {
+            failed.clients.take(&client, due);
+        }
         Some(wait)
     }
 
@@ -104,8 +118,15 @@ impl LoginDelays {
     }
 
     /// Notes that an attempt went well.
-    pub(super) fn succeeded(&self, client: LoginClient, name: &str) {
-        self.failed().pairs.0.remove(&(client, key(name)));
+    pub(super) fn succeeded(&self, client: LoginClient, name: &str, now: Instant) {
+        let (mut failed, pair) = (self.failed(), (client, key(name)));
+        failed.pairs.0.remove(&pair);
+        if failed.welcome.len() >= MOST {
+            failed.welcome.retain(|_, last| now.saturating_duration_since(*last) < WELCOME);
+        }
+        if failed.welcome.len() < MOST || failed.welcome.contains_key(&pair) {
+            failed.welcome.insert(pair, now);
+        }
     }
 
     fn failed(&self) -> MutexGuard<'_, Failed> {
@@ -114,8 +135,19 @@ impl LoginDelays {
     }
 }
 
+impl Failed {
+    /// Returns whether this client has logged in to this name lately.
+    fn is_welcome(&self, pair: &(LoginClient, String), now: Instant) -> bool {
+        self.welcome.get(pair).is_some_and(|last| now.saturating_duration_since(*last) < WELCOME)
+    }
+}
+
+/// Returns the name as users are found by it; what can be no name of a user, as it is.
 fn key(name: &str) -> String {
-    name[..name.floor_char_boundary(MAX_NAME_OCTETS)].to_owned()
+    match LoginName::parse(name) {
+        Some(LoginName(name)) => name,
+        None => name[..name.floor_char_boundary(MAX_NAME_OCTETS)].to_owned(),
+    }
 }
 
 /// The failures of each key, with the number that is free and the longest wait.
@@ -216,9 +248,43 @@ mod tests {
         assert_eq!(waits(&delays, &mut now, ANN, "shop", 9), [0, 0, 1, 2, 4, 8, 16, 30, 30]);
         assert_eq!(delays.wait(ANN, "other", now), Some(Duration::ZERO), "another name of this client");
         assert_eq!(delays.wait(BOB, "shop", now), Some(Duration::ZERO), "another client");
-        delays.succeeded(ANN, "shop");
+        delays.succeeded(ANN, "shop", now);
         assert_eq!(delays.wait(ANN, "shop", now), Some(Duration::ZERO));
         assert_eq!(waits(&delays, &mut now, ANN, "shop", 3)[..1], [0]);
+    }
+
+    /// Each spelling had its own free attempts, and a success under one of them ended no waits of another.
+    #[test]
+    fn spellings_of_one_name_are_one_name() {
+        let (delays, mut now) = (LoginDelays::new(), Instant::now());
+        let spellings = ["shop", "sh\u{ad}op", "\u{ff53}hop", "sho\u{200d}p"];
+        let tried: Vec<u64> =
+            spellings.iter().flat_map(|name| waits(&delays, &mut now, ANN, name, 1)).collect();
+        assert_eq!(tried, [0, 0, 1, 2]);
+        delays.succeeded(ANN, "s\u{ad}hop", now);
+        assert_eq!(delays.wait(ANN, "shop", now), Some(Duration::ZERO));
+        for not_prepared in ["\u{7}", "a b"] {
+            assert_eq!(waits(&delays, &mut now, BOB, not_prepared, 3), [0, 0, 1], "{not_prepared:?}");
+        }
+    }
+
+    /// Behind a proxy all programs are one client: what one of them failed held up the others by up to 30 s.
+    #[test]
+    fn a_name_that_logged_in_from_here_waits_for_no_failures_of_other_names() {
+        let (delays, mut now) = (LoginDelays::new(), Instant::now());
+        delays.succeeded(ANN, "shop", now);
+        for number in 0..15 {
+            waits(&delays, &mut now, ANN, &number.to_string(), 1);
+        }
+        assert_eq!(delays.wait(ANN, "shop", now), Some(Duration::ZERO));
+        assert_eq!(delays.wait(BOB, "shop", now), Some(Duration::ZERO));
+        assert!(delays.wait(ANN, "other", now).is_some_and(|wait| wait >= seconds(16)));
+        assert_eq!(waits(&delays, &mut now, ANN, "shop", 3), [0, 0, 1], "its own failures count");
+        for number in 0..3 * MOST {
+            delays.succeeded(ANN, &number.to_string(), now);
+        }
+        assert_eq!(delays.failed().welcome.len(), MOST);
+        assert!(!delays.failed().is_welcome(&(ANN, "shop".into()), now + WELCOME));
     }
 
     #[test]
