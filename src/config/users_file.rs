@@ -170,6 +170,13 @@ impl fmt::Display for UsersFileError {
 
 impl std::error::Error for UsersFileError {}
 
+impl UsersFileError {
+    /// Returns whether the same file may be readable later, as when too many files were open: nothing is known of its content.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, UsersFileError::Unusable(_, OpenFault::Unreadable(_)))
+    }
+}
+
 /// What tells one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStamp([i64; 7]);

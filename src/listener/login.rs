@@ -13,10 +13,11 @@
 //! 3. An unknown user costs the time of a known one: the same messages, the same hashing, the same delays.
 //! 4. An attempt waits for [`LONGEST_WAIT`] at most; where it would have to wait longer, it is told to come again (454). The
 //!    wait ends at once when the daemon stops. Nothing but its own session waits.
-//! 5. Each attempt is one line in the log, with the client and its uid, the name and the mechanism, and never the password.
-//!    Many of one client are counted (`repeats.rs`).
+//! 5. Each attempt that ends is one line in the log, with the client and its uid, the name and the mechanism, and never the
+//!    password. Many of one client are counted (`repeats.rs`). An exchange that the client cancels or breaks off proves
+//!    nothing, and has no line.
 //! 6. Without a file that can be read, and without one that was read before, nobody can log in (454), and mail that needs no
-//!    login goes on.
+//!    login goes on. A disk that hangs holds no login for ever (`users.rs`), and a stop waits for none.
 //!
 //! Not here: the mechanisms (`sasl_server.rs`), the file (`config/users_file.rs`), replies (`smtp/session/auth.rs`).
 
@@ -86,8 +87,7 @@ impl LoginDesk {
     /// Reads the file with the users again if it has changed, and logs what is wrong with it. Returns at once.
     pub fn look(&self) {
         if let Accepted::Users(users) = self.accepted() {
-            // The task has no result that anybody waits for.
-            drop(tokio::task::spawn_blocking(move || users.look()));
+            users.look();
         }
     }
 

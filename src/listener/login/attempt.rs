@@ -34,6 +34,9 @@ pub struct LoggedIn {
     pub senders: Option<Arc<SenderPolicy>>,
 }
 
+/// The reason why an attempt is not decided if the daemon stops.
+const STOPPING: &str = "the daemon is stopping";
+
 /// The logins of one session.
 pub(in crate::listener) struct SessionLogin {
     desk: Arc<LoginDesk>,
@@ -98,16 +101,15 @@ impl SessionLogin {
         exporter: Option<ExporterOctets>,
         lines: &mut SessionLines,
     ) -> AuthStep {
-        let judge = match self.desk.accepted() {
-            Accepted::Nobody => None,
-            Accepted::Anybody(users) => Some(LoginJudge { users, takes_any: true }),
-            Accepted::Users(users) => {
-                let read = tokio::task::spawn_blocking(move || users.now()).await;
-                read.ok().flatten().map(|users| LoginJudge { users, takes_any: false })
+        // A mechanism that is offered is known.
+        let Some(parsed) = SaslMechanism::parse(mechanism) else { return AuthStep::Unavailable };
+        let judge = match self.login_judge().await {
+            Ok(judge) => judge,
+            Err(why) => {
+                let line = LoginLine { client: "", mechanism, name: None, why: Some(&why) };
+                tell(lines, RepeatKind::LoginFailed, line);
+                return AuthStep::Unavailable;
             }
-        };
-        let (Some(judge), Some(parsed)) = (judge, SaslMechanism::parse(mechanism)) else {
-            return AuthStep::Unavailable;
         };
         let mut attempt = LoginAttempt {
             exchange: SaslExchange::new(parsed, exporter),
@@ -116,6 +118,30 @@ impl SessionLogin {
         };
         let step = attempt.exchange.begin(initial, &*attempt.judge.users);
         self.go_on(attempt, step, lines).await
+    }
+
+    /// Returns who decides about an attempt that begins now; an error with the reason if nobody can.
+    async fn login_judge(&self) -> Result<LoginJudge, &'static str> {
+        match self.desk.accepted() {
+            Accepted::Nobody => Err("nobody may log in any more, by the configuration"),
+            Accepted::Anybody(users) => Ok(LoginJudge { users, takes_any: true }),
+            Accepted::Users(users) => tokio::select! {
+                biased;
+                () = self.stopped() => Err(STOPPING),
+                users = users.now() => {
+                    let users = users.ok_or("listen.users-file could not be used yet")?;
+                    Ok(LoginJudge { users, takes_any: false })
+                }
+            },
+        }
+    }
+
+    /// Waits until the daemon stops.
+    async fn stopped(&self) {
+        match self.stop.clone() {
+            Some(mut stop) => drop(stop.given().await),
+            None => pending().await,
+        }
     }
 
     /// Processes the next response of the client.
@@ -181,16 +207,9 @@ impl SessionLogin {
         if wait.is_zero() {
             return Ok(());
         }
-        let mut stop = self.stop.clone();
-        let stopped = async {
-            match &mut stop {
-                Some(stop) => drop(stop.given().await),
-                None => pending().await,
-            }
-        };
         tokio::select! {
             biased;
-            () = stopped => Err("the daemon is stopping"),
+            () = self.stopped() => Err(STOPPING),
             () = tokio::time::sleep(wait) => Ok(()),
         }
     }
