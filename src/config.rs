@@ -281,12 +281,26 @@ impl Config {
 
     /// Returns all warnings about this configuration, which was read from the file at `path`. Blocks on the disk.
     pub fn warnings(&self, path: &Path) -> Vec<String> {
-        let exposures = check::exposures(self);
-        let users = check::users_warning(self);
+        let of_users = self.exposed_users().into_iter().chain(check::users_warning(self));
+        self.warnings_with(path, of_users)
+    }
+
+    /// Returns all warnings but those about the file with the users, for which nothing waits that must go on. Blocks on the disk.
+    pub fn warnings_without_users(&self, path: &Path) -> Vec<String> {
+        self.warnings_with(path, None)
+    }
+
+    /// Returns the warning that every user can read the file with the users. Blocks on the disk that has it.
+    pub fn exposed_users(&self) -> Option<String> {
+        check::exposures(self.users_file()).pop()
+    }
+
+    fn warnings_with(&self, path: &Path, of_users: impl IntoIterator<Item = String>) -> Vec<String> {
+        let exposures = check::exposures(self.files_in_force());
         check::warning(path)
             .into_iter()
             .chain(exposures)
-            .chain(users)
+            .chain(of_users)
             .chain(self.advice.iter().cloned())
             .collect()
     }

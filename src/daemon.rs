@@ -139,6 +139,8 @@ struct Daemon {
     listened: Vec<SocketAddr>,
     /// The addresses as the log shows them, with the Unix sockets.
     addresses: String,
+    /// Why there must be a certificate as long as these sockets are open; `None` if none of them needs one.
+    needs_certificate: Option<&'static str>,
     level: LevelHandle,
     certificate: Option<Certificate>,
     logins: Arc<LoginDesk>,

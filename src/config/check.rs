@@ -69,8 +69,9 @@ pub(super) fn users_warning(config: &Config) -> Option<String> {
     ))
 }
 
-/// Returns a warning for each password or private key that every user may read and whose mode cannot be changed here.
-pub(super) fn exposures(config: &Config) -> Vec<String> {
+/// Returns a warning for each of these files that every user may read, if it has a password or a private key and its mode cannot
+/// be changed here.
+pub(super) fn exposures<'a>(files: impl IntoIterator<Item = NamedFile<'a>>) -> Vec<String> {
     let told = |NamedFile { setting, path, .. }: NamedFile<'_>| {
         is_exposed(path).then(|| {
             format!(
@@ -80,7 +81,7 @@ pub(super) fn exposures(config: &Config) -> Vec<String> {
             )
         })
     };
-    config.named_files().into_iter().filter(|file| file.is_secret).filter_map(told).collect()
+    files.into_iter().filter(|file| file.is_secret).filter_map(told).collect()
 }
 
 fn parse(path: &Path) -> Result<(ConfigFile, Config), ConfigFault> {

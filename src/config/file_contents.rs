@@ -3,6 +3,8 @@
 //! Promises: only a print of a content is kept, made with a key of this run, which tells nothing about the content. A file that
 //! cannot be read, or is none, counts as one without content.
 //!
+//! The file with the users is left out: it counts without a reload, and no reload waits for the disk that has it.
+//!
 //! Not here: which files are named (`named_file.rs`), the keys that say something else (`changes.rs`).
 
 use std::fs::metadata;
@@ -37,7 +39,7 @@ impl FileContents {
 
     /// Returns the contents of the files that `newer` names now, to compare with these. Blocks on the disk.
     pub fn again(&self, newer: &Config) -> Self {
-        let files = newer.named_files().into_iter().map(|file| (file.setting, file.path.to_owned()));
+        let files = newer.files_in_force().into_iter().map(|file| (file.setting, file.path.to_owned()));
         let files = files.chain(credentials(newer));
         let content = |(setting, path): (String, PathBuf)| {
             let print = print(&self.prints, &path);
@@ -86,6 +88,20 @@ mod tests {
 
     use super::*;
     use crate::config::Environment;
+
+    /// A start and a reload waited for a disk with this file alone, as long as it hung.
+    #[test]
+    fn the_file_with_the_users_is_not_looked_at() {
+        let text = "relayhost = \"a.example\"\nlisten.users-file = \"/users\"\n";
+        let environment = Environment { hostname: "web1.example".into() };
+        let config = Config::parse(text, Path::new("nullmta.toml"), &environment).unwrap();
+        assert!(FileContents::of(&config).found.is_empty());
+        assert!(config.named_files().iter().any(|file| file.setting == "listen.users-file"));
+        let missing =
+            |warnings: Vec<String>| warnings.iter().any(|warning| warning.contains("cannot read /users"));
+        assert!(missing(config.warnings(Path::new("/nullmta.toml"))));
+        assert!(!missing(config.warnings_without_users(Path::new("/nullmta.toml"))));
+    }
 
     /// A reload after another password or another CA was written said "changed: nothing".
     #[test]

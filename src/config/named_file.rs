@@ -44,6 +44,11 @@ fn of_relay<'a>(relay: &'a RelayConfig, table: &str) -> Vec<NamedFile<'a>> {
 impl Config {
     /// Returns every file that the configuration names, in the order `[auth]`, `[tls]`, those of the routes, `[listen]`.
     pub fn named_files(&self) -> Vec<NamedFile<'_>> {
+        self.files_in_force().into_iter().chain(self.users_file()).collect()
+    }
+
+    /// Returns those files that count from a start or a reload on, in the same order.
+    pub(super) fn files_in_force(&self) -> Vec<NamedFile<'_>> {
         let mut files = of_relay(&self.relay, "");
         for (place, RouteConfig { relay, .. }) in self.routes.iter().enumerate() {
             files.extend(of_relay(relay, &format!("route[{}].", place + 1)));
@@ -52,9 +57,17 @@ impl Config {
             let listen = |key: &str, path, is_secret| NamedFile { setting: key.to_owned(), path, is_secret };
             files.extend([listen("listen.certificate", chain, false), listen("listen.key", key, true)]);
         }
-        if let Some(Logins::Users(path)) = &self.listen.logins {
-            files.push(NamedFile { setting: "listen.users-file".into(), path, is_secret: true });
-        }
         files
+    }
+
+    /// Returns the file with the users who may log in, which is read again without a reload when it has changed. The daemon
+    /// waits for no disk that has it.
+    pub(super) fn users_file(&self) -> Option<NamedFile<'_>> {
+        match &self.listen.logins {
+            Some(Logins::Users(path)) => {
+                Some(NamedFile { setting: "listen.users-file".into(), path, is_secret: true })
+            }
+            Some(Logins::Anybody) | None => None,
+        }
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! Promises: a configuration with an error changes nothing, and the log gives the reason. A secret that cannot be used, or
 //! a file for TLS that cannot be read, is as little an error as at a start, if another relay can be used. What only a restart can
-//! change (`fixed_keys`) stays as it was at the start, and each reload says so.
+//! change (`fixed_keys`) stays as it was at the start, and each reload says so. The certificate stays as long as there is an open
+//! socket whose clients begin with TLS. The file with the users is not waited for.
 
 use std::sync::Arc;
 
 use super::host::{notify, within};
-use super::start::{BegunRelays, overruled, refuse_ourselves, relays, session_desk, warn_of};
+use super::start::{
+    BegunRelays, overruled, refuse_ourselves, refuse_without_certificate, relays, session_desk, warn_of,
+};
 use super::{Daemon, read_now};
 use crate::admin::protocol::{Configuration, RefusedConfiguration, Reloaded};
 use crate::config::{Config, ConfigError, ServerCertificate};
@@ -81,6 +84,7 @@ impl Daemon {
     /// which one of the relays cannot be used yet.
     fn follow(&mut self, config: Config) -> Result<(Configuration, Vec<String>), String> {
         refuse_ourselves(&config, &self.listened)?;
+        refuse_without_certificate(&config, self.needs_certificate)?;
         let BegunRelays { relays, faults } = relays(&config)?;
         let certificate = self.certificate(&config)?;
         let overruled = overruled(&self.passed, &config);

@@ -58,6 +58,7 @@ impl Daemon {
         let contents = FileContents::of(&config);
         let opened = Opened::open(&config, inherited).await?;
         let (listened, addresses) = (addresses_of(&opened.bound), join(&opened.bound));
+        let needs_certificate = certificate_need(&opened.bound, !passed.is_empty());
         opened.log(&config);
         overruled.iter().for_each(|key| log::overruled(key, &addresses));
 
@@ -72,6 +73,7 @@ impl Daemon {
             passed,
             listened,
             addresses,
+            needs_certificate,
             path,
             started: config.clone(),
             config,
@@ -94,6 +96,27 @@ impl Daemon {
 const NO_CERTIFICATE: &str = "systemd passed a socket called smtps, whose clients begin with TLS: expected listen.certificate, \
                               which TLS needs";
 
+/// The error for a socket of `listen.tls-addresses` that is open, though the configuration names it no more.
+const NO_CERTIFICATE_YET: &str = "the sockets of listen.tls-addresses, whose clients begin with TLS, stay open until a restart: \
+                                  expected listen.certificate; restart nullmta to close them";
+
+/// Returns why there must be a certificate, whatever the configuration says; `None` if no socket needs one.
+fn certificate_need(bound: &[Bound], is_passed: bool) -> Option<&'static str> {
+    let why = if is_passed { NO_CERTIFICATE } else { NO_CERTIFICATE_YET };
+    bound.iter().any(|socket| matches!(socket, Bound::Tls(_))).then_some(why)
+}
+
+/// Returns an error with `need`, the reason for which there must be a certificate, if `config` has none.
+pub(super) fn refuse_without_certificate(
+    config: &Config,
+    need: Option<&'static str>,
+) -> Result<(), &'static str> {
+    match need {
+        Some(need) if config.listen.certificate.is_none() => Err(need),
+        _ => Ok(()),
+    }
+}
+
 /// Everything that a start opens, and that can fail in it.
 struct Opened {
     bound: Vec<Bound>,
@@ -112,10 +135,10 @@ impl Opened {
         let BegunRelays { relays, faults } = relays(config).map_err(DaemonError::Relay)?;
         let certificate = Certificate::of(&config.listen)
             .map_err(|error| DaemonError::Certificate(config.located(&error)))?;
+        let is_passed = !inherited.is_empty();
         let bound = sockets(config, inherited)?;
-        if certificate.is_none() && bound.iter().any(|socket| matches!(socket, Bound::Tls(_))) {
-            return Err(DaemonError::Certificate(NO_CERTIFICATE.into()));
-        }
+        refuse_without_certificate(config, certificate_need(&bound, is_passed))
+            .map_err(|need| DaemonError::Certificate(need.into()))?;
         refuse_ourselves(config, &addresses_of(&bound)).map_err(DaemonError::Relay)?;
         let (announce, arrivals) = unbounded_channel();
         let (spool, recovery) = open_spool(config, announce).await?;
@@ -273,11 +296,13 @@ pub(super) fn refuse_ourselves(config: &Config, listened: &[SocketAddr]) -> Resu
 }
 
 /// Logs what an operator should know of `config`, which was read from the file at `path`. Nothing waits for those
-/// warnings that need an answer of a name server.
+/// warnings that need an answer of a name server, or the file with the users; what is wrong with that one, the logins say.
 pub(super) fn warn_of(config: &Config, path: &Path) {
-    config.warnings(path).iter().for_each(|warning| log::config_warning(warning));
+    config.warnings_without_users(path).iter().for_each(|warning| log::config_warning(warning));
     let config = config.clone();
     std::thread::spawn(move || {
+        let exposed = config.exposed_users();
+        exposed.iter().for_each(|warning| log::config_warning(warning));
         lookup_warnings(&config).iter().for_each(|warning| log::config_warning(warning))
     });
 }
@@ -320,5 +345,35 @@ fn log_recovery(recovery: &Recovery) {
     }
     if recovery.unclean {
         log::unclean_end(recovery.torn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::config::Environment;
+
+    /// A reload took the certificate away from sockets that stay open: each handshake failed then, and so did the next start.
+    #[test]
+    fn a_socket_whose_clients_begin_with_tls_needs_a_certificate() {
+        let bound = || Bound::tcp(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+        let (plain, within_tls) = ([bound()], [bound(), bound().within_tls()]);
+        let config = |listen: &str| {
+            let text = format!("relayhost = \"a.example\"\n{listen}");
+            let environment = Environment { hostname: "web1.example".into() };
+            Config::parse(&text, Path::new("nullmta.toml"), &environment).unwrap()
+        };
+        let (without, with) = (config(""), config("listen.certificate = \"self-made\""));
+        for (is_passed, words) in [(true, "systemd passed a socket called smtps"), (false, "until a restart")]
+        {
+            assert_eq!(certificate_need(&plain, is_passed), None);
+            let need = certificate_need(&within_tls, is_passed);
+            assert_eq!(refuse_without_certificate(&with, need), Ok(()));
+            let refused = refuse_without_certificate(&without, need).unwrap_err();
+            assert!(refused.contains(words) && refused.contains("listen.certificate"), "{refused}");
+        }
+        assert_eq!(refuse_without_certificate(&without, None), Ok(()));
     }
 }
