@@ -9,7 +9,8 @@
 //!    being taken when the process or the host died: it is taken, and the log says `possible duplicate`.
 //! 4. `sendmail` exited with 0 for a message that is refused for good, so its sender is told: a bounce
 //!    (`pickup/bounce.rs`) is put on stable storage, then the file is moved to `corrupt/`, and one log line names
-//!    both. After a crash between the two, the message may be bounced twice, but it is always bounced.
+//!    both. After a crash between the two, the message may be bounced twice, but it is always bounced. A reverse-path as
+//!    which the owner of the file may not send is told nothing: the postmaster is, as of mail from `<>`.
 //! 5. A file that is not a message is moved to `corrupt/`, with a log line (promise 6), and so is one that is
 //!    unfinished when its writer has died, or after a day. A file that cannot be taken now, or is not complete yet,
 //!    is left alone. Nothing is deleted, with three exceptions: a file whose message was taken; the older of two

@@ -77,7 +77,10 @@ impl LimitReached {
 
     /// Returns the refusal of the message.
     pub fn refusal(&self) -> MessageRefusal {
-        MessageRefusal::Client(self.reply())
+        match self.by {
+            Reached::Sender(_) => MessageRefusal::Sender(self.reply()),
+            _ => MessageRefusal::Client(self.reply()),
+        }
     }
 
     /// Returns the text by which the log counts, which is the same for each time that the limit is reached in this way.

@@ -5,7 +5,9 @@
 //! 1. A file contains one message. It is taken with all its recipients, or not at all.
 //! 2. A file that is not a message in BSMTP is distinguished from a message that is refused for good. For the latter,
 //!    [`RefusedMessage`] has all that the sender must be told.
-//! 3. No more of a file is read than the largest allowed message and envelope.
+//! 3. If the file may not be sent as its reverse-path, the [`RefusedMessage`] has `<>` instead: whoever has that address did not
+//!    leave the file, and gets no report.
+//! 4. No more of a file is read than the largest allowed message and envelope.
 //!
 //! Not here: what happens to the file (`pickup.rs`), the report to the sender (`bounce.rs`).
 
@@ -13,7 +15,7 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, ReversePath};
 use crate::listener::backend::{Backend, Hello};
 use crate::message::dsn::MAX_RETURNED_OCTETS;
 use crate::queue_id::QueueId;
@@ -56,7 +58,7 @@ pub(super) struct RefusedMessage {
 /// The parts of a refused message that its bounce needs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BouncedMessage {
-    /// The envelope as it is in the file.
+    /// The envelope as it is in the file, except for a reverse-path as which its owner may not send (promise 3).
     pub envelope: Envelope,
     /// The first part of the content; the next field says whether it is all of it.
     pub content: Vec<u8>,
@@ -155,11 +157,15 @@ where
             protocol: session.protocol(),
             declared_size: session.declared_size(),
         };
-        let opened = backend.open(envelope.clone(), hello).await;
+        let mut original = BouncedMessage::of(envelope.clone());
+        let opened = backend.open(envelope, hello).await;
+        if let Err(MessageRefusal::Sender(_)) = opened {
+            original.envelope.reverse_path = ReversePath::Null;
+        }
         let destination = opened
             .map(Destination::Open)
             .or_else(|refusal| refused_for_good(refusal).map(Destination::Refused))?;
-        self.message = Some(IncomingMessage { original: BouncedMessage::of(envelope), destination });
+        self.message = Some(IncomingMessage { original, destination });
         // The content of a refused message is read, too, since a bounce quotes it. Nobody waits for the 354.
         let _ = self.session.opened();
         Ok(())

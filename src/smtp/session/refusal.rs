@@ -20,6 +20,9 @@ pub enum MessageRefusal {
     Message(Unacceptable),
     /// This client may not send a message now, or not in this transaction; the shell knows the reply.
     Client(Reply),
+    /// This client may not send as this reverse-path; the shell knows the reply. Whoever has this address did not send the
+    /// message.
+    Sender(Reply),
 }
 
 /// The reason why the host cannot accept any message now.
@@ -56,7 +59,7 @@ impl MessageRefusal {
                 let (code, subject, detail) = code_of(&why);
                 error(code, subject, detail, &why.to_string())
             }
-            MessageRefusal::Client(reply) => reply,
+            MessageRefusal::Client(reply) | MessageRefusal::Sender(reply) => reply,
         }
     }
 }
@@ -85,7 +88,7 @@ mod tests {
     /// Returns every reason with its reply. A reason that is new does not compile before it has a row.
     fn table() -> Vec<(MessageRefusal, &'static str)> {
         use HostTrouble::{Failing, NoRoom, ShuttingDown};
-        use MessageRefusal::{Client, Host, Message};
+        use MessageRefusal::{Client, Host, Message, Sender};
         let hidden = |hidden| Message(Unacceptable::HiddenBcc(hidden));
         vec![
             (Host(NoRoom), "452 4.3.1 insufficient system storage"),
@@ -112,6 +115,7 @@ mod tests {
             ),
             (Message(Unacceptable::Rejected("no spam".into())), "550 5.7.1 no spam"),
             (Client(Reply::bare(450, "as told")), "450 as told"),
+            (Sender(Reply::bare(550, "as told")), "550 as told"),
         ]
     }
 
@@ -129,6 +133,7 @@ mod tests {
             MessageRefusal::Message(Unacceptable::HiddenBcc(HiddenBcc::BehindTooMuch)) => 8,
             MessageRefusal::Message(Unacceptable::Rejected(_)) => 9,
             MessageRefusal::Client(_) => 10,
+            MessageRefusal::Sender(_) => 11,
         }
     }
 
@@ -141,7 +146,7 @@ mod tests {
             match refusal {
                 MessageRefusal::Host(_) => assert_eq!(severity, Severity::Transient),
                 MessageRefusal::Message(_) => assert_eq!(severity, Severity::Permanent),
-                MessageRefusal::Client(_) => {}
+                MessageRefusal::Client(_) | MessageRefusal::Sender(_) => {}
             }
         }
     }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use super::*;
+use crate::config::{Config, Environment, ListenConfig};
 use crate::listener::intake::SessionDesk;
 use crate::listener::tests::listen;
 use crate::message::dsn::Overseers;
@@ -132,6 +133,35 @@ async fn mail_from_nobody_goes_to_the_postmaster() {
     let (_, envelope, content) = rig.bounce();
     assert_eq!(envelope.recipients[0].address.as_str(), "ops@example.org");
     assert!(content.contains("Postmaster Copy") && rig.aside().len() == 1, "{content}");
+}
+
+/// Whoever was named as the sender got a report about mail that they had not sent, with the text of the client.
+#[tokio::test]
+async fn a_sender_that_is_not_theirs_is_told_nothing() {
+    let uid = rustix::process::geteuid().as_raw();
+    let large = REFUSED.replace("body", &"0123456789\r\n".repeat(50_000));
+    for (file, postmaster) in
+        [(REFUSED, None), (REFUSED, Some("ops@example.org")), (&large, Some("ops@example.org"))]
+    {
+        let config =
+            format!("relayhost = \"x.example\"\n[[limit]]\nuid = {uid}\nallow-from = \"@app.example\"\n");
+        let environment = Environment { hostname: "host.example.org".into() };
+        let limits = Config::parse(&config, Path::new("x.toml"), &environment).unwrap().listen.limits;
+        let mut rig = rig(postmaster);
+        let desk = rig.host.service.terms().desk.clone();
+        rig.host.service.reload(&ListenConfig { limits, ..listen() }, desk);
+        rig.leave("a.bsmtp", file);
+        rig.round().await;
+        assert_eq!((rig.dropped().len(), rig.aside()), (0, vec!["drop-a.claimed".into()]));
+        if postmaster.is_none() {
+            assert!(rig.host.arrivals.try_recv().is_err());
+            continue;
+        }
+        let (_, envelope, content) = rig.bounce();
+        let to: Vec<_> = envelope.recipients.iter().map(|to| to.address.as_str()).collect();
+        assert_eq!(to, ["ops@example.org"]);
+        assert!(content.contains("<root@origin.example> (MAIL FROM), only as @app.example"), "{content}");
+    }
 }
 
 /// A refused report to the postmaster was reported to the postmaster again here, while the queue made it dead: mail
