@@ -131,7 +131,7 @@ struct Following {
 #[derive(Debug)]
 struct Collecting {
     task: FixupTask,
-    /// As whom the client may send; `None` for everybody.
+    /// As whom the client may send: what all of these allow; empty for everybody.
     senders: Vec<Arc<SenderPolicy>>,
     mender: Mender,
     /// The octets of the header section so far, after mending.
