@@ -143,7 +143,8 @@ impl Service {
             client_limits: {
                 let spool = desk.spool.clone();
                 let origin = desk.rules.origin().to_owned();
-                ClientLimits::new(&listen.limits, &origin, move |name| spool.noted_rates(name))
+                let (noted, clock) = (move |name: &str| spool.noted_rates(name), desk.clock);
+                ClientLimits::new(&listen.limits, &origin, noted, move || clock().timestamp())
             },
             terms: RwLock::new(Terms::of(listen, desk)),
             tally: RepeatTally::new(),
@@ -153,7 +154,7 @@ impl Service {
     /// Puts another configuration in force for sessions that begin from now on. The listening sockets do not change.
     pub fn reload(&self, listen: &ListenConfig, desk: SessionDesk) {
         self.limits.change(listen);
-        self.client_limits.change(&listen.limits, desk.rules.origin());
+        self.client_limits.change(&listen.limits, desk.rules.origin(), (desk.clock)().timestamp());
         *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Terms::of(listen, desk);
     }
 
@@ -170,12 +171,12 @@ impl Service {
     /// Counts a session of this user by the limits of certain clients; an error if it is one too many.
     async fn enter(&self, uid: Option<u32>) -> Result<LimitedSession, LimitReached> {
         let (limits, users) = (&self.client_limits, self.terms().desk.users.clone());
-        let login = match uid.filter(|_| limits.ask_for_names()) {
+        let login = match uid.filter(|_| limits.ask_for_names(true)) {
             Some(uid) => users.named(uid).await.map(|user| user.login),
             None => None,
         };
-        let groups = match uid.filter(|_| limits.ask_for_groups()) {
-            Some(uid) => users.groups_named(uid).await,
+        let groups = match uid.filter(|_| limits.ask_for_groups(true)) {
+            Some(uid) => users.groups_named(uid).await.unwrap_or_default(),
             None => Vec::new(),
         };
         limits.enter(LimitedClient { uid, login: login.as_deref(), groups: &groups, command: None })

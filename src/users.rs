@@ -142,8 +142,8 @@ impl Users {
         self.ask(lookup, ask).await.unwrap_or(false)
     }
 
-    /// Returns the names of the groups that the user with this uid is in; none if the name service does not answer.
-    pub async fn groups_named(&self, uid: u32) -> Vec<String> {
+    /// Returns the names of the groups that the user with this uid is in; `None` if the name service does not answer.
+    pub async fn groups_named(&self, uid: u32) -> Option<Vec<String>> {
         let lookup = self.turn().await;
         let service = Arc::clone(&self.service);
         let ask = move || {
@@ -151,7 +151,7 @@ impl Users {
             let names = service.groups(&account)?.into_iter().map(|gid| service.group_name(gid));
             names.filter_map(Result::transpose).collect()
         };
-        self.ask(lookup, ask).await.unwrap_or_default()
+        self.ask(lookup, ask).await.ok()
     }
 
     /// Returns a permit for one lookup; an error if none becomes free in time.

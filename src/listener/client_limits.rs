@@ -18,7 +18,7 @@
 mod meter;
 mod reached;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -86,12 +86,25 @@ struct LimitInForce {
     usages: BTreeMap<Holder, Usage>,
 }
 
+/// The room in the queue, for a client.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct QueueRoom {
+    /// The number of messages of its user on the spool.
+    pub of_user: u64,
+    /// The number of messages for which there are places.
+    pub left: u64,
+}
+
 /// What is remembered of earlier runs: the note that was kept under a name.
 type NotedUsage = Box<dyn Fn(&str) -> String + Send + Sync>;
 
 #[derive(Debug)]
 struct LimitsState {
     limits: Vec<LimitInForce>,
+    /// The number of messages under way of each user: counted, and not on the spool yet.
+    under_way: HashMap<u32, u64>,
+    /// The names of notes about whom there is nothing to note any more.
+    forgotten: Vec<String>,
     /// True if something was used that is not noted yet.
     is_news: bool,
 }
@@ -100,6 +113,8 @@ struct LimitsState {
 pub struct ClientLimits {
     state: Mutex<LimitsState>,
     remembered: NotedUsage,
+    /// The time at which a message is given up.
+    clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 /// What the limits say of one holder, for listings.
@@ -124,30 +139,45 @@ impl ClientLimits {
         limits: &[LimitConfig],
         origin: &str,
         remembered: impl Fn(&str) -> String + Send + Sync + 'static,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let state = LimitsState { limits: in_force(limits, origin), is_news: false };
-        Arc::new(ClientLimits { state: Mutex::new(state), remembered: Box::new(remembered) })
+        let limits = in_force(limits, origin);
+        let state = LimitsState { limits, under_way: HashMap::new(), forgotten: Vec::new(), is_news: false };
+        let (remembered, clock) = (Box::new(remembered), Box::new(clock));
+        Arc::new(ClientLimits { state: Mutex::new(state), remembered, clock })
     }
 
     /// Replaces the limits. What was used of one counts for the one with the same name.
-    pub(super) fn change(&self, limits: &[LimitConfig], origin: &str) {
+    pub(super) fn change(&self, limits: &[LimitConfig], origin: &str, now: Timestamp) {
         let mut state = self.state();
         let before = std::mem::replace(&mut state.limits, in_force(limits, origin));
         for limit in &mut state.limits {
             if let Some(earlier) = before.iter().find(|earlier| earlier.config.name == limit.config.name) {
-                limit.follow(earlier);
+                limit.follow(earlier, now);
             }
         }
+        let names: Vec<&str> = state.limits.iter().map(|limit| limit.config.name.as_str()).collect();
+        let gone = before.iter().filter(|earlier| !names.contains(&earlier.config.name.as_str()));
+        let gone: Vec<String> =
+            gone.flat_map(|limit| limit.usages.keys().map(|holder| limit.note_name(*holder))).collect();
+        state.forgotten.extend(gone);
+        state.is_news = true;
     }
 
-    /// Returns whether a limit asks for the groups of a user.
-    pub(super) fn ask_for_groups(&self) -> bool {
-        self.state().limits.iter().any(|limit| !limit.config.subject.groups.is_empty())
+    /// Returns whether a limit, or one of sessions if only these are meant, asks for the groups of a user.
+    pub(super) fn ask_for_groups(&self, of_sessions: bool) -> bool {
+        self.ask(of_sessions, |subject| !subject.groups.is_empty())
     }
 
-    /// Returns whether a limit asks for the login name of a user.
-    pub(super) fn ask_for_names(&self) -> bool {
-        self.state().limits.iter().any(|limit| !limit.config.subject.users.is_empty())
+    /// Returns whether a limit, or one of sessions if only these are meant, asks for the login name of a user.
+    pub(super) fn ask_for_names(&self, of_sessions: bool) -> bool {
+        self.ask(of_sessions, |subject| !subject.users.is_empty())
+    }
+
+    fn ask(&self, of_sessions: bool, asks: impl Fn(&LimitSubject) -> bool) -> bool {
+        let state = self.state();
+        let mut meant = state.limits.iter().filter(|limit| !of_sessions || limit.config.sessions.is_some());
+        meant.any(|limit| asks(&limit.config.subject))
     }
 
     /// Counts a session of `client`; an error if it is one too many.
@@ -172,29 +202,35 @@ impl ClientLimits {
         Ok(LimitedSession { limits: Arc::clone(self), counted })
     }
 
-    /// Counts a message of `client`; an error if a limit does not allow it. `queued` returns the number of messages of a
-    /// user on the spool.
+    /// Counts a message of `client`; an error if a limit does not allow it, or its user has a fair share of the queue.
     pub(super) fn charge(
         self: &Arc<Self>,
         client: LimitedClient<'_>,
         message: LimitedMessage<'_>,
-        queued: impl Fn(u32) -> u64,
+        queue: QueueRoom,
         now: Timestamp,
     ) -> Result<Charge, LimitReached> {
         let mut state = self.state();
-        let mut charge = Charge {
-            limits: Arc::clone(self),
-            of: Vec::new(),
-            message: (message.recipients, message.octets),
-            size: None,
-            senders: Vec::new(),
-        };
+        let queue = state.with_those_under_way(client.uid, queue);
+        // Half of all places, if there is no other mail.
+        if client.uid.is_some_and(is_ordinary) && queue.of_user >= queue.left {
+            return Err(LimitReached { limit: String::new(), by: Reached::Share });
+        }
         let holders: Vec<Option<Holder>> =
             state.limits.iter().map(|limit| limit.holder(client, Some(message.reverse_path))).collect();
         for (limit, holder) in state.limits.iter_mut().zip(&holders) {
             let Some(holder) = *holder else { continue };
-            limit.check(client, message, holder, &queued, &self.remembered, now)?;
+            limit.check(message, holder, queue, &self.remembered, now)?;
         }
+        let mut charge = Charge {
+            limits: Arc::clone(self),
+            of: Vec::new(),
+            uid: client.uid,
+            message: (message.recipients, message.octets),
+            taken: now,
+            size: None,
+            senders: Vec::new(),
+        };
         for (limit, holder) in state.limits.iter_mut().zip(holders) {
             let Some(holder) = holder else { continue };
             limit.usage(holder, &self.remembered, now).take(message.recipients, message.octets, now);
@@ -204,6 +240,9 @@ impl ClientLimits {
             charge.size = charge.size.take().into_iter().chain(size).min();
         }
         state.is_news |= !charge.of.is_empty();
+        if let Some(uid) = client.uid {
+            *state.under_way.entry(uid).or_default() += 1;
+        }
         Ok(charge)
     }
 
@@ -219,7 +258,9 @@ impl ClientLimits {
             let note = |(holder, usage): (&Holder, &Usage)| (limit.note_name(*holder), usage.note(now));
             limit.usages.iter().map(note)
         });
-        let notes = notes.collect();
+        let mut notes: Vec<(String, String)> = notes.collect();
+        let forgotten: Vec<String> = std::mem::take(&mut state.forgotten);
+        notes.extend(forgotten.into_iter().map(|name| (name, String::new())));
         state.limits.iter_mut().for_each(|limit| limit.forget_idle(now));
         Some(notes)
     }
@@ -236,10 +277,22 @@ impl ClientLimits {
 
     fn with_usage(&self, limit: &str, holder: Holder, change: impl FnOnce(&mut Usage)) {
         let mut state = self.state();
-        let limit = state.limits.iter_mut().find(|known| known.config.name == limit);
-        if let Some(usage) = limit.and_then(|limit| limit.usages.get_mut(&holder)) {
+        if let Some(usage) = state.usage_of(limit, holder) {
             change(usage);
-            state.is_news = true;
+            let has_amounts = !usage.meters.is_empty();
+            state.is_news |= has_amounts;
+        }
+    }
+
+    /// Counts out a message that was under way.
+    fn arrived(&self, uid: Option<u32>) {
+        let mut state = self.state();
+        let Some(uid) = uid else { return };
+        if let Some(count) = state.under_way.get_mut(&uid) {
+            *count -= 1;
+            if *count == 0 {
+                state.under_way.remove(&uid);
+            }
         }
     }
 
@@ -276,6 +329,20 @@ fn senders_of(config: &LimitConfig, origin: &str) -> Option<SenderPolicy> {
     })
 }
 
+impl LimitsState {
+    fn usage_of(&mut self, limit: &str, holder: Holder) -> Option<&mut Usage> {
+        let limit = self.limits.iter_mut().find(|known| known.config.name == limit)?;
+        limit.usages.get_mut(&holder)
+    }
+
+    /// Returns the room in the queue as it is when all messages under way are on the spool.
+    fn with_those_under_way(&self, uid: Option<u32>, queue: QueueRoom) -> QueueRoom {
+        let of_user = uid.and_then(|uid| self.under_way.get(&uid)).copied().unwrap_or_default();
+        let of_all: u64 = self.under_way.values().sum();
+        QueueRoom { of_user: queue.of_user + of_user, left: queue.left.saturating_sub(of_all) }
+    }
+}
+
 impl LimitInForce {
     /// Returns who has this limit for `client`; `None` if it is not about it. Without a reverse-path, a limit about senders is
     /// about nobody.
@@ -305,59 +372,47 @@ impl LimitInForce {
     }
 
     /// Takes over what was used of the limit in its earlier form.
-    fn follow(&mut self, earlier: &LimitInForce) {
+    fn follow(&mut self, earlier: &LimitInForce, now: Timestamp) {
         for (holder, before) in &earlier.usages {
             let mut usage = Usage::noted(&self.config, "");
             for (unit, of, meter) in &mut usage.meters {
                 let same =
                     before.meters.iter().find(|(other, other_of, _)| other == unit && other_of.per == of.per);
-                *meter = same.map_or(*meter, |(_, _, meter)| *meter);
+                *meter =
+                    same.map_or(*meter, |(_, earlier_of, meter)| meter.of_another(*earlier_of, *of, now));
             }
             (usage.sessions, usage.refused) = (before.sessions, before.refused);
             self.usages.insert(*holder, usage);
         }
     }
 
-    /// Returns an error if `holder` may not send this message; the first one in the order of what lasts longest.
+    /// Returns an error if `holder` may not send this message.
     fn check(
         &mut self,
-        client: LimitedClient<'_>,
         message: LimitedMessage<'_>,
         holder: Holder,
-        queued: impl Fn(u32) -> u64,
+        queue: QueueRoom,
         remembered: &NotedUsage,
         now: Timestamp,
     ) -> Result<(), LimitReached> {
-        let of_message = self.of_message(client, message, queued);
+        let of_message = self.of_message(message, queue);
         let limit = self.config.name.clone();
         let usage = self.usage(holder, remembered, now);
-        let reached = of_message.or_else(|| usage.used_up(message, now));
-        let Some(by) = reached else { return Ok(()) };
-        let reached = LimitReached { limit, by };
-        usage.refused += 1;
-        usage.until = reached.until();
-        Err(reached)
+        let reached = of_message.or_else(|| usage.used_up(message.recipients, message.octets, now));
+        reached.map_or(Ok(()), |by| Err(usage.refuse(limit, by)))
     }
 
-    fn of_message(
-        &self,
-        client: LimitedClient<'_>,
-        message: LimitedMessage<'_>,
-        queued: impl Fn(u32) -> u64,
-    ) -> Option<Reached> {
-        let LimitConfig { recipients_per_message, size, queued: most_queued, .. } = &self.config;
-        let checked =
-            self.senders.as_ref().map_or(Ok(()), |senders| senders.check_reverse_path(message.reverse_path));
+    fn of_message(&self, message: LimitedMessage<'_>, queue: QueueRoom) -> Option<Reached> {
+        let LimitConfig { recipients_per_message, size, queued, .. } = &self.config;
+        let path = message.reverse_path;
+        let checked = self.senders.as_ref().map_or(Ok(()), |senders| senders.check_reverse_path(path));
         if let Err(refusal) = checked {
             return Some(Reached::Sender(refusal.to_string()));
         }
         let too_many =
             recipients_per_message.filter(|most| message.recipients > *most).map(Reached::Recipients);
         let too_large = || size.filter(|most| message.octets > *most).map(Reached::Size);
-        let too_many_queued = || {
-            let uid = client.uid?;
-            most_queued.filter(|most| queued(uid) >= *most).map(Reached::Queued)
-        };
+        let too_many_queued = || queued.filter(|most| queue.of_user >= *most).map(Reached::Queued);
         too_many.or_else(too_large).or_else(too_many_queued)
     }
 
@@ -416,12 +471,40 @@ impl Usage {
         self.sessions == 0 && self.meters.iter().all(|(_, _, meter)| meter.is_free(now))
     }
 
-    /// Returns the amount that has no room for this message, the one for which it would wait longest.
-    fn used_up(&self, message: LimitedMessage<'_>, now: Timestamp) -> Option<Reached> {
+    /// Counts a refusal. Returns it.
+    fn refuse(&mut self, limit: String, by: Reached) -> LimitReached {
+        let reached = LimitReached { limit, by };
+        self.refused += 1;
+        self.until = reached.until();
+        reached
+    }
+
+    /// Returns the amount that has no room for this message, the one for which it would wait longest. One octet more is asked
+    /// for than was announced, so that an amount that is used up refuses a message before its content.
+    fn used_up(&self, recipients: u64, octets: u64, now: Timestamp) -> Option<Reached> {
         let refusals = self.meters.iter().filter_map(|(unit, of, meter)| {
-            let units = units(*unit, message.recipients, message.octets);
+            let units = units(*unit, recipients, octets).max(1);
             meter.check(*of, units, now).err().map(|no_room| (no_room, *unit, *of))
         });
+        Usage::longest(refusals, now)
+    }
+
+    /// Returns the amount of octets that has no room for `more` of a message of `octets` in all.
+    fn octets_used_up(&self, octets: u64, more: u64, now: Timestamp) -> Option<Reached> {
+        let of_octets = self.meters.iter().filter(|(unit, ..)| *unit == LimitUnit::Octets);
+        let refusals = of_octets.filter_map(|(unit, of, meter)| {
+            let no_room =
+                if octets > of.amount.get() { Err(NoRoom::Ever) } else { meter.check(*of, more, now) };
+            no_room.err().map(|no_room| (no_room, *unit, *of))
+        });
+        Usage::longest(refusals, now)
+    }
+
+    /// Returns the refusal that lasts longest.
+    fn longest(
+        refusals: impl Iterator<Item = (NoRoom, LimitUnit, AllowedAmount)>,
+        now: Timestamp,
+    ) -> Option<Reached> {
         let latest = |no_room: &NoRoom| match no_room {
             NoRoom::Until(until) => *until,
             NoRoom::Ever => Timestamp::MAX,
@@ -442,10 +525,16 @@ impl Usage {
         }
     }
 
-    fn give_back(&mut self, recipients: u64, octets: u64) {
+    fn give_back(&mut self, recipients: u64, octets: u64, ago: Duration) {
         for (unit, of, meter) in &mut self.meters {
-            meter.give_back(*of, units(*unit, recipients, octets));
+            meter.give_back(*of, units(*unit, recipients, octets), ago);
         }
+    }
+
+    /// Takes more octets, or gives them back.
+    fn count_octets(&mut self, change: impl Fn(&mut Meter, AllowedAmount)) {
+        let of_octets = self.meters.iter_mut().filter(|(unit, ..)| *unit == LimitUnit::Octets);
+        of_octets.for_each(|(_, of, meter)| change(meter, *of));
     }
 
     fn figures(&self, limit: &str, holder: Holder, now: Timestamp) -> LimitFigures {
@@ -493,8 +582,11 @@ impl Drop for LimitedSession {
 pub(super) struct Charge {
     limits: Arc<ClientLimits>,
     of: Vec<(String, Holder)>,
+    uid: Option<u32>,
     /// The recipients and octets that were taken.
     message: (u64, u64),
+    /// The moment at which they were.
+    taken: Timestamp,
     /// The most octets of a message, and the limit that says so.
     size: Option<(u64, String)>,
     senders: Vec<Arc<SenderPolicy>>,
@@ -506,27 +598,44 @@ impl Charge {
         &self.senders
     }
 
-    /// Returns an error if a message of so many octets is too large.
-    pub fn check_size(&self, octets: u64) -> Result<(), LimitReached> {
-        match &self.size {
-            Some((most, limit)) if octets > *most => {
-                Err(LimitReached { limit: limit.clone(), by: Reached::Size(*most) })
-            }
-            _ => Ok(()),
+    /// Takes in that so many octets have arrived in all; an error if the message is too large, or there is no room for what is
+    /// more than was announced.
+    pub fn grow(&mut self, octets: u64, now: Timestamp) -> Result<(), LimitReached> {
+        if let Some((most, limit)) = self.size.as_ref().filter(|(most, _)| octets > *most) {
+            return Err(LimitReached { limit: limit.clone(), by: Reached::Size(*most) });
         }
+        let more = octets.saturating_sub(self.message.1);
+        if more == 0 || self.of.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.limits.state();
+        for (name, holder) in &self.of {
+            let Some(usage) = state.usage_of(name, *holder) else { continue };
+            if let Some(by) = usage.octets_used_up(octets, more, now) {
+                return Err(usage.refuse(name.clone(), by));
+            }
+        }
+        for (name, holder) in &self.of {
+            if let Some(usage) = state.usage_of(name, *holder) {
+                usage.count_octets(|meter, of| meter.take(of, more, now));
+            }
+        }
+        drop(state);
+        self.message.1 = octets;
+        Ok(())
     }
 
-    /// Keeps what was taken, and counts the octets that the message really has.
-    pub fn keep(mut self, octets: u64, now: Timestamp) {
-        let (_, announced) = self.message;
+    /// Returns the time since it was taken.
+    fn age(&self) -> Duration {
+        Duration::try_from((self.limits.clock)().duration_since(self.taken)).unwrap_or_default()
+    }
+
+    /// Keeps what was taken for a message of so many octets, which is on the spool now.
+    pub fn keep(mut self, octets: u64) {
+        let (surplus, ago) = (self.message.1.saturating_sub(octets), self.age());
         for (limit, holder) in std::mem::take(&mut self.of) {
             self.limits.with_usage(&limit, holder, |usage| {
-                for (unit, of, meter) in &mut usage.meters {
-                    if *unit == LimitUnit::Octets {
-                        meter.give_back(*of, announced);
-                        meter.take(*of, octets, now);
-                    }
-                }
+                usage.count_octets(|meter, of| meter.give_back(of, surplus, ago));
             });
         }
     }
@@ -534,9 +643,10 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let (recipients, octets) = self.message;
+        self.limits.arrived(self.uid);
+        let ((recipients, octets), ago) = (self.message, self.age());
         for (limit, holder) in std::mem::take(&mut self.of) {
-            self.limits.with_usage(&limit, holder, |usage| usage.give_back(recipients, octets));
+            self.limits.with_usage(&limit, holder, |usage| usage.give_back(recipients, octets, ago));
         }
     }
 }

@@ -25,13 +25,14 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use crate::envelope::{Envelope, ReversePath};
 use crate::listener::backend::{AuthStep, Backend, BoxStream, CoveredStream, Hello};
 use crate::listener::certificate::{Certificate, SecuredClient};
-use crate::listener::client_limits::{Charge, ClientLimits, LimitReached, LimitedClient, LimitedMessage};
+use crate::listener::client_limits::{
+    Charge, ClientLimits, LimitReached, LimitedClient, LimitedMessage, QueueRoom,
+};
 use crate::listener::limits::{HeaderRoom, Permit};
 use crate::listener::login::{LoginDesk, SessionLogin};
-use crate::listener::peer::is_ordinary;
 use crate::listener::process::ProcessLookup;
 use crate::listener::refusals::{
-    TOO_MANY_HEADERS, not_committed, too_many_headers, too_many_messages, too_many_queued,
+    TOO_MANY_HEADERS, groups_unknown, not_committed, too_many_headers, too_many_messages,
 };
 use crate::listener::repeats::{RepeatKind, RepeatTally, SessionLines};
 use crate::listener::stop::StopSignal;
@@ -146,22 +147,11 @@ impl SpoolBackend {
         if !self.permit.take_message(Instant::now()) {
             return Err(too_many_messages());
         }
-        if self.has_share_of_queue() {
-            self.note_not_taken("this user's messages fill their share of the queue (queue.max-messages)");
-            return Err(too_many_queued());
-        }
         // The content may become larger than declared; the spool checks the room again while it arrives.
         self.desk.spool.check_room(declared_size).map_err(|error| {
             self.note_not_taken(&error.to_string());
             not_committed(error)
         })
-    }
-
-    /// Returns whether an ordinary user has as many messages on the spool as there are places left, or more: half of all
-    /// places, if there is no other mail.
-    fn has_share_of_queue(&self) -> bool {
-        let ordinary = self.permit.peer().user().filter(|uid| is_ordinary(*uid));
-        ordinary.is_some_and(|uid| self.desk.spool.messages_of(uid) >= self.desk.spool.places_left())
     }
 
     /// Counts a message by the limits of certain clients.
@@ -172,8 +162,12 @@ impl SpoolBackend {
         now: &Zoned,
     ) -> Result<Charge, MessageRefusal> {
         let uid = self.permit.peer().user();
-        if let Some(uid) = uid.filter(|_| self.groups.is_none() && self.limits.ask_for_groups()) {
-            self.groups = Some(self.desk.users.groups_named(uid).await);
+        if let Some(uid) = uid.filter(|_| self.groups.is_none() && self.limits.ask_for_groups(false)) {
+            let Some(groups) = self.desk.users.groups_named(uid).await else {
+                self.note_not_taken("the groups of its user are not known now");
+                return Err(groups_unknown());
+            };
+            self.groups = Some(groups);
         }
         let client = LimitedClient {
             uid,
@@ -190,7 +184,9 @@ impl SpoolBackend {
         let recipients = envelope.recipients.len() as u64;
         let message = LimitedMessage { reverse_path: &reverse_path, recipients, octets: declared_size };
         let spool = &self.desk.spool;
-        let charged = self.limits.charge(client, message, |uid| spool.messages_of(uid), now.timestamp());
+        let of_user = uid.map_or(0, |uid| spool.messages_of(uid));
+        let queue = QueueRoom { of_user, left: spool.places_left() };
+        let charged = self.limits.charge(client, message, queue, now.timestamp());
         charged.map_err(|reached| self.limited(&reached))
     }
 
@@ -301,7 +297,7 @@ impl Backend for SpoolBackend {
         self.check(hello.declared_size)?;
         self.user = match (self.permit.peer().uid(), self.permit.peer().user()) {
             (Some(uid), _) => self.desk.users.named(uid).await,
-            (None, Some(uid)) if self.limits.ask_for_names() => self.desk.users.named(uid).await,
+            (None, Some(uid)) if self.limits.ask_for_names(false) => self.desk.users.named(uid).await,
             // Over TCP the name is else only used in the log, so no message waits for it.
             (None, Some(uid)) => self.desk.users.named_soon(uid).await,
             (None, None) => None,
@@ -322,7 +318,8 @@ impl Backend for SpoolBackend {
     async fn write(&mut self, intake: &mut SpoolIntake, octets: &[u8]) -> Result<(), MessageRefusal> {
         let SpoolIntake { draft, fixup, room, passing, charge, octets: arrived, .. } = intake;
         *arrived += octets.len() as u64;
-        charge.check_size(*arrived).map_err(|reached| self.limited(&reached))?;
+        let now = (self.desk.clock)().timestamp();
+        charge.grow(*arrived, now).map_err(|reached| self.limited(&reached))?;
         passing.clear();
         // The memory that a large header needed is freed.
         passing.shrink_to(PASSING);
@@ -353,7 +350,7 @@ impl Backend for SpoolBackend {
             .commit(draft, envelope, submitter, now)
             .await
             .map_err(|error| self.not_queued(id, error))?;
-        charge.keep(octets, now);
+        charge.keep(octets);
         self.log_accepted(&committed, size, &summary);
         if let Some(done) = long_lines {
             log::long_lines(id, &done);

@@ -34,9 +34,10 @@ pub(super) fn too_many_messages() -> MessageRefusal {
     MessageRefusal::Client(Reply::new(451, Status::transient(7, 1), text))
 }
 
-/// Returns the refusal of a message whose user has filled a fair share of the queue.
-pub(super) fn too_many_queued() -> MessageRefusal {
-    not_now("your messages that wait to be sent fill your share of the queue: try again when some have left")
+/// Returns the refusal of a message while the groups of its user, for which a limit asks, cannot be had.
+pub(super) fn groups_unknown() -> MessageRefusal {
+    let text = "your groups, for which a limit of this host asks, are not known now: try again later";
+    MessageRefusal::Client(Reply::new(451, Status::transient(3, 0), text))
 }
 
 /// Returns the refusal of a message for whose header section there is no memory now.

@@ -56,9 +56,17 @@ impl Meter {
         self.free_at = after(self.within(of, now), cost(of, units));
     }
 
-    /// Gives back so many units that were taken.
-    pub fn give_back(&mut self, of: AllowedAmount, units: u64) {
-        self.free_at = before(self.free_at, cost(of, units));
+    /// Gives back so many units that were taken `ago`: what has come back by itself since is not given back once more.
+    pub fn give_back(&mut self, of: AllowedAmount, units: u64, ago: Duration) {
+        self.free_at = before(self.free_at, cost(of, units).saturating_sub(ago));
+    }
+
+    /// Returns the meter of another amount by which as much is used as by this one.
+    pub fn of_another(self, before: AllowedAmount, of: AllowedAmount, now: Timestamp) -> Self {
+        let used = before.amount.get() - self.left(before, now).min(before.amount.get());
+        let mut meter = Meter::free_at(now);
+        meter.take(of, used, now);
+        meter
     }
 
     /// Returns how many units may be taken now.
@@ -131,8 +139,35 @@ mod tests {
             (Ok(()), Err(NoRoom::Until(at(120))))
         );
         assert_eq!(meter.check(of, 61, at(7200)), Err(NoRoom::Ever));
-        meter.give_back(of, 2);
+        meter.give_back(of, 2, Duration::ZERO);
         assert_eq!(meter.check(of, 2, at(0)), Ok(()));
+    }
+
+    /// A transaction that was held open and then given up gave back what others had used meanwhile.
+    #[test]
+    fn what_has_come_back_by_itself_is_not_given_back_once_more() {
+        let (of, mut meter) = (hourly(60), Meter::free_at(Timestamp::MIN));
+        meter.take(of, 2, at(0));
+        meter.take(of, 60, at(120));
+        meter.give_back(of, 2, Duration::from_secs(120));
+        assert_eq!(meter.check(of, 1, at(120)), Err(NoRoom::Until(at(180))));
+        meter.give_back(of, 2, Duration::from_secs(60));
+        assert_eq!((meter.check(of, 1, at(120)), meter.check(of, 2, at(120)).is_err()), (Ok(()), true));
+    }
+
+    /// Who had used all of an amount got nothing of a larger one.
+    #[test]
+    fn another_amount_has_as_much_used() {
+        let mut meter = Meter::free_at(Timestamp::MIN);
+        meter.take(hourly(3), 3, at(0));
+        let doubled = meter.of_another(hourly(3), hourly(6), at(0));
+        assert_eq!(
+            (
+                doubled.left(hourly(6), at(0)),
+                meter.of_another(hourly(3), hourly(2), at(0)).left(hourly(2), at(0))
+            ),
+            (3, 0)
+        );
     }
 
     #[test]

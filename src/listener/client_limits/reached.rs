@@ -35,8 +35,10 @@ pub(super) enum Reached {
     Size(u64),
     /// There are so many sessions.
     Sessions(u64),
-    /// So many messages of this user are on the spool.
+    /// So many messages of this user are on the spool, or on the way there.
     Queued(u64),
+    /// This user has a fair share of the queue, whatever limits there are.
+    Share,
     /// The client may not use the sender of the message; this sentence says so.
     Sender(String),
 }
@@ -64,7 +66,7 @@ impl LimitReached {
     /// Returns the reply to the connection or the message.
     pub fn reply(&self) -> Reply {
         let (code, status) = match &self.by {
-            Reached::UsedUp { .. } | Reached::Queued(_) => (450, Status::transient(7, 1)),
+            Reached::UsedUp { .. } | Reached::Queued(_) | Reached::Share => (450, Status::transient(7, 1)),
             Reached::MoreThanAll { unit: LimitUnit::Recipients, .. } | Reached::Recipients(_) => {
                 (550, Status::permanent(5, 3))
             }
@@ -128,6 +130,10 @@ impl fmt::Display for LimitReached {
                 let most = counted(*most, "message");
                 write!(f, "you may have {most} waiting to be sent{named}: try again when some have left")
             }
+            Reached::Share => f.write_str(
+                "your messages that wait to be sent fill your share of the queue (queue.max-messages): try again when some have \
+                 left",
+            ),
             Reached::Sender(refusal) => f.write_str(refusal),
         }
     }

@@ -36,8 +36,10 @@ fn of_uid(uid: u32) -> LimitSubject {
 }
 
 fn limits(limits: &[LimitConfig]) -> Arc<ClientLimits> {
-    ClientLimits::new(limits, "host.example", |_| String::new())
+    ClientLimits::new(limits, "host.example", |_| String::new(), || at(0))
 }
+
+const ROOM: QueueRoom = QueueRoom { of_user: 0, left: 100 };
 
 fn user(uid: u32) -> LimitedClient<'static> {
     LimitedClient { uid: Some(uid), ..LimitedClient::default() }
@@ -51,9 +53,10 @@ fn path(text: &str) -> ReversePath {
 fn send(limits: &Arc<ClientLimits>, client: LimitedClient<'_>, from: &str, octets: u64, now: i64) -> String {
     let reverse_path = path(from);
     let message = LimitedMessage { reverse_path: &reverse_path, recipients: 2, octets };
-    match limits.charge(client, message, |uid| u64::from(uid % 10), at(now)) {
+    let queue = QueueRoom { of_user: client.uid.map_or(0, |uid| u64::from(uid % 10)), left: 100 };
+    match limits.charge(client, message, queue, at(now)) {
         Ok(charge) => {
-            charge.keep(octets, at(now));
+            charge.keep(octets);
             String::new()
         }
         Err(reached) => reached.reply().to_string(),
@@ -178,9 +181,9 @@ fn what_is_refused_by_one_limit_or_not_queued_uses_nothing() {
     let reverse_path = path("a@x.example");
     let message = LimitedMessage { reverse_path: &reverse_path, recipients: 1, octets: 1 };
     for _ in 0..5 {
-        let charge = limits.charge(user(1033), message, |_| 0, at(0)).unwrap();
-        assert_eq!(charge.check_size(10), Ok(()));
-        let refusal = charge.check_size(11).unwrap_err().reply().to_string();
+        let mut charge = limits.charge(user(1033), message, ROOM, at(0)).unwrap();
+        assert_eq!(charge.grow(10, at(0)), Ok(()));
+        let refusal = charge.grow(11, at(0)).unwrap_err().reply().to_string();
         assert_eq!(refusal, "552 5.3.4 a message may have 10 octets (limit \"narrow\" of this host)");
     }
     assert_eq!(send(&limits, user(1033), "a@x.example", 1, 0), "");
@@ -193,9 +196,52 @@ fn octets_count_as_they_are_and_not_as_they_were_announced() {
     let limits = limits(&[LimitConfig { octets: allowance(1000, RatePeriod::Hour), ..limit("web") }]);
     let reverse_path = path("a@x.example");
     let message = LimitedMessage { reverse_path: &reverse_path, recipients: 1, octets: 1000 };
-    limits.charge(user(1033), message, |_| 0, at(0)).unwrap().keep(300, at(0));
+    limits.charge(user(1033), message, ROOM, at(0)).unwrap().keep(300);
     assert_eq!(send(&limits, user(1033), "a@x.example", 700, 0), "");
     assert!(send(&limits, user(1033), "a@x.example", 1, 0).starts_with("450"));
+}
+
+/// A client that announced no size was outside of a limit of octets, and sendmail announces none.
+#[test]
+fn octets_that_were_not_announced_count_as_they_arrive() {
+    let limits = limits(&[LimitConfig { octets: allowance(1000, RatePeriod::Hour), ..limit("web") }]);
+    let reverse_path = path("a@x.example");
+    let message = LimitedMessage { reverse_path: &reverse_path, recipients: 1, octets: 0 };
+    let begin = || limits.charge(user(1033), message, ROOM, at(0));
+    let mut first = begin().unwrap();
+    assert_eq!((first.grow(400, at(0)), first.grow(900, at(0))), (Ok(()), Ok(())));
+    let mut second = begin().unwrap();
+    assert_eq!(second.grow(100, at(0)), Ok(()));
+    let refused = second.grow(101, at(0)).unwrap_err().reply().to_string();
+    assert!(refused.starts_with("450 4.7.1 octets of 1000/h are used up"), "{refused}");
+    first.keep(900);
+    let refused = begin().unwrap_err().reply().to_string();
+    assert!(refused.starts_with("450 4.7.1 octets of 1000/h are used up"), "before its content: {refused}");
+    drop(second);
+    let mut third = begin().unwrap();
+    assert!(third.grow(1001, at(0)).unwrap_err().reply().to_string().starts_with("552 5.3.4"));
+}
+
+/// Thirty sessions at their content at once were thirty messages of five.
+#[test]
+fn messages_under_way_count_for_the_queue() {
+    let limits = limits(&[LimitConfig { subject: of_uid(1033), queued: Some(3), ..limit("web") }]);
+    let reverse_path = path("a@x.example");
+    let message = LimitedMessage { reverse_path: &reverse_path, recipients: 1, octets: 0 };
+    let begin = |uid, of_user, left| limits.charge(user(uid), message, QueueRoom { of_user, left }, at(0));
+    let held: Vec<_> = (0..2).map(|_| begin(1033, 1, 100).unwrap()).collect();
+    assert!(
+        begin(1033, 1, 100).unwrap_err().reply().to_string().starts_with("450 4.7.1 you may have 3 messages")
+    );
+    drop(held);
+    assert!(begin(1033, 1, 100).is_ok());
+    // Without a limit, half of the places that are free.
+    let held: Vec<_> = (0..5).map(|_| begin(1034, 0, 10).unwrap()).collect();
+    let refused = begin(1034, 0, 10).unwrap_err();
+    assert!(refused.reply().to_string().starts_with("450 4.7.1 your messages that wait"), "{refused}");
+    assert!(begin(1035, 0, 10).is_ok() && begin(0, 100, 0).is_ok());
+    drop(held);
+    assert!(begin(1034, 0, 10).is_ok());
 }
 
 #[test]
@@ -214,7 +260,7 @@ fn sessions_are_counted_until_they_end() {
     }
     let others: Vec<_> = (0..3).map(|_| limits.enter(user(1034)).unwrap()).collect();
     assert!(limits.enter(user(1034)).is_err() && limits.enter(user(0)).is_ok());
-    limits.change(&both, "host.example");
+    limits.change(&both, "host.example", at(0));
     drop((held, others));
     assert!(limits.enter(user(1033)).is_ok() && limits.enter(user(1034)).is_ok());
     assert_eq!(limits.state().limits[1].usages[&Holder::All].sessions, 0);
@@ -237,15 +283,20 @@ fn what_is_used_is_noted_and_remembered() {
     assert_eq!(first.news(|| at(0)), None, "it is noted");
     let names: Vec<_> = notes.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["limit web of unknown users", "limit web of uid 1033"]);
-    let second = ClientLimits::new(std::slice::from_ref(&web), "host.example", move |name| {
-        notes.iter().find(|(other, _)| other == name).map(|(_, note)| note.clone()).unwrap_or_default()
-    });
+    let second = ClientLimits::new(
+        std::slice::from_ref(&web),
+        "host.example",
+        move |name| {
+            notes.iter().find(|(other, _)| other == name).map(|(_, note)| note.clone()).unwrap_or_default()
+        },
+        || at(0),
+    );
     assert!(send(&second, user(1034), "a@x.example", 1, 1).is_empty());
     assert!(send(&second, user(1033), "a@x.example", 1, 2).is_empty());
     assert!(send(&second, user(1033), "a@x.example", 1, 3).starts_with("450"));
-    second.change(&[LimitConfig { messages: allowance(4, RatePeriod::Hour), ..web }], "host.example");
-    assert!(send(&second, user(1033), "a@x.example", 1, 3).starts_with("450"), "what was used stays used");
-    assert!(send(&second, user(1033), "a@x.example", 1, 903).is_empty());
+    second.change(&[LimitConfig { messages: allowance(4, RatePeriod::Hour), ..web }], "host.example", at(3));
+    let sent: Vec<bool> = (0..3).map(|_| send(&second, user(1033), "a@x.example", 1, 3).is_empty()).collect();
+    assert_eq!(sent, [true, true, false], "what was used stays used");
     let later = second.news(|| at(1_000_000)).unwrap();
     assert!(later.iter().all(|(_, note)| note.is_empty()), "nothing is used any more: {later:?}");
     assert_eq!(second.state().limits[0].usages.len(), 1, "only who was refused is remembered");

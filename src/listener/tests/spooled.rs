@@ -302,14 +302,14 @@ async fn a_user_leaves_places_in_the_queue_to_others() {
         ann.send_message("x\r\n", "250 2.0.0").await;
     }
     ann.send(TO_DATA).await;
-    ann.expect_all(&["250 ", "250 ", "250 ", "452 4.3.1 your messages that wait to be sent fill your share"])
+    ann.expect_all(&["250 ", "250 ", "250 ", "450 4.7.1 your messages that wait to be sent fill your share"])
         .await;
     let (mut bob, _) = host.session(1001).await;
     for _ in 0..3 {
         bob.send_message("x\r\n", "250 2.0.0").await;
     }
     bob.send(TO_DATA).await;
-    bob.expect_all(&["250 ", "250 ", "250 ", "452 4.3.1 your messages"]).await;
+    bob.expect_all(&["250 ", "250 ", "250 ", "450 4.7.1 your messages"]).await;
     let (mut root, _) = host.session(0).await;
     root.send_message("x\r\n", "250 2.0.0").await;
 }
