@@ -139,8 +139,8 @@ fn begins_with(text: &str, secret: &str) -> Option<usize> {
     ends.into_iter().max()
 }
 
-/// Returns whether a word of `text` ends at `end`, and what stands before is none that people write: it has a digit, a sign, or
-/// capitals within.
+/// Returns whether a word of `text` ends at `end`, and what stands before is none that people write: it has a digit, a sign of
+/// base64, or capitals within.
 fn ends_word_of_code(text: &str, end: usize) -> bool {
     let (before, behind) = text.split_at(end);
     let goes_on =
@@ -149,7 +149,7 @@ fn ends_word_of_code(text: &str, end: usize) -> bool {
         let is_letters = word.chars().all(char::is_alphabetic);
         let has_capitals_within = word.chars().skip(1).any(char::is_uppercase);
         is_letters && (!has_capitals_within || word.chars().all(char::is_uppercase))
-    });
+    }) && !before.contains(['+', '/', '=']);
     !is_ordinary && !before.ends_with(' ') && !behind.starts_with(goes_on)
 }
 

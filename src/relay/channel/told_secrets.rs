@@ -146,6 +146,16 @@ mod tests {
         }
     }
 
+    /// A sign of base64 parted what was cut off into words that people write, and it stood in the log.
+    #[test]
+    fn a_part_of_base64_that_is_like_two_words_is_masked() {
+        for part in ["Abcd/efgh", "ABCD+EFGH", "abcdefg=", "+abcdefg", "Abcdefg/"] {
+            let mut told = ToldSecrets::default();
+            told.keep_line(format!("{part}IjKl1234").as_bytes());
+            assert_eq!(told.masked(&format!("unrecognized: '{part}'")), "unrecognized: '***'");
+        }
+    }
+
     proptest::proptest! {
         /// Whatever the secret is, and wherever the relay cuts it.
         #[test]
