@@ -44,7 +44,9 @@ pub(crate) fn group(transaction: &Transaction, offered: &Capabilities) -> Group 
 pub(crate) fn needed(transaction: &Transaction, eight_bit: EightBit) -> ParameterSet {
     let from = transaction.reverse_path.mailbox();
     let mut addresses = from.into_iter().chain(transaction.recipients.iter().map(|(_, to)| &to.address));
-    let smtputf8 = addresses.any(Address::needs_smtputf8).then_some(ExtensionParameter::SmtpUtf8);
+    // Without SMTPUTF8 a domain is written in ASCII.
+    let needs_smtputf8 = |address: &Address| address.needs_smtputf8() && address.in_ascii().is_none();
+    let smtputf8 = addresses.any(needs_smtputf8).then_some(ExtensionParameter::SmtpUtf8);
     let must_be_declared = transaction.body == Body::EightBitMime && eight_bit == EightBit::Bounce;
     let body = must_be_declared.then_some(ExtensionParameter::Body);
     ParameterSet::of(smtputf8.into_iter().chain(body))
@@ -152,6 +154,8 @@ mod tests {
             ("ann@example.org", "ben@example.net", Body::SevenBit, EightBit::Bounce, vec![]),
             ("änn@example.org", "ben@example.net", Body::SevenBit, EightBit::Bounce, vec![SmtpUtf8]),
             ("", "bén@example.net", Body::EightBitMime, EightBit::Keep, vec![SmtpUtf8]),
+            ("ann@exämple.org", "bob@bücher.example", Body::SevenBit, EightBit::Keep, vec![]),
+            ("ann@exämple.org", "bób@bücher.example", Body::SevenBit, EightBit::Keep, vec![SmtpUtf8]),
         ] {
             let mut message = Transaction { body, ..transaction(1, from, &[to], "x") };
             message.wants_smtputf8 = true;

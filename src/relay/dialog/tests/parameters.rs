@@ -55,6 +55,13 @@ fn asking_at_rcpt() -> Transaction {
     message
 }
 
+/// Its domains alone need SMTPUTF8: it bounced.
+fn international() -> Transaction {
+    let content = one().content;
+    let message = transaction(1, "ann@exämple.org", &["bob@bücher.example"], "one\r\n");
+    Transaction { wants_smtputf8: true, content, ..message }
+}
+
 fn cases() -> Vec<Case> {
     let none = Capabilities::default;
     let mail = |offers, message, with, left_out| Case {
@@ -83,6 +90,11 @@ fn cases() -> Vec<Case> {
         Case {
             with: [MAIL, "RCPT TO:<ben@example.net> NOTIFY=NEVER"],
             ..mail(Capabilities { dsn: true, ..none() }, asking_at_rcpt, MAIL, "dsn")
+        },
+        Case {
+            with: ["MAIL FROM:<ann@exämple.org> SMTPUTF8", "RCPT TO:<bob@bücher.example>"],
+            without: ["MAIL FROM:<ann@xn--exmple-cua.org>", "RCPT TO:<bob@xn--bcher-kva.example>"],
+            ..mail(Capabilities { smtputf8: true, ..none() }, international, MAIL, "smtputf8")
         },
     ]
 }
