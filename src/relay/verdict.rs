@@ -166,7 +166,7 @@ fn says_too_many(reply: &Reply) -> bool {
 fn speaks_of_pace(reply: &Reply) -> bool {
     const WORDS: [&str; 6] = ["throttl", "rate", "too many", "too fast", "slow down", "concurrent"];
     let says = |line: &String| {
-        let line = line.to_ascii_lowercase();
+        let line = without_addresses(line).to_ascii_lowercase();
         WORDS.iter().any(|word| line.contains(word)) && !line.contains("auth")
     };
     reply.lines().iter().any(says)
@@ -178,7 +178,7 @@ pub(crate) fn refused_parameters(reply: &Reply, optional: ParameterSet) -> Param
     if !is_about_parameters(reply) {
         return ParameterSet::default();
     }
-    let text = reply.lines().join(" ").to_ascii_uppercase();
+    let text = without_addresses(&reply.lines().join(" ")).to_ascii_uppercase();
     let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let is_named = |parameter: &ExtensionParameter| parameter.names().iter().any(|name| words.contains(name));
     let named = optional.and(ParameterSet::of(ExtensionParameter::ALL.into_iter().filter(is_named)));
@@ -199,8 +199,21 @@ fn is_about_parameters(reply: &Reply) -> bool {
 pub(crate) fn is_about_pipelining(reply: &Reply) -> bool {
     const WORDS: [&str; 3] = ["pipelining", "synchronization error", "synchronisation error"];
     let is_refusal = matches!(reply.severity(), Severity::Transient | Severity::Permanent);
-    let text = reply.lines().join(" ").to_ascii_lowercase();
+    let text = without_addresses(&reply.lines().join(" ")).to_ascii_lowercase();
     is_refusal && WORDS.iter().any(|words| text.contains(words))
+}
+
+/// Returns `text` without what stands within `<` and `>`: relays repeat addresses there, and an address is no word of theirs.
+fn without_addresses(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, (_, behind))) =
+        rest.split_once('<').and_then(|(before, opened)| Some((before, opened.split_once('>')?)))
+    {
+        out.push_str(before);
+        out.push_str("<>");
+        rest = behind;
+    }
+    out + rest
 }
 
 /// Returns whether a reply is about the relay as a whole: 421 anywhere, and notes 1 and 2 of the table.
@@ -378,7 +391,7 @@ mod tests {
     fn a_refusal_may_name_the_parameters() {
         use ExtensionParameter::{Body, Dsn, Size, SmtpUtf8};
         let all = [Size, Body, SmtpUtf8, Dsn];
-        let cases: [(&str, &[ExtensionParameter], &[ExtensionParameter]); 9] = [
+        let cases: [(&str, &[ExtensionParameter], &[ExtensionParameter]); 12] = [
             ("555 5.5.4 Unsupported option: SIZE=70", &all, &[Size]),
             ("501 5.5.4 size not supported", &all, &[Size]),
             ("555 5.5.4 BODY=8BITMIME", &all, &[Body]),
@@ -388,11 +401,26 @@ mod tests {
             ("501 Syntax error", &all, &all),
             ("501 Syntax error", &[], &[]),
             ("550 5.7.1 SIZE", &all, &[]),
+            // An address was taken for a parameter, and the true one was sent again.
+            ("555 5.5.4 <size@lists.example>: unsupported option", &all, &all),
+            ("555 5.5.4 <size@lists.example> <ret@a.example>: no BODY", &all, &[Body]),
+            ("555 5.5.4 SIZE of <body", &all, &[Size, Body]),
         ];
         for (said, optional, expected) in cases {
             let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
             let found = refused_parameters(&reply, ParameterSet::of(optional.iter().copied()));
             assert_eq!(found, ParameterSet::of(expected.iter().copied()), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_address_says_nothing_of_pace() {
+        for (said, expected) in [
+            ("454 4.7.0 <rate@lists.example>: try later", false),
+            ("454 4.7.0 <a@b.example>: slow down", true),
+        ] {
+            let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
+            assert_eq!(speaks_of_pace(&reply), expected, "{said}");
         }
     }
 
@@ -406,6 +434,9 @@ mod tests {
             ("554 SMTP synchronization error", true),
             ("250 PIPELINING", false),
             ("550 5.7.1 no", false),
+            // A mailbox of this name put the relay to one command at a time.
+            ("550 5.1.1 <pipelining@lists.example>: user unknown", false),
+            ("554 5.5.0 <ann@example.org>: improper pipelining", true),
         ] {
             let (reply, _) = Reply::parse(format!("{said}\r\n").as_bytes()).unwrap().unwrap();
             assert_eq!(is_about_pipelining(&reply), expected, "{said}");
