@@ -175,6 +175,8 @@ impl RelayState {
         self.earlier_pause = None;
         self.connections.outdate();
         self.guesses = Guesses::default();
+        self.met_overlong.clear();
+        self.told_alone.clear();
         self.refusals.reconfigure(refusals, has_taken);
         self.want_of_login.reset()
     }
@@ -184,6 +186,8 @@ impl RelayState {
         self.refusals.forget(id);
         self.throttle.forget(id);
         self.want_of_login.forget(id);
+        self.met_overlong.remove(&id);
+        self.told_alone.remove(&id);
         self.roster.expel(id)
     }
 

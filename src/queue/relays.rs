@@ -410,4 +410,23 @@ mod tests {
         assert_eq!(relays.of_message(QueueId::from_raw(1)).name, "three.example");
         assert!(relays.of_connection(1).is_outdated(1) && !relays.of_connection(2).is_outdated(2));
     }
+
+    /// A message that went to another relay was still said to have met a reply that is too long, and waited there for a time
+    /// that the first one had told it.
+    #[test]
+    fn what_a_message_met_is_forgotten_with_it_and_with_the_settings() {
+        let now = Timestamp::UNIX_EPOCH;
+        let moment = Moment { steady: now, time_of_day: now };
+        let ways: [fn(&mut RelayState, Moment); 2] = [
+            |relay, _| assert!(relay.forget(QueueId::from_raw(1)).is_some()),
+            |relay, moment| assert!(relay.reconfigure(policy("one.example"), moment).is_empty()),
+        ];
+        for way in ways {
+            let mut relay = relay(0, "one.example", 1);
+            relay.met_overlong.insert(QueueId::from_raw(1));
+            relay.told_alone.insert(QueueId::from_raw(1), now);
+            way(&mut relay, moment);
+            assert!(relay.met_overlong.is_empty() && relay.told_alone.is_empty());
+        }
+    }
 }
