@@ -166,7 +166,10 @@ impl LoginInForce {
             Some(remedy) => format!("{remedy}; in force is {login}"),
             None => self.remedy(refusal, &login),
         };
-        format!("{what}; mail waits meanwhile, and nothing bounces for it; {}", self.comes_into_force())
+        format!(
+            "{what}; mail waits meanwhile, and nothing bounces for it; {}",
+            self.comes_into_force(refusal)
+        )
     }
 
     fn login(&self) -> String {
@@ -244,8 +247,14 @@ impl LoginInForce {
         }
     }
 
-    fn comes_into_force(&self) -> &'static str {
+    fn comes_into_force(&self, refusal: LoginRefusal) -> &'static str {
+        // The file is watched only while the login itself is refused.
+        let is_behind_login = matches!(refusal, LoginRefusal::MailOfLogin | LoginRefusal::TakenLogin);
         match self.kind {
+            ProofKind::PasswordFile | ProofKind::TokenFile | ProofKind::OAuth if is_behind_login => {
+                "another secret there is used at the next try, and nullmta flush tries at once; another user name needs nullmta \
+                 reload"
+            }
             ProofKind::PasswordFile | ProofKind::TokenFile | ProofKind::OAuth => {
                 "another secret there is noticed within seconds, another user name at nullmta reload"
             }
