@@ -97,16 +97,12 @@ impl Lookup<'_> {
 
     /// Returns the addresses of each of these hosts that the relay may be reached at, or why there are none.
     fn addresses(&self, hosts: Vec<(String, u16)>) -> Vec<ReachableAddresses> {
-        let asked = hosts.len();
         let families = self.relay.families;
         let resolve = move |(name, port): (String, u16)| {
             let found = (name.as_str(), port).to_socket_addrs().map_err(|error| error.to_string())?;
             reachable(found.collect(), &families)
         };
-        match in_time(self.deadline, move || Ok(hosts.into_iter().map(resolve).collect())) {
-            Ok(found) => found,
-            Err(why) => vec![Err(why); asked],
-        }
+        each_in_time(self.deadline, hosts, resolve)
     }
 }
 
@@ -163,9 +159,33 @@ fn in_time<T: Send + 'static>(
     deadline: Instant,
     look_up: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
+    answer_by(deadline, &begun(look_up))
+}
+
+/// Returns what `look_up` finds for each of the `names` by `deadline`. All are looked up at once: one that gets no answer takes
+/// no time from the others.
+fn each_in_time<N: Send + 'static, T: Send + 'static>(
+    deadline: Instant,
+    names: Vec<N>,
+    look_up: impl Fn(N) -> Result<T, String> + Clone + Send + 'static,
+) -> Vec<Result<T, String>> {
+    let begin = |name| {
+        let look_up = look_up.clone();
+        begun(move || look_up(name))
+    };
+    let begun: Vec<_> = names.into_iter().map(begin).collect();
+    begun.iter().map(|answered| answer_by(deadline, answered)).collect()
+}
+
+/// Begins to look something up; the answer comes by what is returned.
+fn begun<T: Send + 'static>(look_up: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
     let (answer, answered) = mpsc::channel();
     // The resolver cannot be interrupted: if it is not waited for, its thread ends by itself.
     thread::spawn(move || answer.send(look_up()));
+    answered
+}
+
+fn answer_by<T>(deadline: Instant, answered: &mpsc::Receiver<Result<T, String>>) -> Result<T, String> {
     let found = answered.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     found.unwrap_or_else(|_| Err("no answer in time".into()))
 }
@@ -186,6 +206,8 @@ fn outside(relay: &RelayConfig, domain: &HostOrIp, named: &[ServiceHost]) -> Opt
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     /// Two routes to one host that was not found were two warnings of the same words.
@@ -237,6 +259,28 @@ mod tests {
             all.contains("names one.example, other.example") && all.contains("; mail waits until"),
             "{all}"
         );
+    }
+
+    /// Where the name server of one host was silent, all hosts of the SRV record were said to have no address.
+    #[test]
+    fn a_host_without_an_answer_takes_nothing_from_the_others() {
+        let (asked, others) = mpsc::channel();
+        let others = Arc::new(Mutex::new(others));
+        let look_up = move |name| {
+            if name == "silent" {
+                // It has an answer only once both others have theirs.
+                let others = others.lock().unwrap();
+                let asked = [others.recv().unwrap(), others.recv().unwrap()];
+                return Err(format!("later than {}", asked.len()));
+            }
+            asked.send(name).unwrap();
+            Ok(name)
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let found = each_in_time(deadline, vec!["one", "silent", "other"], look_up);
+        assert_eq!(found, [Ok("one"), Err("later than 2".into()), Ok("other")]);
+        let never = mpsc::channel::<Result<(), String>>();
+        assert_eq!(answer_by(Instant::now(), &never.1), Err("no answer in time".into()));
     }
 
     #[test]
