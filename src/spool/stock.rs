@@ -67,6 +67,8 @@ struct Shelf {
     supply: Supply,
     disposal: Disposal,
     known_room: KnownRoom,
+    /// The number of steps that the thread has taken: behind each, [`Stock::next`] may have another answer.
+    steps: u64,
     /// True if the thread has ended or is to end: no segment is made any more.
     closing: bool,
 }
@@ -97,6 +99,7 @@ impl Stock {
             supply: Supply::new(next, size),
             disposal: Disposal::default(),
             known_room: KnownRoom::default(),
+            steps: 0,
             closing: false,
         };
         let (shelf, work, change) = (Mutex::new(shelf), Condvar::new(), Condvar::new());
@@ -158,11 +161,18 @@ impl Stock {
 
     /// Returns whether there is, or can be, a next segment: it cannot be made if the last attempt found no room, or the next
     /// one would find none. Before it says so, it waits until what is being removed is gone, since that may become the next
-    /// segment.
+    /// segment; and it looks again if the thread has gone on meanwhile.
     pub fn next(&self) -> Readiness {
-        match self.readiness() {
-            Readiness::Impossible if self.wait_for_disposal() => self.readiness(),
-            readiness => readiness,
+        loop {
+            let steps = self.shelf().steps;
+            let readiness = self.readiness();
+            if readiness != Readiness::Impossible {
+                return readiness;
+            }
+            self.wait_for_disposal();
+            if self.shelf().steps == steps {
+                return readiness;
+            }
         }
     }
 
@@ -263,35 +273,41 @@ impl Stock {
             StockTask::Make(ref piece) => return self.make(piece),
             StockTask::LetGo(discarded @ Discarded::Segment(sequence)) => {
                 self.recycle_or_unlink(sequence)?;
-                self.shelf().disposal.is_gone(discarded);
-                self.change.notify_all();
+                self.step(|shelf| shelf.disposal.is_gone(discarded));
             }
             StockTask::LetGo(discarded @ Discarded::Large(id)) => {
                 // Its directory is not synced: should the file come back, recovery finds that no
                 // message names it.
                 unlink_if_there(&*self.fs, &self.paths.large(id))?;
-                self.shelf().disposal.is_gone(discarded);
+                self.step(|shelf| shelf.disposal.is_gone(discarded));
             }
         }
         Ok(())
     }
 
     fn put(&self, made: ReadySegment) {
-        self.shelf().supply.put(made);
+        self.step(|shelf| shelf.supply.put(made));
+    }
+
+    /// Takes a step of the thread, and wakes whoever waits for one.
+    fn step<T>(&self, change: impl FnOnce(&mut Shelf) -> T) -> T {
+        let mut shelf = self.shelf();
+        shelf.steps += 1;
+        let changed = change(&mut shelf);
+        drop(shelf);
         self.change.notify_all();
+        changed
     }
 
     fn failed(&self, task: &StockTask, error: &io::Error) {
         let is_news = match task {
             StockTask::Make(piece) => {
                 let is_there = self.withdraw(piece, error);
-                let is_news = self.shelf().supply.fail(copy_of(error), is_there);
-                self.change.notify_all();
-                is_news
+                self.step(|shelf| shelf.supply.fail(copy_of(error), is_there))
             }
             StockTask::LetGo(_) => {
-                self.shelf().disposal.is_stuck(self.now());
-                self.change.notify_all();
+                let now = self.now();
+                self.step(|shelf| shelf.disposal.is_stuck(now));
                 true
             }
         };

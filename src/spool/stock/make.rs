@@ -63,7 +63,7 @@ impl Stock {
         if free < rest || !is_known_to_fit() && !self.ask_for_room(rest)? {
             return Err(ErrorKind::StorageFull.into());
         }
-        self.shelf().supply.found_room();
+        self.step(|shelf| shelf.supply.found_room());
         Ok(octets)
     }
 

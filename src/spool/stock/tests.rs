@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::journal::testing::Captured;
-use crate::spool::fs::sim::{DiskFault, SimFs};
+use crate::spool::fs::sim::{DiskFault, Seat, SimFs};
 use crate::spool::fs::write_all_at;
 use crate::spool::space::{self, SegmentSize};
 
@@ -25,6 +25,21 @@ fn with_stock_of(size: u64, test: impl FnOnce(&SimFs, &Stock)) {
     std::thread::scope(|scope| {
         scope.spawn(|| tracing::dispatcher::with_default(&log, || stock.work()));
         // It is closed even if the test fails.
+        let _end = Closing(&stock);
+        test(&fs, &stock);
+    });
+}
+
+/// Does the same while the test and the thread of the stock take turns, as `seed` says.
+fn with_turns(seed: u64, test: impl FnOnce(&SimFs, &Stock)) {
+    let (fs, stock) = without_thread(SIZE);
+    fs.take_turns(seed);
+    let seat = fs.turns().map(|turns| turns.seat());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _seat = seat.map(Seat::take);
+            stock.work();
+        });
         let _end = Closing(&stock);
         test(&fs, &stock);
     });

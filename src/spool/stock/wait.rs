@@ -51,15 +51,12 @@ impl Stock {
         shelf
     }
 
-    /// Waits until no segment is on its way out, or one cannot go now; returns whether there was one.
-    pub(super) fn wait_for_disposal(&self) -> bool {
+    /// Waits until no segment is on its way out, or one cannot go now.
+    pub(super) fn wait_for_disposal(&self) {
         let mut shelf = self.shelf();
-        let mut has_waited = false;
         while shelf.lets_segment_go(self.now()) && !shelf.closing {
-            has_waited = true;
             shelf = self.pause(&self.change, shelf, None);
         }
-        has_waited
     }
 
     /// Waits for this signal, but no longer than `until`; it may return earlier. In a test whose threads take turns, it gives

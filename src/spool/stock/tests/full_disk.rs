@@ -137,6 +137,27 @@ fn what_is_on_its_way_out_may_be_the_next_segment() {
     }
 }
 
+/// What became the next segment between the look at it and the wait for it was once overlooked, and so was the last piece of
+/// one that ended between two looks. The thread may be anywhere in its work while it is asked.
+#[test]
+fn what_the_thread_ends_meanwhile_is_seen() {
+    for seed in 0..300 {
+        for limit in LIMITS {
+            with_turns(seed, |fs, stock| {
+                let first = stock.take(SegmentSize::Whole).unwrap();
+                limit(fs, SIZE);
+                stock.let_go(first.sequence);
+                assert_eq!(stock.next(), Readiness::Ready, "let go, seed {seed}");
+            });
+            with_turns(seed, |fs, stock| {
+                limit(fs, SIZE);
+                stock.replenish(SIZE);
+                assert_ne!(stock.next(), Readiness::Impossible, "made, seed {seed}");
+            });
+        }
+    }
+}
+
 /// The room that a quota had given for one segment was believed to be there for the one behind it, too, for a second:
 /// mail began the last segment although no other could follow.
 #[test]
