@@ -358,7 +358,11 @@ impl Relay {
 
     /// Returns a sentence for each relayhost or address that is passed over, since it did not work and another one did.
     pub fn passed_over(&self) -> Vec<String> {
-        self.memory.notices()
+        let is_tried = |host: &config::RelayHost| {
+            matches!(host.port, config::RelayPort::Number(_)) && !self.memory.is_resting(&host.to_string())
+        };
+        // The hosts that a domain names may all be left alone.
+        self.memory.notices(self.settings.hosts.iter().any(is_tried))
     }
 
     /// Returns a sentence about a refresh token of OAuth that could not be written yet.

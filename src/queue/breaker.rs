@@ -239,7 +239,7 @@ impl Breaker {
                 *retry_at = until.max(*retry_at);
                 if *fault != RelayFault::Suspects {
                     *others_at = *retry_at;
-                    self.named_until = Some(*retry_at);
+                    self.named_until = Some(until);
                 }
                 self.last_retry_at = *retry_at;
                 match met {

@@ -81,6 +81,13 @@ impl RetryPolicy {
         }
     }
 
+    /// Returns the patience that a message which has used this much may use until its sender is told of the delay, if that is
+    /// to come, else until it bounces.
+    pub fn until_sender_is_told(&self, patience_used: Duration, already_warned: bool) -> Duration {
+        let warning = self.delay_warning.filter(|after| !already_warned && patience_used < *after);
+        warning.unwrap_or(self.lifetime).min(self.lifetime).saturating_sub(patience_used)
+    }
+
     /// Returns whether a message that has used this much patience has been tried for long enough.
     pub fn is_expired(&self, patience_used: Duration) -> bool {
         patience_used >= self.lifetime
@@ -185,6 +192,23 @@ mod tests {
         let attempts = lost_attempts(false, true, HOUR, 0.0);
         let seconds: Vec<u64> = attempts.iter().map(Duration::as_secs).collect();
         assert_eq!(seconds, [0, 1, 61, 122, 244, 488, 976, 1952]);
+    }
+
+    #[test]
+    fn the_sender_is_told_at_the_warning_and_at_the_end() {
+        let never = RetryPolicy { delay_warning: None, ..POLICY };
+        let short = RetryPolicy { lifetime: MINUTE, ..POLICY };
+        let cases = [
+            (POLICY, MINUTE * 10, false, MINUTE * 50),
+            (POLICY, MINUTE * 10, true, DAY * 5 - MINUTE * 10),
+            (POLICY, HOUR, false, DAY * 5 - HOUR),
+            (never, MINUTE, false, DAY * 5 - MINUTE),
+            (short, Duration::ZERO, false, MINUTE),
+            (POLICY, DAY * 6, true, Duration::ZERO),
+        ];
+        for (policy, used, warned, left) in cases {
+            assert_eq!(policy.until_sender_is_told(used, warned), left, "{used:?} {warned}");
+        }
     }
 
     #[test]

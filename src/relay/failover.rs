@@ -16,11 +16,13 @@
 //!    the host if that is within the domain, else for the domain; or for `tls.server-name`.
 //! 6. At most [`MOST`] tries go on at a time; when one more is due, the oldest is given up.
 //!
-//! 7. A host at which the login failed, or that names a time for another try, waits for itself (`host_rests.rs`): it is left out as long as there is another one to
-//!    try, and the relay as a whole waits only when each host has failed so.
+//! 7. A host at which the login failed, or that names a time for another try at one of its addresses, waits for itself
+//!    (`host_rests.rs`): it is left out as long as there is another one to try, and the relay as a whole waits only when each
+//!    host has failed so, or [`ENOUGH_REFUSALS`] have refused the same secret for good.
 //!
-//! Fails: with the trouble of the try that got furthest, and of the last one among several; it says where others are tried
-//! before that host is ([`Cause::OneHost`]).
+//! Fails: with the trouble of the host that got furthest, and of the last one among several; it says where others are tried
+//! before that host is ([`Cause::OneHost`]). The trouble of a host is that for which it waits, else that of the address that
+//! got furthest.
 //!
 //! Not here: addresses and TCP (`dial.rs`), the dialogue (`opening.rs`), which hosts refused the login (`host_memory.rs`),
 //! the pause when no host works (`queue/breaker.rs`).
@@ -38,7 +40,7 @@ use tokio::time::{Instant, sleep_until};
 use super::dial::{self, Network, Race};
 use super::dialog::Connection;
 use super::first_flight::{FirstFlight, KeyExchange};
-use super::host_memory::{FailureKind, HostFailure};
+use super::host_memory::{FailureKind, HostFailure, HostMemory};
 use super::host_rests::HostWait;
 use super::opening::{self, Secured};
 use super::reply_rules::ReplyRules;
@@ -56,6 +58,10 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Upper bound of the tries that go on at a time.
 const MOST: usize = 8;
+
+/// The number of hosts that refuse one secret for good, from which on the relay as a whole waits: one may be alone in it,
+/// but each further login counts against the account, which all hosts have in common.
+const ENOUGH_REFUSALS: usize = 2;
 
 /// A host to which the mail may go, or a domain that names such hosts.
 pub(crate) struct RelayTarget {
@@ -160,18 +166,27 @@ pub(crate) struct Failover<'a, N: Network> {
     resting: VecDeque<HostRace<'a, N>>,
     running: Vec<Running<'a, Begun, Step<'a, N>>>,
     last_begun: Instant,
-    told: Option<Trouble>,
+    /// The one that failed last is the last one.
     failed: Vec<FailedHost>,
     /// The hosts that are left alone for now.
     left_out: Vec<Arc<RelayTarget>>,
 }
 
-/// A host that failed, with its last trouble.
+/// A host that failed.
 struct FailedHost {
     failure: HostFailure,
-    phase: Phase,
+    trouble: Trouble,
     /// The reason for which it waits for itself, if it does.
     wait: Option<HostWait>,
+}
+
+impl FailedHost {
+    /// Returns whether this says more about its host than `later`, which another of its addresses did. The time that one of
+    /// them names is not forgotten because of what another one does.
+    fn says_more_than(&self, later: &FailedHost) -> bool {
+        let weight = |failed: &FailedHost| (failed.wait.is_some(), failed.trouble.phase);
+        weight(self) > weight(later)
+    }
 }
 
 impl<'a, N: Network> Failover<'a, N> {
@@ -188,7 +203,6 @@ impl<'a, N: Network> Failover<'a, N> {
             resting: VecDeque::new(),
             running: Vec::new(),
             last_begun: Instant::now(),
-            told: None,
             failed: Vec::new(),
         }
     }
@@ -240,7 +254,7 @@ impl<'a, N: Network> Failover<'a, N> {
     /// Begins the next try: another address of a host that was begun, else another host; one of those that are left alone
     /// only if there was no other to try. Returns false if there is none.
     fn begin_next(&mut self) -> bool {
-        let has_tried = self.told.is_some() || !self.running.is_empty() || !self.resting.is_empty();
+        let has_tried = !self.failed.is_empty() || !self.running.is_empty() || !self.resting.is_empty();
         if self.waiting.is_empty() && !has_tried {
             let left_out = std::mem::take(&mut self.left_out);
             self.waiting = self.relay.memory.due(left_out, |target| target.host.to_string()).into();
@@ -307,8 +321,9 @@ impl<'a, N: Network> Failover<'a, N> {
 
     /// Returns the trouble with which all tries end. Hosts that wait for themselves do so from now on; where others may be
     /// tried before, the relay as a whole does not wait for them.
-    fn ended(mut self) -> Trouble {
-        let Some(told) = self.told.take() else { return all_rest(self.relay) };
+    fn ended(self) -> Trouble {
+        let troubles = self.failed.iter().map(|failed| failed.trouble.clone());
+        let Some(told) = troubles.reduce(Trouble::more_telling) else { return all_rest(self.relay) };
         let memory = &self.relay.memory;
         let rest = |failed: &'_ FailedHost| memory.begin_rest(&failed.failure, failed.wait?);
         let rests = self.failed.iter().filter_map(|failed| Some((&failed.failure, rest(failed)?)));
@@ -319,9 +334,17 @@ impl<'a, N: Network> Failover<'a, N> {
             rests.into_iter().for_each(|(failure, pause)| memory.tell_rest(failure, pause, &told));
         }
         match others {
-            Some(others) if HostWait::of(&told, Timestamp::now()).is_some() => told.of_one_host(others),
+            Some(others) if self.is_of_one_host(&told) => told.of_one_host(others),
             _ => told,
         }
+    }
+
+    /// Returns whether `trouble`, which a host had while there are others to try, is a matter of this host alone.
+    fn is_of_one_host(&self, trouble: &Trouble) -> bool {
+        if let Cause::LoginRefused { for_good: true, .. } = trouble.cause {
+            return self.relay.memory.refusals(self.relay.last_secret()) < ENOUGH_REFUSALS;
+        }
+        HostWait::of(trouble, Timestamp::now()).is_some()
     }
 
     /// Returns the furthest phase at which a host failed that does not wait for itself; [`Phase::Resolve`] if there is one
@@ -330,7 +353,8 @@ impl<'a, N: Network> Failover<'a, N> {
         let waits = |host: &str| {
             self.failed.iter().any(|failed| failed.wait.is_some() && failed.failure.place == host)
         };
-        let failed = self.failed.iter().filter(|failed| failed.wait.is_none()).map(|failed| failed.phase);
+        let others = self.failed.iter().filter(|failed| failed.wait.is_none());
+        let failed = others.map(|failed| failed.trouble.phase);
         let running = self.running.iter().map(|running| &running.of.target);
         let untried = self.waiting.iter().chain(self.resting.iter().map(|race| &race.target)).chain(running);
         let untried = untried.filter(|target| {
@@ -352,27 +376,40 @@ impl<'a, N: Network> Failover<'a, N> {
     }
 
     fn failed(&mut self, target: &RelayTarget, trouble: Trouble) {
-        let host = target.host.to_string();
-        self.failed.retain(|failed| failed.failure.place != host);
         let kind = FailureKind::of(&trouble, self.relay.last_secret());
         let trouble = target.rules.read(trouble, Timestamp::now()).met_on(self.relay.route.as_deref());
-        self.failed.push(FailedHost {
-            failure: HostFailure { place: host, why: trouble.to_string(), kind },
-            phase: trouble.phase,
-            wait: HostWait::of(&trouble, Timestamp::now()),
-        });
-        self.told = Some(match self.told.take() {
-            Some(earlier) => earlier.more_telling(trouble),
-            None => trouble,
-        });
+        let failure = HostFailure { place: target.host.to_string(), why: trouble.to_string(), kind };
+        let wait = HostWait::of(&trouble, Timestamp::now());
+        let later = FailedHost { failure, trouble, wait };
+        let earlier = self.failed.iter().position(|failed| failed.failure.place == later.failure.place);
+        match earlier {
+            Some(earlier) if self.failed[earlier].says_more_than(&later) => return,
+            Some(earlier) => drop(self.failed.remove(earlier)),
+            None => {}
+        }
+        self.failed.push(later);
+    }
+
+    /// Begins the pauses of the hosts other than `works` that wait for themselves. Returns the failures of those that are to
+    /// be passed over: the others, and those of a login.
+    fn rested(failed: Vec<FailedHost>, memory: &HostMemory, works: &str) -> Vec<HostFailure> {
+        let mut passed = Vec::new();
+        for FailedHost { failure, wait, .. } in failed.into_iter().filter(|host| host.failure.place != works)
+        {
+            let pause = wait.and_then(|wait| memory.begin_rest(&failure, wait));
+            match (pause, wait) {
+                (Some(pause), Some(wait)) if !wait.is_of_login() => memory.tell_rest(&failure, pause, ""),
+                _ => passed.push(failure),
+            }
+        }
+        passed
     }
 
     /// Remembers the hosts that failed, and what is silent still.
     fn won(self, begun: Begun, connection: Connection) -> (Arc<RelayTarget>, Connection) {
         let host = begun.target.host.to_string();
         let at = begun.address.map(|address| peer(self.relay, &begun.target.host, address).to_string());
-        let mut failed: Vec<HostFailure> = self.failed.into_iter().map(|failed| failed.failure).collect();
-        failed.retain(|failure| failure.place != host);
+        let mut failed = Self::rested(self.failed, &self.relay.memory, &host);
         for silent in self.running.iter().map(|running| &running.of) {
             let there = silent.target.host.to_string();
             let place = match silent.address {
@@ -409,7 +446,7 @@ fn ordered(relay: &Relay, targets: Vec<Arc<RelayTarget>>) -> (Vec<Arc<RelayTarge
 
 /// Returns the trouble of a relay each of whose hosts is left alone.
 fn all_rest(relay: &Relay) -> Trouble {
-    let words = format!("each host is left alone for a while: {}", relay.memory.notices().join("; "));
+    let words = format!("each host is left alone for a while: {}", relay.memory.notices(false).join("; "));
     Trouble { phase: Phase::Auth, peer: None, cause: Cause::Other(words) }
 }
 

@@ -11,8 +11,8 @@
 //! 4. A host over which connections work is not passed over, since it only wants no more of them; but for a failed login.
 //! 5. Each change is logged with the name of the route, but for a login that is refused for good, which is trouble of the
 //!    relay; and [`HostMemory::notices`] says what is passed over now. At most [`MOST`] are remembered.
-//! 6. Where no host works, one at which the login failed, or that names a time for another try, waits for itself, and the
-//!    others are tried meanwhile (`host_rests.rs`). With one host the relay waits as a whole, and nothing is remembered of it.
+//! 6. One of several hosts at which the login failed, or that names a time for another try, waits for itself, and the others
+//!    are tried meanwhile (`host_rests.rs`). With one host the relay waits as a whole, and nothing is remembered of it.
 //!
 //! The memory is that of one [`Relay`](super::Relay), and forgotten with it, at a reload and at the end.
 //!
@@ -155,11 +155,12 @@ impl HostMemory {
         }
     }
 
-    /// Returns the number of hosts that have refused the login for good, not long ago.
-    #[cfg(test)]
-    pub(crate) fn refusals(&self) -> usize {
-        let known = self.known();
-        known.passed_over.iter().filter(|passed| known.has_refused(&passed.failure.place)).count()
+    /// Returns the number of hosts that have refused the login with this secret for good, not long ago.
+    pub(crate) fn refusals(&self, secret: SecretPrint) -> usize {
+        let (known, now) = (self.known(), Instant::now());
+        let refused = FailureKind::LoginRefused(secret);
+        let is_one = |passed: &&PassedOver| passed.failure.kind == refused && now < passed.until;
+        known.passed_over.iter().filter(is_one).count()
     }
 
     /// Learns that a host has refused the login for good.
@@ -167,8 +168,8 @@ impl HostMemory {
         self.known().pass_over(failure);
     }
 
-    /// Learns that a host waits for itself, in an attempt in which no host has worked. Returns for how long it is left alone;
-    /// `None` if it is not, or there is no other host.
+    /// Learns that a host waits for itself. Returns for how long it is left alone; `None` if it is not, or there is no other
+    /// host.
     pub(crate) fn begin_rest(&self, failure: &HostFailure, wait: HostWait) -> Option<Duration> {
         let mut known = self.known();
         let HostFailure { place, why, .. } = failure;
@@ -231,8 +232,9 @@ impl HostMemory {
         HostUse { memory: self, host }
     }
 
-    /// Returns a sentence for each host and each address that is passed over or left alone now.
-    pub(crate) fn notices(&self) -> Vec<String> {
+    /// Returns a sentence for each host and each address that is passed over or left alone now; `others_are_tried` is false
+    /// if there is no host but those that are left alone.
+    pub(crate) fn notices(&self, others_are_tried: bool) -> Vec<String> {
         let now = Instant::now();
         let known = self.known();
         let notices = known.passed_over.iter().filter_map(|passed| {
@@ -253,10 +255,11 @@ impl HostMemory {
                 FailureKind::LoginRefused(_) => None,
             }
         });
+        let others = if others_are_tried { ", and the other hosts are tried" } else { "" };
         let resting = known.rests.resting(now).map(|(place, left, why)| {
             format!(
-                "{place} is left alone for up to {}s, or until `nullmta flush` or another secret for the login, and the \
-                 other hosts are tried: {why}",
+                "{place} is left alone for up to {}s, or until `nullmta flush` or another secret for the login{others}: \
+                 {why}",
                 left.as_secs()
             )
         });

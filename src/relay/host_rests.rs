@@ -47,13 +47,18 @@ pub(crate) struct HostWait {
 
 impl HostWait {
     /// Returns the reason by `trouble`, which happened at `now`; `None` if another try costs nothing, or if there is no secret
-    /// to log in with, which is the same at all hosts.
+    /// to log in with, which is the same at all hosts, now or for good.
     pub(crate) fn of(trouble: &Trouble, now: Timestamp) -> Option<HostWait> {
         let (fault, named) = (RelayFault::of(trouble), trouble.named_time(now));
         let wait = HostWait { fault, named, is_of_login: trouble.phase == Phase::Auth };
         let lacks_secret = matches!(trouble.cause, Cause::NoSecret(_));
-        let is_one = wait.is_of_login || wait.pause(&mut CostlyPauses::default()).is_some();
+        let is_one = wait.pause(&mut CostlyPauses::default()).is_some();
         (is_one && !lacks_secret).then_some(wait)
+    }
+
+    /// Returns whether this is about the login, after which the host is passed over as well, if another one works.
+    pub(super) fn is_of_login(self) -> bool {
+        self.is_of_login
     }
 
     fn pause(self, pauses: &mut CostlyPauses) -> Option<Duration> {
@@ -154,6 +159,7 @@ impl HostRests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smtp::reply::Reply;
 
     const REFUSED: HostWait = of_login(RelayFault::Login { for_good: true });
     const PUT_OFF: HostWait = of_login(RelayFault::Login { for_good: false });
@@ -219,6 +225,34 @@ mod tests {
                     "{name}"
                 );
             }
+        }
+    }
+
+    /// A password command that failed made a host wait for itself, though no pause began: with the other host down, the
+    /// command was run every eight seconds. Each case: the trouble with the login, and whether the host waits for itself.
+    #[test]
+    fn promise_1_a_host_waits_for_itself_only_after_a_login_that_it_has_seen() {
+        let refused = |for_good| {
+            let said = "535 no".to_owned();
+            Cause::LoginRefused { said, for_good, reply: None, token: None, advice: None }
+        };
+        let cases = [
+            (refused(true), true),
+            (refused(false), true),
+            (Cause::Reply(Reply::bare(421, "no")), true),
+            (Cause::Closed, true),
+            (Cause::TimedOut(Duration::from_secs(1)), true),
+            (Cause::Garbage("x".into()), true),
+            (Cause::Misfit("no mechanism in common".into()), true),
+            (Cause::NoSecret("no such file".into()), false),
+            (Cause::Other("the password command failed".into()), false),
+        ];
+        for (cause, waits) in cases {
+            let trouble = Trouble { phase: Phase::Auth, peer: None, cause };
+            let wait = HostWait::of(&trouble, Timestamp::now());
+            assert_eq!(wait.is_some(), waits, "{trouble}");
+            let begun = wait.map(|wait| HostRests::default().begin("a", "no", wait, Instant::now()));
+            assert_ne!(begun, Some(None), "{trouble}: whoever waits has a pause");
         }
     }
 

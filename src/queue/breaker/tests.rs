@@ -354,6 +354,14 @@ fn a_named_time_is_the_shortest_pause() {
     breaker.reached(at(20));
     assert_eq!(breaker.retry_at(), None);
 
+    // A login has a longer pause by itself, which a restart ends.
+    for (named, noted) in [(Duration::from_secs(10), None), (hour, Some(at(3600)))] {
+        let mut breaker = closed(5);
+        let retry_at = noted.unwrap_or(at(60));
+        let told = met(&mut breaker, 0, 0, RelayFault::Login { for_good: true }, named);
+        assert_eq!((told, breaker.lasting_pause()), (Consequence::Paused { retry_at }, noted), "{named:?}");
+    }
+
     let mut breaker = closed(5);
     met(&mut breaker, 0, 0, RelayFault::Suspects, minute);
     let untroubled = breaker.connections_allowed(at(2), 0, 0);

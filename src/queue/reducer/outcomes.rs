@@ -98,11 +98,15 @@ impl AtRelay<'_> {
         self.relay.roster.defer(id, until.unwrap_or(now), now);
     }
 
-    /// Has a message tried again by its age, but not before the time that the relay has named for it.
+    /// Has a message tried again by its age, but not before the time that the relay has named for it, or that at which its
+    /// sender is to hear of it, if that is sooner.
     fn defer(&mut self, id: QueueId, named: Duration) {
         let Some(member) = self.relay.roster.member(id) else { return };
         let (age, spread) = (member.age(self.shared.now.time_of_day), self.shared.draw());
-        let pause = self.shared.retry.pause(age, spread).max(named);
+        let used = member.patience_used(self.relay.roster.reading(self.shared.now.steady));
+        let retry = &self.shared.retry;
+        let due = retry.until_sender_is_told(used, member.marks.has(Mark::Warned));
+        let pause = retry.pause(age, spread).max(named.min(due));
         let now = self.shared.now.steady;
         self.relay.roster.defer(id, later(now, pause), now);
     }

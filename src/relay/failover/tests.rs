@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
-use super::super::fault::RelayFault;
+use super::super::fault::{CostlyPauses, FIRST_PAUSE, RelayFault};
 use super::super::testing::authority::{Authority, file, tls_settings};
 use super::super::testing::network::{Far, NOW, Scripted};
 use super::super::testing::settings;
@@ -17,6 +17,7 @@ const LOGIN_LATER: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS
                            C: AUTH PLAIN AHVzZXIAcGVuY2ls\nS: 454 4.7.0 later";
 const SILENT_AT_EHLO: &str = "S: 220 mx ESMTP\nC: EHLO client.example";
 const BUSY: &str = "S: 421 4.3.2 busy";
+const FULL: &str = "S: 421 4.3.2 full, try again in 10 minutes";
 
 const fn plays(script: &'static str) -> Far {
     Far::Accepts(NOW, script)
@@ -305,7 +306,7 @@ async fn promise_7_the_relay_waits_for_a_login_only_if_each_host_has_failed_so()
     const UNANSWERED: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH PLAIN\n\
                               C: AUTH PLAIN AHVzZXIAcGVuY2ls\n";
     const NO_MECHANISM: &str = "S: 220 mx ESMTP\nC: EHLO client.example\nS: 250-mx\nS: 250 AUTH GSSAPI";
-    let (no, later, busy) = (plays(NO_LOGIN), plays(LOGIN_LATER), plays(BUSY));
+    let (no, later, busy, full) = (plays(NO_LOGIN), plays(LOGIN_LATER), plays(BUSY), plays(FULL));
     let (refused, put_off) = (RelayFault::Login { for_good: true }, RelayFault::Login { for_good: false });
     let cases = [
         ([DEAD, DEAD, no], RelayFault::Unreachable, true),
@@ -319,8 +320,10 @@ async fn promise_7_the_relay_waits_for_a_login_only_if_each_host_has_failed_so()
         ([later, later, no], refused, true),
         ([DEAD, DEAD, DEAD], RelayFault::Unreachable, false),
         // A host that names a time, and the other one is tried meanwhile.
-        ([DEAD, DEAD, plays("S: 421 4.3.2 full, try again in 10 minutes")], RelayFault::Unreachable, true),
-        ([busy, busy, plays("S: 421 4.3.2 full, try again in 10 minutes")], RelayFault::Opening, true),
+        ([DEAD, DEAD, full], RelayFault::Unreachable, true),
+        ([busy, busy, full], RelayFault::Opening, true),
+        // It names the time at one of its addresses.
+        ([full, DEAD, DEAD], RelayFault::Unreachable, true),
     ];
     for (far, fault, is_left_alone) in cases {
         let (relay, _password) = relay(&["first", "second"]);
@@ -332,13 +335,82 @@ async fn promise_7_the_relay_waits_for_a_login_only_if_each_host_has_failed_so()
             is_left_alone,
             "{told:?}"
         );
+        let others_are_tried = told.iter().any(|line| line.contains(", and the other hosts are tried: "));
         let waits_for_itself = matches!(trouble.cause, Cause::OneHost { .. });
+        assert_eq!(others_are_tried, waits_for_itself, "{told:?}");
         assert_eq!(waits_for_itself, is_left_alone && fault != refused && fault != put_off, "{trouble}");
     }
     // With one host, of two addresses, the relay waits.
     let (relay, _password) = relay(&["first"]);
     let trouble = relay.connect_over(&network([DEAD, no, DEAD])).await.err().unwrap();
     assert_eq!((RelayFault::of(&trouble), relay.passed_over()), (refused, Vec::new()));
+}
+
+/// A host of two addresses, one of which asked for ten minutes while the other one refused the connection, was asked again
+/// every eight seconds. Each case: what the two addresses do.
+#[tokio::test(start_paused = true)]
+async fn promise_7_the_relay_keeps_the_time_that_one_address_of_its_only_host_names() {
+    let (full, busy) = (plays(FULL), plays("S: 220 mx\nC: EHLO client.example\nS: 421 4.3.2 busy"));
+    for far in [[full, DEAD, DEAD], [DEAD, full, DEAD], [full, busy, DEAD], [busy, full, DEAD], [full; 3]] {
+        let (relay, _password) = relay(&["first"]);
+        let trouble = relay.connect_over(&network(far)).await.err().unwrap();
+        let named = trouble.named_time(Timestamp::now());
+        assert_eq!(
+            (RelayFault::of(&trouble), named),
+            (RelayFault::Opening, Some(Duration::from_secs(600))),
+            "{trouble}"
+        );
+    }
+}
+
+/// A host that had asked for two hours was asked each few minutes, as long as another one worked.
+#[tokio::test(start_paused = true)]
+async fn promise_7_a_host_that_names_a_time_is_left_alone_while_another_one_works() {
+    let full = plays("S: 421 4.3.2 full, try again in 2 hours");
+    let (relay, _password) = relay(&["first", "second"]);
+    let (both, second) = (&["1", "2", "3"][..], &["3"][..]);
+    let steps = [
+        ("it names a time", 0, [full, full, GOOD], both),
+        ("", 700, [full, full, GOOD], second),
+        ("also when nothing else works", 3600, [full, full, DEAD], second),
+        ("", 7199, [full, full, GOOD], second),
+        ("then it is asked again", 7200, [full, full, GOOD], both),
+        ("", 7201, [GOOD, GOOD, GOOD], second),
+        ("and is back", 14_400, [GOOD, GOOD, GOOD], &["1"]),
+    ];
+    let start = Instant::now();
+    for (name, second, far, dialled) in steps {
+        tokio::time::advance((start + Duration::from_secs(second)).duration_since(Instant::now())).await;
+        let tried = network_tried(&relay, far).await;
+        let tried: Vec<&str> = tried.iter().map(|dialled| &dialled[8..9]).collect();
+        assert_eq!(tried, dialled, "{name} at {second}");
+        let told = relay.passed_over();
+        let is_told = told.len() == 1 && told[0].starts_with("first:25 is left alone for up to ");
+        assert!(is_told || second == 14_400, "{told:?}");
+    }
+}
+
+/// With a wrong password a list of five hosts tried eight logins in a quarter of an hour, five of them within seconds, and
+/// providers lock an account after five to ten. Each case: the hosts, and the logins in that time.
+#[tokio::test(start_paused = true)]
+async fn promise_7_a_longer_list_costs_the_account_one_login_more() {
+    const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+    const ADDRESSES: [[&str; 1]; 5] =
+        [["127.0.1.1"], ["127.0.1.2"], ["127.0.1.3"], ["127.0.1.4"], ["127.0.1.5"]];
+    let names: Vec<(&str, &[&str])> = NAMES.into_iter().zip(ADDRESSES.iter().map(|at| &at[..])).collect();
+    let far = ADDRESSES.map(|[address]| (format!("{address}:25"), plays(NO_LOGIN)));
+    let far: Vec<(&str, Far)> = far.iter().map(|(address, far)| (address.as_str(), *far)).collect();
+    for (hosts, expected) in [(1, 4), (2, 5), (3, 5), (5, 5)] {
+        let (relay, _password) = relay(&NAMES[..hosts]);
+        let (mut pauses, mut logins, begun) = (CostlyPauses::default(), 0, Instant::now());
+        while begun.elapsed() < Duration::from_secs(15 * 60) {
+            let network = Scripted::new(&names, &far);
+            let trouble = relay.connect_over(&network).await.err().unwrap();
+            logins += network.dialled().len();
+            tokio::time::advance(pauses.next(RelayFault::of(&trouble)).unwrap_or(FIRST_PAUSE)).await;
+        }
+        assert_eq!(logins, expected, "{hosts} hosts");
+    }
 }
 
 /// An address that is silent cost each connection its seconds again.
@@ -434,7 +506,7 @@ proptest! {
                 far.iter().any(|far| far.works()) && !far.iter().any(|far| far.takes_no_login())
             });
             let may_work = hosts.iter().flatten().any(|far| far.works());
-            let refusing = || relay.memory.refusals();
+            let refusing = || relay.memory.refusals(relay.last_secret());
             for attempt in 1..=hosts.len() {
                 let network = Scripted::new(&names, &far);
                 let refused_before = refusing();

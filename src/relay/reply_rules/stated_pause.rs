@@ -1,7 +1,7 @@
 //! The pause that a refusal states in words: "try again in 92 seconds", "try again after Sun, 05 Oct 2025 19:22:44 UTC".
 //!
-//! Promises: only a number with a unit counts that stands behind words about another try, so that a limit ("60 messages in
-//! 5 minutes") is not taken for a pause; and only a date that stands behind such words, or behind one about an end
+//! Promises: only a number with a unit counts that stands behind words about another try in the same sentence, so that a limit
+//! ("60 messages in 5 minutes") is not taken for a pause, and neither is what stands behind them in parentheses; and only a date that stands behind such words, or behind one about an end
 //! ("after", "until", "till", "resets", "resumes", "renews"), and is to come within [`FURTHEST`]. A date without a time is
 //! midnight; one without a zone that is known is in UTC. The pause has one second at least, and a day at most: then the relay
 //! is asked again.
@@ -48,11 +48,28 @@ fn time_until(words: &[&str], place: usize, now: Timestamp) -> Option<Duration> 
         .then(|| Duration::from_secs(until.as_secs() + 1).min(LONGEST))
 }
 
-/// Returns whether one of these words stands shortly before `place`.
+/// Returns whether one of these words stands shortly before `place`, in the same sentence, and in the same parentheses if
+/// `place` is not the first word in them.
 fn stands_behind(words: &[&str], place: usize, lists: &[&[&str]]) -> bool {
     let before = &words[place.saturating_sub(BEFORE)..place];
-    let is_one = |word: &&str| lists.concat().contains(&bare(word).to_lowercase().as_str());
-    before.iter().any(is_one)
+    for (distance, word) in before.iter().rev().enumerate() {
+        if ends_sentence(word, distance == 0) {
+            return false;
+        }
+        if lists.concat().contains(&bare(word).to_lowercase().as_str()) {
+            return true;
+        }
+        if word.starts_with('(') {
+            return false;
+        }
+    }
+    false
+}
+
+/// Returns whether a sentence, or a part of one, ends with `word`. A colon may announce what comes next: "Retry-After: 30 s".
+fn ends_sentence(word: &str, is_next: bool) -> bool {
+    let end = word.trim_end_matches([')', ']', '"', '\'']);
+    end.ends_with(['.', ';', '!', '?']) || end.ends_with(':') && !is_next
 }
 
 /// Returns the date at the beginning of `words`, in the form of a mail's header: "Sun, 05 Oct 2025 19:22:44 UTC".
@@ -150,6 +167,19 @@ mod tests {
             ("450 try again in 5 days", None),
             ("450 try again in seconds", None),
             ("450 RETRY AFTER 5 MINUTES", Some(300)),
+            // Another sentence, or another matter.
+            ("421 4.7.0 Try again later. 500 messages in 24 hours", None),
+            ("421 4.7.0 Try again later! 500 messages in 24 hours", None),
+            ("421 4.7.0 (Try again later.) 500 messages in 24 hours", None),
+            ("421 4.7.0 Try again later; 500 messages in 24 hours", None),
+            ("421 4.7.0 Try again later: 500 messages in 24 hours", None),
+            ("421 4.7.0 Try again later. 24 hours are the limit", None),
+            ("451 4.7.1 Greylisted, please try again later (first seen 3 hours ago)", None),
+            ("451 4.7.1 Too fast. Try again in 5 minutes.", Some(300)),
+            ("451 4.7.1 Greylisted (please try again in 5 minutes)", Some(300)),
+            ("451 4.7.1 Greylisted (retry after 5 minutes)", Some(300)),
+            ("451 4.7.1 Retry-After: 30 seconds", Some(30)),
+            ("451 4.7.1 Try again in: 5 min.", Some(300)),
             ("450", None),
             ("", None),
         ];
@@ -202,6 +232,8 @@ mod tests {
             ("try again after 12-1", None),
             // What has another meaning.
             ("limit of 2026-11-28T13:00:00Z exceeded", None),
+            ("try again later. First seen at 2026-11-28T13:00:00Z", None),
+            ("try again later (message of 2026-11-28T13:00:00Z)", None),
             ("again: message of Sat, 28 Nov 2026 with the date 2026-11-28T13:00:00Z", None),
         ];
         for (said, expected) in cases {

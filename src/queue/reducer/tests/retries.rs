@@ -60,6 +60,26 @@ fn a_time_that_the_relay_names_for_a_message_is_kept_and_delays_no_other() {
     }
 }
 
+/// A message that was told to wait for a day had its delay warning, and its bounce, up to a day late.
+#[test]
+fn a_time_that_the_relay_names_makes_no_report_late() {
+    let mut world = World::with(2, |set_up| {
+        set_up.policy.retry.delay_warning = Some(HOUR * 4);
+        set_up.policy.retry.lifetime = HOUR * 10;
+    });
+    let said = "450 4.2.0 <ann@example.net> Greylisted, please try again in 20 hours";
+    world.relay_always(Does::Says(vec![said]));
+    let id = world.submit("app@example.org", &["ann@example.net"]);
+    world.pass(DAY);
+    let times = world.times_seen(id);
+    assert!((3..=4).contains(&times), "at first, for the warning, and at the end: {times}");
+    let own: Vec<i64> =
+        world.seen.iter().filter(|seen| seen.to == ["ann@example.net"]).map(|seen| seen.at).collect();
+    let after = |number: usize| own[number] - own[0];
+    assert!((4 * 3600..4 * 3600 + 120).contains(&after(1)), "{own:?}");
+    assert!((10 * 3600..10 * 3600 + 120).contains(&after(own.len() - 1)), "{own:?}");
+}
+
 /// A relay that said "421 try again in 10 minutes" was asked again after 1, 2, 4 … seconds.
 #[test]
 fn a_time_that_a_421_names_is_kept_for_the_relay() {
