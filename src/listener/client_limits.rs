@@ -218,6 +218,11 @@ impl ClientLimits {
         }
         let holders: Vec<Option<Holder>> =
             state.limits.iter().map(|limit| limit.holder(client, Some(message.reverse_path))).collect();
+        // A sender that is not theirs first: whatever else is refused may be reported to the sender.
+        for (limit, holder) in state.limits.iter_mut().zip(&holders) {
+            let Some(holder) = *holder else { continue };
+            limit.check_sender(message.reverse_path, holder, &self.remembered, now)?;
+        }
         for (limit, holder) in state.limits.iter_mut().zip(&holders) {
             let Some(holder) = *holder else { continue };
             limit.check(message, holder, queue, &self.remembered, now)?;
@@ -402,13 +407,23 @@ impl LimitInForce {
         reached.map_or(Ok(()), |by| Err(usage.refuse(limit, by)))
     }
 
+    /// Returns an error if `holder` may not use this sender.
+    fn check_sender(
+        &mut self,
+        path: &ReversePath,
+        holder: Holder,
+        remembered: &NotedUsage,
+        now: Timestamp,
+    ) -> Result<(), LimitReached> {
+        let Some(Err(refusal)) = self.senders.as_ref().map(|senders| senders.check_reverse_path(path)) else {
+            return Ok(());
+        };
+        let limit = self.config.name.clone();
+        Err(self.usage(holder, remembered, now).refuse(limit, Reached::Sender(refusal.to_string())))
+    }
+
     fn of_message(&self, message: LimitedMessage<'_>, queue: QueueRoom) -> Option<Reached> {
         let LimitConfig { recipients_per_message, size, queued, .. } = &self.config;
-        let path = message.reverse_path;
-        let checked = self.senders.as_ref().map_or(Ok(()), |senders| senders.check_reverse_path(path));
-        if let Err(refusal) = checked {
-            return Some(Reached::Sender(refusal.to_string()));
-        }
         let too_many =
             recipients_per_message.filter(|most| message.recipients > *most).map(Reached::Recipients);
         let too_large = || size.filter(|most| message.octets > *most).map(Reached::Size);

@@ -222,6 +222,22 @@ fn octets_that_were_not_announced_count_as_they_arrive() {
     assert!(third.grow(1001, at(0)).unwrap_err().reply().to_string().starts_with("552 5.3.4"));
 }
 
+/// What is refused for its size may be reported to its sender, who must be one that these clients may use.
+#[test]
+fn the_sender_is_looked_at_before_everything_else() {
+    let small = LimitConfig { size: Some(10), ..limit("small") };
+    let own = LimitConfig {
+        subject: of_uid(1033),
+        allow_from: vec![AddressPattern::parse("@web.example").unwrap()],
+        ..limit("own")
+    };
+    let limits = limits(&[small, own]);
+    assert!(
+        send(&limits, user(1033), "ann@example.org", 11, 0).starts_with("550 5.7.1 clients of the limit")
+    );
+    assert!(send(&limits, user(1033), "ann@web.example", 11, 0).starts_with("552 5.3.4"));
+}
+
 /// Thirty sessions at their content at once were thirty messages of five.
 #[test]
 fn messages_under_way_count_for_the_queue() {
