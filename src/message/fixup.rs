@@ -255,9 +255,9 @@ impl FixupTask {
         // The header section is written once, and the envelope is not needed here after that.
         let envelope = std::mem::replace(&mut self.envelope, Envelope::from(ReversePath::Null));
         let mut rewritten = rewrite(envelope, content.header, &self.rules, &self.facts)?;
-        // Programs declare 8BITMIME for text of ASCII, too, and a relay may refuse a message for that alone.
-        rewritten.envelope.body =
-            if is_eight_bit(content.header) { Body::EightBitMime } else { Body::SevenBit };
+        if is_eight_bit(content.header) {
+            rewritten.envelope.body = Body::EightBitMime;
+        }
         // Some programs always declare SMTPUTF8, and a relay of the recipient may refuse a message for that alone.
         rewritten.envelope.smtputf8 &= !rewritten.header.is_ascii();
         let (way, of_long_lines) = match self.rules.long_lines {

@@ -3,11 +3,11 @@
 import re
 import smtplib
 import socket
-from pathlib import Path
 
 import pytest
 
 from as_user import PORT_IN_TURNS, SEND, start_as
+from waiting import free_port
 
 HOSTILE, OTHER = 64721, 64722
 
@@ -25,19 +25,6 @@ while not select.select([sys.stdin], [], [], 0.2)[0]:
     for client in held:
         client.send(b"N")
 """
-
-
-def port_apart():
-    """A loopback port that nobody has, and that no program is given unasked while it is free for a moment."""
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in range(lowest - 1, 1023, -1):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise AssertionError("each port below those that the kernel gives is taken")
 
 
 @pytest.fixture
@@ -105,7 +92,7 @@ def test_refusals_in_many_sessions_are_counted(nullmta):
 
 def test_no_user_is_taken_for_one_who_had_the_port_before(nullmta):
     """Two users share a port, and the one hangs up the moment before the other connects from there."""
-    pair, port, turns = socket.socketpair(), port_apart(), 400
+    pair, port, turns = socket.socketpair(), free_port(), 400
     users = {"ann": HOSTILE, "ben": OTHER}
     programs = []
     for first, (end, (name, uid)) in enumerate(zip(pair, users.items())):

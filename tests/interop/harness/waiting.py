@@ -1,7 +1,9 @@
 """Waiting for what another process does, always with a deadline; and whether it listens yet."""
 
+import random
 import socket
 import time
+from pathlib import Path
 
 
 def wait_until(condition, seconds, what):
@@ -15,11 +17,24 @@ def wait_until(condition, seconds, what):
     raise AssertionError(f"waited {seconds} s in vain for {what() if callable(what) else what}")
 
 
+_given = set()
+
+
 def free_port() -> int:
-    """A loopback port nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A loopback port that nobody has, and that no program is given unasked while it is free for a moment: a server found
+    its port taken by a connection that had begun meanwhile."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(1000):
+        port = random.randrange(10_000, lowest)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _given:
+            _given.add(port)
+            return port
+    raise AssertionError(f"no port is free between 10000 and {lowest}")
 
 
 def accepts(port) -> bool:
