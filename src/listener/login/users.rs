@@ -18,7 +18,7 @@ use tokio::sync::{Mutex as TurnMutex, OwnedMutexGuard};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::config::{FileStamp, LoginUser, LoginUsers, UsersFileError};
+use crate::config::{FileStamp, LoginName, LoginUser, LoginUsers, UsersFileError};
 use crate::log;
 use crate::sasl_server::{DecoyKeys, FoundKeys, LoginKeys, ScramHash, USUAL_ITERATIONS};
 
@@ -163,8 +163,10 @@ impl AskedUsers {
 
 impl LoginKeys for AskedUsers {
     fn keys_of(&self, name: &str, hash: ScramHash) -> FoundKeys {
+        // The spellings of a name have one salt, as those of a user have.
+        let spelled = LoginName::parse(name).map_or_else(|| name.to_owned(), |LoginName(name)| name);
+        let decoy = self.decoys.keys_of(&spelled, hash, &self.counts);
         // Only SCRAM-SHA-256 is offered, of which alone there are keys.
-        let decoy = self.decoys.keys_of(name, hash, &self.counts);
         let known = self.find(name).filter(|_| hash == ScramHash::Sha256);
         FoundKeys { is_known: known.is_some(), keys: known.map_or(decoy, |user| user.keys.clone()) }
     }
@@ -231,6 +233,11 @@ mod tests {
         assert!(found("ann", ScramHash::Sha256).is_known && !found("ann", ScramHash::Sha1).is_known);
         let (one, again) = (found("bob", ScramHash::Sha256), found("bob", ScramHash::Sha256));
         assert!(!one.is_known && one.keys == again.keys);
+        // Only a user had one salt for each spelling, which told who is one.
+        for (name, spelling) in [("ann", "an\u{ad}n"), ("bob", "bo\u{ad}b")] {
+            let [name, spelling] = [name, spelling].map(|name| found(name, ScramHash::Sha256));
+            assert_eq!((name.is_known, name.keys), (spelling.is_known, spelling.keys));
+        }
         assert_eq!(one.keys.iterations(), 4096);
     }
 
