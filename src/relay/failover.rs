@@ -390,16 +390,16 @@ impl<'a, N: Network> Failover<'a, N> {
         self.failed.push(later);
     }
 
-    /// Begins the pauses of the hosts other than `works` that wait for themselves. Returns the failures of those that are to
-    /// be passed over: the others, and those of a login.
+    /// Begins the pauses of the hosts other than `works` that say for how long. Returns the failures of the others, which are
+    /// to be passed over.
     fn rested(failed: Vec<FailedHost>, memory: &HostMemory, works: &str) -> Vec<HostFailure> {
         let mut passed = Vec::new();
         for FailedHost { failure, wait, .. } in failed.into_iter().filter(|host| host.failure.place != works)
         {
-            let pause = wait.and_then(|wait| memory.begin_rest(&failure, wait));
-            match (pause, wait) {
-                (Some(pause), Some(wait)) if !wait.is_of_login() => memory.tell_rest(&failure, pause, ""),
-                _ => passed.push(failure),
+            let wait = wait.filter(|wait| !wait.is_of_login_alone());
+            match wait.and_then(|wait| memory.begin_rest(&failure, wait)) {
+                Some(pause) => memory.tell_rest(&failure, pause, ""),
+                None => passed.push(failure),
             }
         }
         passed

@@ -56,9 +56,15 @@ impl HostWait {
         (is_one && !lacks_secret).then_some(wait)
     }
 
-    /// Returns whether this is about the login, after which the host is passed over as well, if another one works.
-    pub(super) fn is_of_login(self) -> bool {
-        self.is_of_login
+    /// Returns whether a login failed, and nothing says until when: then the host is only passed over, if another one works.
+    pub(super) fn is_of_login_alone(self) -> bool {
+        let is_login = matches!(
+            self.fault,
+            RelayFault::Login { .. }
+                | RelayFault::LoginUnanswered
+                | RelayFault::Configuration { pause: None, is_login: true, .. }
+        );
+        is_login && self.named.is_none()
     }
 
     fn pause(self, pauses: &mut CostlyPauses) -> Option<Duration> {
