@@ -24,7 +24,7 @@
 //! A module uses only modules that stand before it in this table, and a pure one names no task, thread, process, socket or
 //! clock; `tests/layers.rs` has the table of which module may use which, and tests both. Three types are proofs, without
 //! which the code does not compile: [`spool::Committed`] is needed to reply 250, `relay::tls::Verified` to send anything
-//! about a message to the relay, and [`spool::Settled`] to remove a message.
+//! about a message to the relay, and [`spool::Settled`], or the [`spool::DeletionOrder`] of an operator, to remove a message.
 
 pub mod admin;
 pub mod cli;

@@ -17,7 +17,8 @@
 //! Invariants:
 //! 1. A message is with at most one connection or settlement, even if several relays get recipients of it. When that ends, even by a panic, the owner hears of the
 //!    message again.
-//! 2. A message leaves the queue only when the spool has recorded its removal, and a relay's roster only then or when no
+//! 2. A message leaves the queue only when the spool has recorded its removal (by a settlement, or by the order of an
+//!    operator, which never takes a message out of the hands of who has it: `orders.rs`), and a relay's roster only then or when no
 //!    recipient of that relay is open, or when it is routed anew.
 //! 3. Nothing in memory is needed after a restart: the queue starts from what the spool has recovered.
 //!
@@ -37,6 +38,7 @@ mod learned_rate;
 mod link;
 mod noted_pause;
 mod null_sender;
+mod orders;
 mod owner;
 mod part_limits;
 mod patience;
@@ -77,11 +79,12 @@ use crate::message::dsn::Overseers;
 use crate::queue_id::QueueId;
 use crate::relay::{LateRelay, Relay, Trouble};
 use crate::routing::Routes;
-use crate::spool::{Entry, Recovery, Spool};
+use crate::spool::{Entry, OperatorOrder, Recovery, Spool};
 use clock::Clock;
 use desk::DeliveryDesk;
 pub use link::QueueLink;
 use null_sender::NullSubstitutes;
+pub use orders::{OrderFailure, OrderResult, forecast};
 use owner::{Executor, Owner};
 use part_limits::PartLimits;
 use rate::record_of;
@@ -344,6 +347,11 @@ impl Queue {
         self.tell(Event::ProbeNow);
     }
 
+    /// Probes the relays that are paused, for what is ready.
+    pub fn probe_relays(&self) {
+        self.tell(Event::ProbeRelays);
+    }
+
     /// Does the same as [`Queue::probe_now`] for the relay of this route and the messages that it gets.
     pub fn probe_route(&self, route: &str) {
         self.tell(Event::ProbeRoute(route.to_owned()));
@@ -370,6 +378,14 @@ impl Queue {
             Some(QueueAnswer::Standings(listed)) => listed,
             _ => Vec::new(),
         }
+    }
+
+    /// Gives these orders, some hundred at most. What comes of each is received from the channel, which ends with the last
+    /// answer, or when the queue stops.
+    pub fn order(&self, orders: Vec<OperatorOrder>) -> UnboundedReceiver<(QueueId, OrderResult)> {
+        let (answers, answered) = unbounded_channel();
+        self.send(OwnerInput::Order { orders, answers });
+        answered
     }
 
     /// Returns the figures of the queue; `None` once it has stopped.
@@ -427,6 +443,8 @@ enum OwnerInput {
     Tell(Event),
     /// An event that asks for an answer, and the channel for the answer.
     Ask(Event, oneshot::Sender<QueueAnswer>),
+    /// Orders of an operator, and the channel for the answers.
+    Order { orders: Vec<OperatorOrder>, answers: UnboundedSender<(QueueId, OrderResult)> },
     /// A connection that can send a message asks for one; with `wait` it stays for one that comes later.
     Next { connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>> },
     /// The result of an attempt is to be recorded.

@@ -3,8 +3,9 @@
 //! Promises
 //! 1. When [`Spool::commit`] returns a [`Committed`], the message is on stable storage: content, envelope
 //!    and every directory entry on the way to it are synced.
-//! 2. A message is there until it is removed with a [`Settled`]; until then it comes back at every
-//!    start, whole, once, with the outcomes recorded of it. After the removal has returned it is gone.
+//! 2. A message is there until it is removed with a [`Settled`], or with the [`DeletionOrder`] of an operator; until then
+//!    it comes back at every start, whole, once, with the outcomes recorded of it. After the removal has returned it is
+//!    gone.
 //! 3. A bounce and its effect on the original are one record: no crash comes between them.
 //! 4. What was refused is not delivered, except that a crash before anything else is written may bring
 //!    it back, whole.
@@ -47,10 +48,11 @@
 //! | M6 | partly closed | Outcome, synced | more outcomes | there, with those recipients closed; one not synced yet is tried again |
 //! | M7 | closed by its bounce | the DSN's Message record closes it | removal | both the DSN and the closing, or neither |
 //! | M8 | warned of | the DSN's Message record says so | | both, or neither: no second warning |
-//! | M9 | held, dead | State, synced | State | the state before, or this |
+//! | M9 | held, on hold, dead | State, synced | State | the state before, or this |
 //! | M10 | all closed, not removed | outcomes | removal | there; its ledger settles at once |
 //! | M11 | moved by the cleaner | Moved, synced | as before | at one place or at both: the later one counts |
-//! | M12 | settled: at the instant the sync returns | Settled record | D5 | gone |
+//! | M12 | settled, or deleted by an operator: at the instant the sync returns | Settled record | D5 | gone |
+//! | M13 | dead no more: its dead recipients are open again | State, synced | as M5 | dead, or this |
 //!
 //! The order in which segments go keeps M12 true: a Settled record stands in the same segment as the message
 //! or in a later one, and segments go oldest first, each durably before the next.
@@ -79,6 +81,7 @@ pub mod ledger;
 mod lines;
 mod marks;
 mod octets;
+mod order;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod parse;
 mod paths;
@@ -115,6 +118,7 @@ pub use entry::{
 pub use handle::Spool;
 pub use ledger::{Fate, Ledger, MustReport, Settled};
 pub use marks::{EntryState, Flight, Mark, Marks};
+pub use order::{DeletionOrder, Operator, OperatorOrder, OperatorVerb, Removal};
 pub use paths::PARTS;
 pub use replies::Replies;
 pub use space::SHARE_IN_WORDS;

@@ -1,4 +1,4 @@
-//! The faces of a running daemon: `nullmta reload`, `flush`, `status`, `mailq` and `queue list`, as programs.
+//! The faces of a running daemon: `nullmta reload`, `flush`, `status`, `mailq` and `queue …`, as programs.
 
 #![allow(missing_docs, reason = "a test")]
 
@@ -57,6 +57,11 @@ impl Host {
 
     fn status(&self) -> serde_json::Value {
         serde_json::from_slice(&self.nullmta(&["status", "--json"]).stdout).unwrap()
+    }
+
+    fn listed(&self) -> Vec<serde_json::Value> {
+        let (_, json, _) = text(&self.nullmta(&["queue", "list", "--json"]));
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     fn log(&self) -> String {
@@ -400,4 +405,57 @@ fn a_flush_says_why_what_it_leaves_is_held() {
     let json = text(&host.nullmta(&["flush", "--json"])).1;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["held-because"], held["held    ".len()..], "{json}");
+}
+
+/// Nothing but editing the spool took a message out of the queue, or kept one in it.
+#[test]
+fn messages_are_held_returned_and_deleted_and_the_log_says_by_whom() {
+    let host = Host::start();
+    (0..3).for_each(|_| host.submit());
+    let ids: Vec<String> =
+        host.listed().iter().map(|message| message["id"].as_str().unwrap().into()).collect();
+    let [first, second, third] = &ids[..] else { panic!("{ids:?}") };
+    let queue = |words: &[&str]| text(&host.nullmta(&[&["queue"], words].concat()));
+    let state_of_first = || host.listed()[0]["state"].clone();
+
+    assert_eq!(
+        queue(&["hold", "--dry-run", first]),
+        (0, "1 message would be put on hold\n".into(), "".into())
+    );
+    assert_ne!(state_of_first(), "on-hold");
+    assert_eq!(queue(&["hold", first]).1, "1 message put on hold\n");
+    assert_eq!(
+        queue(&["hold", first]).1,
+        "0 messages put on hold\n1 not sent anyway: on hold already, or dead\n"
+    );
+    assert_eq!(state_of_first(), "on-hold");
+    assert!(host.listed()[0]["recipients"][0]["reason"].as_str().unwrap().starts_with("on hold, "));
+    assert_eq!((&host.status()["on-hold"], &host.status()["messages"]), (&1.into(), &3.into()));
+    let (code, out, _) = queue(&["retry", first]);
+    assert!(code == 0 && out.contains("1 not tried, since they are on hold: "), "{out}");
+
+    assert_eq!(queue(&["delete", second]).1, "1 message deleted\n");
+    let gone = format!("0 messages deleted\n1 not found: {second}\n");
+    assert_eq!(queue(&["delete", second]), (1, gone, "nullmta: no message was found\n".into()));
+    assert_eq!(queue(&["expire", third]).1, "1 message returned\n");
+    let left = host.listed();
+    assert_eq!(
+        (left.len(), &left[1]["from"], &left[1]["recipients"][0]["address"]),
+        (2, &"".into(), &"app@example.org".into())
+    );
+
+    let (code, json, _) = queue(&["release", "--json", first, "nonsense"]);
+    let expected = format!(
+        "{{\"id\":\"{first}\",\"result\":\"done\"}}\n{{\"id\":\"nonsense\",\"result\":\"not-found\"}}\n"
+    );
+    assert_eq!((code, json), (0, expected));
+    let by =
+        |id: &str, what: &str| format!(" {id}: {what} by uid {}", fs::metadata(host.config()).unwrap().uid());
+    for line in
+        [by(first, "put on hold"), by(first, "released"), by(second, "deleted"), by(third, "returned")]
+    {
+        assert_eq!(host.log().matches(&line).count(), 1, "{line}: {}", host.log());
+    }
+    let denied = host.as_nobody(&["queue", "delete", first], "-c");
+    assert_eq!((text(&denied).0, host.listed().len()), (77, 2));
 }

@@ -14,6 +14,8 @@
 //! 4. A name that leaves its file stands for one type; the exceptions are in [`SHARED_NAMES`]. No private type of another
 //!    file has that name.
 //!
+//! 5. The order of an operator, which is a proof, is made only where rights are checked (`src/admin/rights.rs`).
+//!
 //! Not seen: what `layers/tree.rs` does not see; a name that a macro declares.
 
 #[path = "layers/tree.rs"]
@@ -393,4 +395,15 @@ fn a_private_type_has_no_name_of_a_public_one() {
         public.get(name).is_some_and(|others| others.iter().any(|other| !files.contains(other)))
     });
     assert!(private.is_empty(), "private types with the name of a public type elsewhere: {private:?}");
+}
+
+/// Promise 5. Tests may make one, to give it to the queue or to the spool.
+#[test]
+fn only_the_check_of_rights_makes_the_order_of_an_operator() {
+    let text = |module: &str| fs::read_to_string(format!("{}/src/{module}.rs", env!("CARGO_MANIFEST_DIR")));
+    let makes = |module: &&String| text(module).is_ok_and(|text| text.contains("OperatorOrder::permitted("));
+    let makers: Vec<&str> =
+        FILES.keys().filter(makes).map(String::as_str).filter(|module| !module.contains("/tests")).collect();
+    // The file of the order itself makes some in its tests.
+    assert_eq!(makers, ["admin/rights", "spool/order"]);
 }

@@ -1,5 +1,7 @@
 //! The server of the control socket, in the daemon.
 //!
+//! Orders about messages are in `steer.rs`.
+//!
 //! Promises: no client gets more than its rights (`rights.rs`); a listing is written in pages of [`PAGE`] messages, and
 //! only one page of it is in memory; a slow or silent client costs one task and one such page, and is cut off when it
 //! makes us wait for 30 seconds.
@@ -13,9 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
@@ -23,11 +23,13 @@ use tokio::time::timeout;
 
 use super::clients::{ClientSlot, ClientSlots};
 use super::flush::{FlushFailure, flush};
+use super::output::{CLIENT_PATIENCE, ClientOutput};
 use super::protocol::{
     AmountLeft, ClientLimited, Configuration, ControlRequest, DaemonStatus, Flushed, Frame, QueuedMessage,
     QueuedRecipient, RateLeft, RelayFigures, RelaySpeed, Reloaded,
 };
 use super::rights::Rights;
+use super::steer::{Steering, SteeringDesk};
 use crate::listener::bind::BindError;
 use crate::listener::client_limits::{ClientLimits, LimitFigures};
 use crate::listener::login::LoginDesk;
@@ -35,13 +37,13 @@ use crate::listener::unix::{make_directory_of, remove_stale};
 use crate::log;
 use crate::queue::{MessageStanding, PaceStatus, Queue, QueueStatus, RelayStatus, Standing};
 use crate::queue_id::QueueId;
-use crate::spool::{ReadError, Spool, Stored};
+use crate::spool::{Operator, ReadError, Spool, Stored};
 use crate::users::Users;
 
-/// Time that a client may take to send its request, or to read a line of the answer.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
-const MAX_REQUEST_OCTETS: u64 = 4096;
+/// The longest request, in octets: some thousand queue ids.
+const MAX_REQUEST_OCTETS: u64 = 64 << 10;
 /// The reason shown for a dead message whose replies are not known: it is from an older version, or its note was lost.
+const ON_HOLD: &str = "on hold, as an operator wants it: nullmta queue release has it sent";
 const FORGOTTEN: &str =
     "it failed, the failure could be reported to nobody, and the replies that it got are not known";
 /// The number of messages of a listing that are in memory at once.
@@ -92,8 +94,7 @@ impl Control {
                     let Some(place) = place_for(&clients, &stream) else { continue };
                     let control = self.clone();
                     tokio::spawn(async move {
-                        let _place = place;
-                        if let Err(error) = control.answer(stream).await {
+                        if let Err(error) = control.answer(stream, &place).await {
                             log::control_client(&error);
                         }
                     });
@@ -106,22 +107,35 @@ impl Control {
         }
     }
 
-    async fn answer(&self, stream: UnixStream) -> io::Result<()> {
+    async fn answer(&self, stream: UnixStream, place: &ClientSlot) -> io::Result<()> {
         let rights = Rights::of(stream.peer_cred()?, &self.users).await;
         let (input, output) = stream.into_split();
-        let mut output = Output(BufWriter::new(output));
+        let mut output = ClientOutput::new(output);
         let mut line = String::new();
         let mut input = BufReader::new(input.take(MAX_REQUEST_OCTETS));
         timeout(CLIENT_PATIENCE, input.read_line(&mut line)).await??;
         match serde_json::from_str(&line) {
+            Ok(ControlRequest::Steer { verb, ids, dry_run }) => {
+                let asked = Steering { verb, ids, dry_run };
+                let by = self.operator(place.uid()).await;
+                let desk = SteeringDesk { queue: &self.queue, spool: &self.spool, rights, by };
+                desk.steer(asked, place, &mut output).await
+            }
             Ok(request) => self.obey(request, rights, &mut output).await,
             Err(error) => output.end(&Frame::Error(format!("no request of this version: {error}"))).await,
         }
     }
 
-    async fn obey(&self, request: ControlRequest, rights: Rights, output: &mut Output) -> io::Result<()> {
+    async fn obey(
+        &self,
+        request: ControlRequest,
+        rights: Rights,
+        output: &mut ClientOutput,
+    ) -> io::Result<()> {
         match (request, rights) {
             (ControlRequest::QueueList, _) => self.queue_list(rights, output).await?,
+            // It was taken apart before: it is for everybody.
+            (ControlRequest::Steer { .. }, _) => {}
             (_, Rights::Own(_)) => {
                 let why = "only root and the daemon's own user and group may ask for that";
                 return output.end(&Frame::Denied(why.into())).await;
@@ -143,7 +157,7 @@ impl Control {
         output.end(&Frame::Done).await
     }
 
-    async fn status(&self, output: &mut Output) -> io::Result<()> {
+    async fn status(&self, output: &mut ClientOutput) -> io::Result<()> {
         let Some(status) = self.queue.status().await else {
             return output.send(&Frame::Error("the daemon is stopping".into())).await;
         };
@@ -159,6 +173,7 @@ impl Control {
                 ready: status.ready,
                 deferred: status.deferred,
                 held: status.held,
+                on_hold: status.on_hold,
                 dead: status.dead,
                 newest_dead,
                 active: status.under_way,
@@ -175,6 +190,12 @@ impl Control {
                 relays: status.relays.iter().map(figures).collect(),
             })
             .await
+    }
+
+    /// Returns who the client with this uid is.
+    async fn operator(&self, uid: u32) -> Operator {
+        let name = self.users.named_soon(uid).await.map(|user| user.login.as_str().into());
+        Operator { uid, name }
     }
 
     /// Makes the daemon read its configuration again. Returns the result; `None` if the daemon is stopping.
@@ -208,7 +229,7 @@ impl Control {
         })
     }
 
-    async fn queue_list(&self, rights: Rights, output: &mut Output) -> io::Result<()> {
+    async fn queue_list(&self, rights: Rights, output: &mut ClientOutput) -> io::Result<()> {
         let status = self.queue.status().await.map(Arc::new);
         let mut hidden = 0;
         // What comes in from now on is not listed: the list has an end.
@@ -292,13 +313,23 @@ fn recipients(
     };
     let shown = stored.ledger.unsettled().filter_map(|index| {
         let relay = relays.get(&index);
+        let said = stored.replies.of(index).map(str::to_owned);
+        let kept = || on_hold(said.as_deref());
         Some(QueuedRecipient {
             address: stored.envelope.recipients.get(index)?.address.to_string(),
             route: relay.and_then(|relay| relay.route.clone()),
-            reason: stored.replies.of(index).map(str::to_owned).or_else(|| unsaid(relay)),
+            reason: match listed.standing {
+                Standing::OnHold => Some(kept()),
+                _ => said.or_else(|| unsaid(relay)),
+            },
         })
     });
     shown.collect()
+}
+
+/// Returns why a message is here that an operator holds, with the last reply about it.
+fn on_hold(said: Option<&str>) -> String {
+    said.map_or(ON_HOLD.to_owned(), |said| format!("{ON_HOLD}; the last reply: {said}"))
 }
 
 /// Returns why a message is here during which connections were lost.
@@ -348,37 +379,12 @@ fn unreadable(listed: MessageStanding, error: &ReadError) -> QueuedMessage {
 fn next_attempt(standing: Standing) -> Option<String> {
     match standing {
         Standing::Waiting(due) => Timestamp::from_second(due.into()).ok().map(|due| due.to_string()),
-        Standing::Ready | Standing::UnderWay | Standing::Elsewhere(_) | Standing::Held | Standing::Dead => {
-            None
-        }
-    }
-}
-
-/// The stream on which frames are written to the client.
-struct Output(BufWriter<OwnedWriteHalf>);
-
-impl Output {
-    async fn item(&mut self, item: &impl Serialize) -> io::Result<()> {
-        self.send(&Frame::Item(serde_json::to_value(item)?)).await
-    }
-
-    /// Sends the only item of an answer; without one, an error that the daemon is stopping.
-    async fn answer(&mut self, item: Option<&impl Serialize>) -> io::Result<()> {
-        match item {
-            Some(item) => self.item(item).await,
-            None => self.send(&Frame::Error("the daemon is stopping".into())).await,
-        }
-    }
-
-    async fn send(&mut self, frame: &Frame) -> io::Result<()> {
-        let mut line = serde_json::to_vec(frame)?;
-        line.push(b'\n');
-        timeout(CLIENT_PATIENCE, self.0.write_all(&line)).await?
-    }
-
-    async fn end(&mut self, frame: &Frame) -> io::Result<()> {
-        self.send(frame).await?;
-        timeout(CLIENT_PATIENCE, self.0.shutdown()).await?
+        Standing::Ready
+        | Standing::UnderWay
+        | Standing::Elsewhere(_)
+        | Standing::Held
+        | Standing::OnHold
+        | Standing::Dead => None,
     }
 }
 
@@ -396,6 +402,7 @@ fn figures(relay: &RelayStatus) -> RelayFigures {
         active: relay.under_way,
         deferred: relay.deferred,
         held: relay.held,
+        on_hold: relay.on_hold,
         held_because: relay.held_because.clone(),
         connections: relay.connections,
         pace: speed(&relay.pace),

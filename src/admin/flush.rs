@@ -151,6 +151,7 @@ impl FlushProgress {
             under_way: now.ready + now.under_way,
             deferred: now.deferred,
             held: now.held,
+            on_hold: now.on_hold,
             held_because,
             dead: now.dead,
             newest_dead: None,

@@ -28,6 +28,69 @@ pub enum ControlRequest {
     },
     /// Makes the daemon read its configuration again. The answer is a [`Reloaded`].
     Reload,
+    /// Does something with messages. The answer is a [`SteeredMessage`] for each of them.
+    Steer {
+        /// What is done.
+        verb: SteerVerb,
+        /// The queue ids of the messages.
+        ids: Vec<String>,
+        /// True if nothing is to be done, and the answer says what would be.
+        #[serde(default)]
+        dry_run: bool,
+    },
+}
+
+/// The thing that is done with messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SteerVerb {
+    /// They are not sent before they are released.
+    Hold,
+    /// They are not on hold any more.
+    Release,
+    /// They are tried now.
+    Retry,
+    /// They are returned to their senders, as if their time were over.
+    Expire,
+    /// They are removed, and nobody is told.
+    Delete,
+}
+
+/// What came of one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SteeredMessage {
+    /// The queue id, as it was given.
+    pub id: String,
+    /// The result.
+    pub result: SteerResult,
+    /// The reason why it was not done, if there is one to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// The result of doing something with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SteerResult {
+    /// It is done; with `dry-run`, it would be.
+    Done,
+    /// The message is under way: it is done when its reply is in, unless the relay takes the message.
+    Marked,
+    /// The message was so already.
+    AlreadySo,
+    /// An operator holds the message, so it was not tried.
+    OnHold,
+    /// The message failed, and that can be reported to nobody: it is dead.
+    Dead,
+    /// It was not recorded in time, and goes on.
+    Awaited,
+    /// It was not done.
+    Failed,
+    /// It is the mail of somebody else.
+    NotYours,
+    /// The queue has no such message.
+    NotFound,
 }
 
 /// One line of an answer.
@@ -66,6 +129,9 @@ pub struct DaemonStatus {
     pub deferred: usize,
     /// The number of messages held after a refusal.
     pub held: usize,
+    /// The number of messages that an operator has put on hold.
+    #[serde(default)]
+    pub on_hold: usize,
     /// The number of dead messages: damaged ones, and failed ones that cannot be reported to anybody.
     pub dead: usize,
     /// The newest dead message, with the replies that it got.
@@ -156,6 +222,9 @@ pub struct RelayFigures {
     pub deferred: usize,
     /// The number of them that are held after a refusal.
     pub held: usize,
+    /// The number of them that an operator has put on hold.
+    #[serde(default)]
+    pub on_hold: usize,
     /// The reason why messages are held and what to do about it; `None` if none are.
     pub held_because: Option<String>,
     /// The number of open connections to it.
@@ -279,6 +348,9 @@ pub struct Flushed {
     pub deferred: usize,
     /// The number of messages held after a refusal, including one that this flush met.
     pub held: usize,
+    /// The number of messages that an operator has put on hold, which are not tried.
+    #[serde(default)]
+    pub on_hold: usize,
     /// The reason why messages are held and what to do about it; `None` if none are.
     pub held_because: Option<String>,
     /// The number of dead messages, which are not tried.
@@ -325,7 +397,7 @@ pub enum Contact {
 }
 
 /// The state of a live message, named the same in every listing and count of the daemon and of `nullmta spool`.
-/// A message has exactly one state, so the five counts add up to the number of messages.
+/// A message has exactly one state, so the six counts add up to the number of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MessageState {
@@ -335,8 +407,10 @@ pub enum MessageState {
     Active,
     /// It waits for its next attempt, whose time depends on its age.
     Deferred,
-    /// It is held, and not tried.
+    /// It is held after a refusal, and not tried.
     Held,
+    /// An operator has put it on hold, and only an operator has it tried again.
+    OnHold,
     /// It failed and this cannot be reported to anybody, or it is damaged.
     Dead,
 }
@@ -348,6 +422,7 @@ impl fmt::Display for MessageState {
             MessageState::Active => "active",
             MessageState::Deferred => "deferred",
             MessageState::Held => "held",
+            MessageState::OnHold => "on-hold",
             MessageState::Dead => "dead",
         })
     }
@@ -360,6 +435,7 @@ impl From<Standing> for MessageState {
             Standing::UnderWay | Standing::Elsewhere(_) => MessageState::Active,
             Standing::Waiting(_) => MessageState::Deferred,
             Standing::Held => MessageState::Held,
+            Standing::OnHold => MessageState::OnHold,
             Standing::Dead => MessageState::Dead,
         }
     }
@@ -371,6 +447,7 @@ impl From<&Entry> for MessageState {
             EntryState::Active if entry.marks.has(Mark::Deferred) => MessageState::Deferred,
             EntryState::Active => MessageState::Ready,
             EntryState::Held => MessageState::Held,
+            EntryState::OnHold => MessageState::OnHold,
             EntryState::Dead => MessageState::Dead,
         }
     }
@@ -490,6 +567,7 @@ mod tests {
             MessageState::Active,
             MessageState::Deferred,
             MessageState::Held,
+            MessageState::OnHold,
             MessageState::Dead,
         ] {
             assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));

@@ -1,7 +1,7 @@
 //! The rights of a client of the control socket.
 //!
 //! Promises: root, the user of the daemon and the members of its group may do anything; any other user may list the
-//! queue, and sees only their own messages. The kernel tells who the client is (SO_PEERCRED), so the mode of the socket
+//! queue and give orders about messages, and that only for their own. An [`OperatorOrder`] is made here alone. The kernel tells who the client is (SO_PEERCRED), so the mode of the socket
 //! does not matter. Nobody is given mail that came over TCP, though the user of the connection may be known: what is behind
 //! a connection is not known ([`Submitter::LoopbackUid`]). Membership is known from the group that the client runs in, else
 //! from the name service.
@@ -12,13 +12,15 @@ use rustix::process::{getegid, geteuid};
 use tokio::net::unix::UCred;
 
 use crate::envelope::Submitter;
+use crate::queue_id::QueueId;
+use crate::spool::{Operator, OperatorOrder, OperatorVerb};
 use crate::users::Users;
 
 /// The rights of a client: the messages that it may see, and the commands that it may give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rights {
     Everything,
-    /// Only to list the messages that this user submitted.
+    /// Only to list and to steer the messages that this user submitted.
     Own(u32),
 }
 
@@ -29,6 +31,20 @@ impl Rights {
         let is_ours = uid == geteuid().as_raw() || client.gid() == our_group;
         let may_do_all = uid == 0 || is_ours || users.is_in_group(uid, our_group).await;
         if may_do_all { Rights::Everything } else { Rights::Own(uid) }
+    }
+
+    /// Returns the order `verb` of `by`, who has these rights, about the message `id` of this submitter; `None` if they may
+    /// not give it. The submitter of a message need not be known to who may do everything.
+    pub(super) fn order(
+        self,
+        verb: OperatorVerb,
+        by: &Operator,
+        id: QueueId,
+        submitter: Option<Submitter>,
+    ) -> Option<OperatorOrder> {
+        let is_theirs =
+            self == Rights::Everything || submitter.is_some_and(|submitter| self.include(submitter));
+        is_theirs.then(|| OperatorOrder::permitted(id, verb, by.clone()))
     }
 
     pub(super) fn include(self, submitter: Submitter) -> bool {
@@ -50,5 +66,20 @@ mod tests {
         assert!(!own.include(Submitter::LoopbackUid(1000)));
         assert!(!own.include(Submitter::Loopback) && !own.include(Submitter::Ourselves));
         assert!(Rights::Everything.include(Submitter::Ourselves));
+    }
+
+    #[test]
+    fn an_ordinary_user_orders_only_about_their_own_mail() {
+        let by = Operator { uid: 1000, name: None };
+        let may = |rights: Rights, submitter| {
+            rights.order(OperatorVerb::Delete, &by, QueueId::from_raw(1), submitter).is_some()
+        };
+        assert!(may(Rights::Own(1000), Some(Submitter::Uid(1000))));
+        for other in
+            [Submitter::Uid(0), Submitter::LoopbackUid(1000), Submitter::Loopback, Submitter::Ourselves]
+        {
+            assert!(!may(Rights::Own(1000), Some(other)) && may(Rights::Everything, Some(other)));
+        }
+        assert!(!may(Rights::Own(1000), None) && may(Rights::Everything, None));
     }
 }

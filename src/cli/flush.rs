@@ -127,8 +127,14 @@ fn left(flushed: &Flushed) -> String {
 
 /// Returns the number of messages in each state in which there are some: ": 1 deferred, 5 held".
 fn states(flushed: &Flushed) -> String {
-    let Flushed { under_way, deferred, held, dead, .. } = flushed;
-    let counts = [(under_way, "ready or active"), (deferred, "deferred"), (held, "held"), (dead, "dead")];
+    let Flushed { under_way, deferred, held, on_hold, dead, .. } = flushed;
+    let counts = [
+        (under_way, "ready or active"),
+        (deferred, "deferred"),
+        (held, "held"),
+        (on_hold, "on hold"),
+        (dead, "dead"),
+    ];
     let some = counts.into_iter().filter(|(count, _)| **count > 0);
     let some: Vec<String> = some.map(|(count, state)| format!("{count} {state}")).collect();
     if some.is_empty() { String::new() } else { format!(": {}", some.join(", ")) }
@@ -156,6 +162,7 @@ mod tests {
             under_way: 0,
             deferred: 1,
             held: 1,
+            on_hold: 0,
             held_because: Some("what the relay refuses is held\u{1b}".into()),
             dead: 0,
             newest_dead: None,

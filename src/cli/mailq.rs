@@ -8,7 +8,7 @@
 //!
 //! -- 4 Kbytes in 1 Request.
 //! ```
-//! `*` after the queue id means that the message is being delivered, `!` that it is held or dead. A reason applies to the
+//! `*` after the queue id means that the message is being delivered, `!` that it is held, on hold or dead. A reason applies to the
 //! recipients below it.
 //!
 //! Promises: text from outside cannot forge a line. The list is streamed, so that even a million messages need little
@@ -55,7 +55,7 @@ fn failure(error: ClientError) -> Failure {
 fn entry(message: &QueuedMessage, zone: &TimeZone) -> String {
     let mark = match message.state {
         MessageState::Active => "*",
-        MessageState::Held | MessageState::Dead => "!",
+        MessageState::Held | MessageState::OnHold | MessageState::Dead => "!",
         MessageState::Ready | MessageState::Deferred => "",
     };
     let from = if message.from.is_empty() { "MAILER-DAEMON" } else { &message.from };

@@ -1,4 +1,6 @@
-//! `nullmta queue …`: shows the queue.
+//! `nullmta queue …`: shows the queue, and steers it (`queue/steer.rs`).
+
+mod steer;
 
 use std::io::{self, Write};
 
@@ -10,15 +12,26 @@ use super::ConfigFile;
 use super::control_client::{self, ClientError};
 use super::exit::{Exit, Failure};
 use super::output::say;
-use crate::admin::protocol::{ControlRequest, QueuedMessage, WaitsFor};
+use crate::admin::protocol::{ControlRequest, QueuedMessage, SteerVerb, WaitsFor};
 use crate::config::{Config, units_of_time};
 use crate::log::{Foreign, visible_json};
+use steer::Steer;
 
-/// List the queue.
+/// List the queue, and steer it.
 #[derive(Subcommand)]
 pub(super) enum QueueCommand {
     /// List the messages in the queue, oldest first
     List(QueueList),
+    /// Put messages on hold: they are not sent before you release them
+    Hold(Steer),
+    /// Release messages that are on hold
+    Release(Steer),
+    /// Try messages now: also those that are held after a refusal, and dead ones
+    Retry(Steer),
+    /// Return messages to their senders now, as undeliverable
+    Expire(Steer),
+    /// Delete messages; nobody is told
+    Delete(Steer),
 }
 
 /// List the messages in the queue.
@@ -35,6 +48,11 @@ impl QueueCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         match self {
             QueueCommand::List(list) => list.run(),
+            QueueCommand::Hold(steer) => steer.run(SteerVerb::Hold),
+            QueueCommand::Release(steer) => steer.run(SteerVerb::Release),
+            QueueCommand::Retry(steer) => steer.run(SteerVerb::Retry),
+            QueueCommand::Expire(steer) => steer.run(SteerVerb::Expire),
+            QueueCommand::Delete(steer) => steer.run(SteerVerb::Delete),
         }
     }
 }

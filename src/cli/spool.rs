@@ -209,6 +209,7 @@ struct StatJson {
     ready: usize,
     deferred: usize,
     held: usize,
+    on_hold: usize,
     dead: usize,
     live_octets: u64,
     dead_octets: u64,
@@ -245,6 +246,7 @@ impl StatJson {
             ready: count(MessageState::Ready),
             deferred: count(MessageState::Deferred),
             held: count(MessageState::Held),
+            on_hold: count(MessageState::OnHold),
             dead: count(MessageState::Dead),
             live_octets,
             dead_octets: sum(|segment| segment.used).saturating_sub(live_octets),
@@ -259,10 +261,10 @@ impl StatJson {
 }
 
 fn stat_text(stat: &StatJson) -> String {
-    let StatJson { messages, ready, deferred, held, dead, live_octets, dead_octets, .. } = stat;
+    let StatJson { messages, ready, deferred, held, on_hold, dead, live_octets, dead_octets, .. } = stat;
     let StatJson { segments, blank_segments, segment_octets, large, corrupt, drop, .. } = stat;
     format!(
-        "messages  {messages}: {ready} ready, {deferred} deferred, {held} held, {dead} dead\n\
+        "messages  {messages}: {ready} ready, {deferred} deferred, {held} held, {on_hold} on hold, {dead} dead\n\
          records   {live_octets} octets live, {dead_octets} dead\n\
          segments  {segments} of {segment_octets} octets, {blank_segments} of them blank\n\
          large     {} files of {} octets\n\

@@ -43,11 +43,12 @@ fn text(status: &protocol::DaemonStatus) -> String {
     let mut text = format!(
         "nullmta {version}, pid {pid}\n\
          config  {}, in force since {}{}\n\
-         queue   {}: {ready} ready, {active} active, {deferred} deferred, {held} held, {dead} dead\n",
+         queue   {}: {ready} ready, {active} active, {deferred} deferred, {held} held{}, {dead} dead\n",
         configuration.path,
         configuration.since,
         configuration.reservations(),
-        counted(*messages, "message")
+        counted(*messages, "message"),
+        on_hold(status.on_hold)
     );
     if let Some(RefusedConfiguration { at, why }) = &configuration.refused {
         text += &format!("refused the newer one of {at}: {}\n", Foreign(why));
@@ -98,12 +99,18 @@ fn block(relay: &protocol::RelayFigures) -> String {
         None => format!("relay   {name}"),
     };
     format!(
-        "{heading}: {}, {}; {}: {ready} ready, {active} active, {deferred} deferred, {held} held\n{}",
+        "{heading}: {}, {}; {}: {ready} ready, {active} active, {deferred} deferred, {held} held{}\n{}",
         state(relay),
         counted(*connections, "connection"),
         counted(*messages, "message"),
+        on_hold(relay.on_hold),
         details(relay, "  ")
     )
+}
+
+/// Returns how many messages an operator has put on hold, as text to append; empty if none.
+fn on_hold(messages: usize) -> String {
+    if messages == 0 { String::new() } else { format!(", {messages} on hold") }
 }
 
 /// Returns the state of a relay, with the time since which it is paused.
@@ -219,6 +226,7 @@ mod tests {
             active: 0,
             deferred: 1,
             held: 0,
+            on_hold: 0,
             held_because: Some("what the relay refuses is held".into()),
             connections: 0,
             pace: protocol::RelaySpeed {
@@ -255,6 +263,7 @@ mod tests {
             ready: 1,
             deferred: 1,
             held: 0,
+            on_hold: 0,
             dead: 2,
             newest_dead: Some(dead()),
             active: 0,

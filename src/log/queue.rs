@@ -17,6 +17,21 @@ pub fn removed(id: QueueId) {
     info!(queue_id = %id, "{id}: removed");
 }
 
+/// Logs what an operator has done with a message.
+pub fn ordered(id: QueueId, done: &str, uid: u32, by: &dyn fmt::Display) {
+    info!(queue_id = %id, uid, "{id}: {done} by {by}");
+}
+
+/// Logs that an operator has ordered something about a message that is under way.
+pub fn order_marked(id: QueueId, to_be: &str, uid: u32, by: &dyn fmt::Display) {
+    info!(queue_id = %id, uid, "{id}: under way; to be {to_be} when its reply is in, as ordered by {by}");
+}
+
+/// Logs that a message had left before an order about it could be carried out.
+pub fn order_late(id: QueueId, to_be: &str, uid: u32, by: &dyn fmt::Display) {
+    info!(queue_id = %id, uid, "{id}: left the queue before it could be {to_be}, as ordered by {by}");
+}
+
 /// Logs that the DSN about the failure of a message is on the spool.
 pub fn failure_reported(id: QueueId, dsn: QueueId) {
     info!(queue_id = %id, notification = %dsn, "{id}: sender non-delivery notification: {dsn}");

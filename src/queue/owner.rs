@@ -8,6 +8,7 @@
 
 mod executor;
 mod lines;
+mod ordered;
 mod secret_watch;
 mod tasks;
 
@@ -89,6 +90,10 @@ impl Owner {
             OwnerInput::Ask(event, asker) => {
                 self.executor.is_asked_by(asker);
                 self.on(event);
+            }
+            OwnerInput::Order { orders, answers } => {
+                let ticket = self.executor.is_ordered_by(answers, orders.len());
+                self.on(Event::Ordered { ticket, orders });
             }
             OwnerInput::Next { connection, wait, answer } => {
                 self.executor.is_asked_for_message(connection, answer);

@@ -19,6 +19,7 @@ mod dispatch;
 mod event;
 mod figures;
 mod judge;
+mod orders;
 mod outcomes;
 mod trouble;
 mod waits;
@@ -29,6 +30,7 @@ use fastrand::Rng;
 use jiff::Timestamp;
 
 use super::clock::{Moment, later};
+use super::orders::Orders;
 use super::part_limits::{LearnedParts, PartLimits};
 use super::rate::record_name;
 use super::recording::Recording;
@@ -48,6 +50,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// The queue's state.
 pub(super) struct Reducer {
     relays: Relays,
+    orders: Orders,
     shared: SharedState,
 }
 
@@ -111,7 +114,7 @@ impl Reducer {
             now,
             effects: Vec::new(),
         };
-        Reducer { relays, shared }
+        Reducer { relays, orders: Orders::default(), shared }
     }
 
     /// Takes in what came at `now`, and adds what is to be done to `effects`.
@@ -155,6 +158,7 @@ impl Reducer {
                 self.relays.of_message(id).rates.give_back();
                 self.relays.of_message(id).roster.put_back(id, now);
                 self.relays.settled(id, Disposition::Untried, now);
+                self.follow_waiting(id, false);
                 self.tick();
             }
             Event::DuplicateTold(id) => {
@@ -163,15 +167,27 @@ impl Reducer {
             }
             Event::Became { id, disposition } => {
                 self.takes_more(|recording| recording.took_outcome(id));
-                self.at_message(id).became(id, disposition);
-                self.relays.settled(id, disposition, now);
+                match self.orders.ended(id) {
+                    Some(running) => self.order_ended(id, running, disposition),
+                    None => {
+                        self.at_message(id).became(id, disposition);
+                        self.relays.settled(id, disposition, now);
+                    }
+                }
+                self.follow_waiting(id, disposition == Disposition::Removed);
             }
-            Event::Routed { lookup, found } => self.relays.routed(lookup, found, now),
+            Event::Routed { lookup, found } => {
+                let ids: Vec<QueueId> = found.iter().map(|(id, _)| *id).collect();
+                self.relays.routed(lookup, found, now);
+                ids.into_iter().for_each(|id| self.follow_waiting(id, false));
+            }
+            Event::Ordered { ticket, orders } => self.ordered(ticket, orders),
             Event::Unrecorded { id, why } => self.unrecorded(id, why),
             Event::Unmarked { id, why } => self.unmarked(id, why),
             Event::Recordable => self.takes_more(Recording::takes_marks),
             Event::SecretChanged(place) => self.relays.at(place).breaker.probe_now(now),
             Event::ProbeNow => self.probe_now(),
+            Event::ProbeRelays => self.probe_relays(),
             Event::ProbeRoute(route) => self.probe_route(&route),
             Event::ProbeForClient => {
                 let too_soon = self.probe_for_client();
@@ -203,7 +219,7 @@ impl Reducer {
 
     /// Does this for each relay.
     fn for_each_relay(&mut self, mut act: impl FnMut(&mut AtRelay<'_>)) {
-        let Reducer { relays, shared } = self;
+        let Reducer { relays, shared, .. } = self;
         relays.all_mut().for_each(|relay| act(&mut AtRelay { relay, shared }));
     }
 

@@ -30,7 +30,7 @@ use super::reducer::RelayPolicy;
 use super::refusals::Refusals;
 use super::refusals::guesses::Guesses;
 use super::refusals::want_of_login::WantOfLogin;
-use super::roster::{Member, Roster};
+use super::roster::{Aside, Member, Roster, Standing};
 use super::soundings::Soundings;
 use super::suspects::Suspects;
 use super::throttle::Throttle;
@@ -189,6 +189,28 @@ impl RelayState {
         self.met_overlong.remove(&id);
         self.told_alone.remove(&id);
         self.roster.expel(id)
+    }
+
+    /// Makes a message ready that an operator has released: it counts as held once, and has all of its patience.
+    pub(super) fn release(&mut self, id: QueueId, now: Timestamp) {
+        self.refusals.held_before([id]);
+        self.roster.begin_patience(id, now);
+        self.roster.put_back(id, now);
+    }
+
+    /// Makes a message ready that is deferred or held here. Returns whether it was.
+    pub(super) fn retry(&mut self, id: QueueId, now: Timestamp) -> bool {
+        let is_held = self.roster.is_held(id);
+        let standing = self.roster.member(id).map(|member| member.standing);
+        let is_deferred =
+            matches!(standing, Some(Standing::Waiting(_) | Standing::Elsewhere(Aside::Waiting(_))));
+        if is_held {
+            self.roster.begin_patience(id, now);
+        }
+        if is_held || is_deferred {
+            self.roster.try_anyway(id, now);
+        }
+        is_held || is_deferred
     }
 
     /// Notes whether the breaker lets anything through now.

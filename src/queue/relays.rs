@@ -195,11 +195,12 @@ impl Relays {
             for place in &places {
                 let RelayState { roster, refusals, .. } = self.at(*place);
                 roster.adopt(id, member, PatienceReading::default(), now);
-                if was_held && member.standing != Standing::Dead {
+                let may_be_tried = !matches!(member.standing, Standing::Dead | Standing::OnHold);
+                if was_held && may_be_tried {
                     refusals.held_before([id]);
                 }
                 // Mail of a sender is held that another relay did not take: this one has not refused it.
-                if was_held && member.standing != Standing::Dead || roster.is_held(id) {
+                if was_held && may_be_tried || roster.is_held(id) {
                     roster.begin_patience(id, now);
                     roster.put_back(id, now);
                 }
@@ -231,9 +232,53 @@ impl Relays {
             // Nobody else gets it by what is known: so the routes are other ones than when it was looked up.
             Disposition::Served => self.route_anew(id, now),
             _ if is_stale => self.route_anew(id, now),
+            // What is dead stays where it died, whatever the routes became since.
+            Disposition::Released if !self.shared.contains_key(&id) && self.may_be_elsewhere(id) => {
+                self.route_anew(id, now)
+            }
+            Disposition::OnHold | Disposition::Released => self.follows_at_others(id, disposition, now),
             _ => {}
         }
         self.comes_back(id, now);
+    }
+
+    /// Returns whether the routes may lead a message that one relay has to another one.
+    fn may_be_elsewhere(&self, id: QueueId) -> bool {
+        !self.routes.0.is_empty() || self.in_force[0].roster.member(id).is_none()
+    }
+
+    /// Has a message do the same at each of its relays, after an order of an operator.
+    fn follows_at_others(&mut self, id: QueueId, disposition: Disposition, now: Timestamp) {
+        for place in self.shared.get(&id).into_iter().flatten() {
+            let relay = &mut self.in_force[place.0];
+            if disposition == Disposition::OnHold {
+                relay.roster.put_on_hold(id, now);
+            } else {
+                relay.release(id, now);
+            }
+        }
+    }
+
+    /// Takes a message out of everybody's hands for an order of an operator. Returns what is remembered of it, how much of
+    /// its patience it has used, and what it was doing.
+    pub(super) fn take_up(&mut self, id: QueueId, now: Timestamp) -> Option<(Member, Duration, Standing)> {
+        let roster = &mut self.of_message(id).roster;
+        let (member, was) = roster.take_up(id, now)?;
+        Some((member, member.patience_used(roster.reading(now)), was))
+    }
+
+    /// Has a message tried now at each relay that has it as deferred or held. Returns whether there is one.
+    pub(super) fn retry(&mut self, id: QueueId, now: Timestamp) -> bool {
+        let mut is_retried = false;
+        for relay in self.all_mut() {
+            is_retried |= relay.retry(id, now);
+        }
+        is_retried
+    }
+
+    /// Returns whether the relays of this message are not known yet.
+    pub(super) fn is_unrouted(&self, id: QueueId) -> bool {
+        self.unrouted.member(id).is_some()
     }
 
     /// Notes at each relay of a message that its sender was told of the delay, which is done once for all of them.
@@ -284,7 +329,7 @@ impl Relays {
     /// Has the relays of a message looked up that is not under way.
     fn route_anew(&mut self, id: QueueId, now: Timestamp) {
         let relay = self.of_message(id);
-        let was_held = relay.refusals.held().any(|held| held == id);
+        let was_held = relay.refusals.is_held(id);
         let reading = relay.roster.reading(now);
         if let Some((_, member)) = relay.forget(id) {
             self.unrouted.add(id, member, reading, was_held, now);

@@ -125,6 +125,7 @@ impl Roster {
             EntryState::Active => Standing::Ready,
             EntryState::Held => Standing::Held,
             EntryState::Dead => Standing::Dead,
+            EntryState::OnHold => Standing::OnHold,
         };
         let mut member = Member {
             standing,
@@ -355,6 +356,26 @@ impl Roster {
         self.change(id, Standing::Held, now);
     }
 
+    /// Puts the message on hold for an operator: only an operator has it tried again.
+    pub fn put_on_hold(&mut self, id: QueueId, now: Timestamp) {
+        self.change(id, Standing::OnHold, now);
+    }
+
+    /// Takes the message out of everybody's hands while an order about it is carried out. Returns what it was doing.
+    pub fn take_up(&mut self, id: QueueId, now: Timestamp) -> Option<(Member, Standing)> {
+        let was = self.member(id)?.standing;
+        self.change(id, Standing::UnderWay, now);
+        Some((*self.member(id)?, was))
+    }
+
+    /// Has the message do again what it did before an order about it.
+    pub fn restore(&mut self, id: QueueId, was: Standing, now: Timestamp) {
+        match was {
+            Standing::Ready => self.make_ready(id, now),
+            other => self.change(id, other, now),
+        }
+    }
+
     /// Marks the message as dead: it stays, and is not tried again.
     pub fn give_up(&mut self, id: QueueId, now: Timestamp) {
         self.change(id, Standing::Dead, now);
@@ -429,7 +450,7 @@ impl Roster {
             Standing::Ready => drop(self.lost.remove(&(member.ready_since, id))),
             Standing::Waiting(due) => drop(self.waiting.remove(&(due, id))),
             Standing::Dead => drop(self.dead.remove(&id)),
-            Standing::UnderWay | Standing::Held | Standing::Elsewhere(_) => {}
+            Standing::UnderWay | Standing::Held | Standing::OnHold | Standing::Elsewhere(_) => {}
         }
     }
 
@@ -451,7 +472,8 @@ impl Roster {
                 self.dead.insert(id);
             }
             Standing::Held | Standing::Elsewhere(Aside::Held) => self.senders.waits(id, member.from),
-            Standing::UnderWay | Standing::Elsewhere(Aside::Ready | Aside::Waiting(_)) => {}
+            Standing::UnderWay | Standing::OnHold | Standing::Elsewhere(Aside::Ready | Aside::Waiting(_)) => {
+            }
         }
     }
 }

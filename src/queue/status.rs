@@ -40,6 +40,8 @@ pub struct QueueStatus {
     pub deferred: usize,
     /// The number of messages that are held after a refusal.
     pub held: usize,
+    /// The number of messages that an operator has put on hold.
+    pub on_hold: usize,
     /// The number of dead messages: they failed and nobody can be told, or they are damaged.
     pub dead: usize,
     /// The newest dead message.
@@ -63,7 +65,7 @@ pub struct RelayStatus {
     /// The name of the relay: its hosts, and our user name there.
     pub name: String,
     /// The number of live messages that this relay gets. One that several relays get counts at each of them, here and in
-    /// the next four numbers.
+    /// the next five numbers.
     pub live: usize,
     /// The number of them that wait for a connection.
     pub ready: usize,
@@ -73,6 +75,8 @@ pub struct RelayStatus {
     pub deferred: usize,
     /// The number of them that are held after a refusal.
     pub held: usize,
+    /// The number of them that an operator has put on hold.
+    pub on_hold: usize,
     /// The number of connections to the relay.
     pub connections: usize,
     /// Number of connections to the relay since the start that were found to work.

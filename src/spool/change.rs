@@ -24,8 +24,10 @@ pub(super) enum IndexChange {
     Close(Fates),
     /// The message is removed.
     Settle,
-    /// The message is held, dead or active from now on.
+    /// The message has this state from now on.
     State(EntryState),
+    /// The dead recipients of a message are open again, and it is held.
+    Reopen,
     /// A note with the last reply to each recipient is recorded.
     Note {
         /// The patience that the message had used, in seconds.
@@ -56,7 +58,7 @@ impl IndexChange {
             IndexChange::Move(_) => RecordKind::Moved,
             IndexChange::Close(_) => RecordKind::Outcome,
             IndexChange::Settle => RecordKind::Settled,
-            IndexChange::State(_) => RecordKind::State,
+            IndexChange::State(_) | IndexChange::Reopen => RecordKind::State,
             IndexChange::Note { .. } => RecordKind::Note,
             IndexChange::InFlight(_) => RecordKind::InFlight,
             IndexChange::CleanEnd => RecordKind::CleanEnd,
@@ -92,7 +94,10 @@ impl IndexChange {
             }
             RecordKind::Outcome => (IndexChange::Close(payload::decode_fates(payload)?), None),
             RecordKind::Settled => (IndexChange::Settle, None),
-            RecordKind::State => (IndexChange::State(payload::decode_state(payload)?), None),
+            RecordKind::State => match payload::decode_state(payload)? {
+                (_, true) => (IndexChange::Reopen, None),
+                (state, false) => (IndexChange::State(state), None),
+            },
             RecordKind::Note => (IndexChange::Note { patience_used: patience_used_in(payload) }, None),
             RecordKind::InFlight => (IndexChange::InFlight(payload::decode_flight(payload)?), None),
             RecordKind::CleanEnd => (IndexChange::CleanEnd, None),

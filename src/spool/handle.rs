@@ -14,8 +14,9 @@ use super::change::IndexChange;
 use super::draft::{Draft, FinishedDraft};
 use super::entry::{CommitError, Entry, OpenError, Options, ReadError, Recovery, Stored};
 use super::fs::Fs;
-use super::ledger::{Ledger, Settled};
+use super::ledger::Ledger;
 use super::marks::{EntryState, Flight};
+use super::order::Removal;
 use super::payload::{self, DsnEffect, Meta};
 use super::read::{self, Check};
 use super::replies::Replies;
@@ -149,12 +150,17 @@ impl Spool {
         Ok(())
     }
 
-    /// Removes a message; returns when that is synced.
-    pub async fn remove(&self, settled: Settled) -> Result<(), CommitError> {
-        self.change(settled.id(), IndexChange::Settle, Vec::new()).await
+    /// Removes a message that is settled, or that an operator has ordered to be deleted; returns when that is synced.
+    pub async fn remove(&self, removal: impl Into<Removal>) -> Result<(), CommitError> {
+        self.change(removal.into().id(), IndexChange::Settle, Vec::new()).await
     }
 
-    /// Holds a message, declares it dead, or makes it active again; returns when that is synced.
+    /// Opens the dead recipients of a message again, and makes it one that is held; returns when that is synced.
+    pub async fn reopen(&self, id: QueueId) -> Result<(), CommitError> {
+        self.change(id, IndexChange::Reopen, vec![payload::REOPENED]).await
+    }
+
+    /// Gives a message another state; returns when that is synced.
     pub async fn set_state(&self, id: QueueId, state: EntryState) -> Result<(), CommitError> {
         self.change(id, IndexChange::State(state), vec![payload::encode_state(state)]).await
     }

@@ -17,7 +17,7 @@ use std::ops::Bound;
 use super::change::{Carried, IndexChange};
 use super::format::record_length;
 use super::ledger::{Fate, Fates};
-use super::marks::{Flight, Mark, Marks};
+use super::marks::{EntryState, Flight, Mark, Marks};
 use super::payload::DsnEffect;
 use super::space::{Oldest, Sums};
 use super::users::{LiveByUser, UserNumber};
@@ -238,6 +238,7 @@ impl Index {
             IndexChange::Close(fates) => self.close(id, fates),
             IndexChange::Settle => return self.remove(id),
             IndexChange::State(state) => self.with(id, |slot| slot.marks.set_state(*state)),
+            IndexChange::Reopen => self.reopen(id),
             IndexChange::Note { .. } => self.note(id, place),
             IndexChange::InFlight(flight) => self.with(id, |slot| slot.marks.set_flight(*flight)),
             IndexChange::CleanEnd => {}
@@ -295,6 +296,11 @@ impl Index {
                 }
             }
         });
+    }
+
+    fn reopen(&mut self, id: QueueId) {
+        self.with(id, |slot| slot.marks.set_state(EntryState::Held));
+        self.with_extra(id, |extra| extra.fates.retain(|(_, fate)| *fate != Fate::Dead));
     }
 
     fn note(&mut self, id: QueueId, place: RecordPlace) {

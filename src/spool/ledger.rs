@@ -2,10 +2,11 @@
 //!
 //! Promises
 //! 1. A [`Settled`] exists only for a message whose every recipient is sent or bounced, and nothing else removes a message
-//!    from the spool. One recipient that is dead keeps it.
+//!    from the spool but the order of an operator to delete it (`order.rs`). One recipient that is dead keeps it.
 //! 2. A recipient is bounced here only when the submitter asked not to hear of it. Any other bounce
 //!    comes with the DSN that reports it ([`super::Spool::commit_bounce`]), in one record.
-//! 3. An end is final: the first one counts.
+//! 3. An end is final: the first one counts. Only an operator opens dead recipients again ([`super::Spool::reopen`]),
+//!    before anybody reads the message.
 //!
 //! An outcome that is marked `sent` is in memory until [`super::Spool::record`] returns. Lost before that, the
 //! recipient is tried again: the one duplicate that the promises allow.

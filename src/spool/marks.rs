@@ -21,6 +21,8 @@ pub enum EntryState {
     Held,
     /// It is a DSN that cannot be delivered, and is kept for an operator to see.
     Dead,
+    /// An operator has put it on hold: nothing tries it before an operator releases it, not even a start.
+    OnHold,
 }
 
 /// A mark, which a message has or does not have.
@@ -101,16 +103,17 @@ impl Marks {
     /// Returns whether the message is to be delivered.
     pub fn state(self) -> EntryState {
         match (self.0 & HELD != 0, self.0 & DEAD != 0) {
-            (true, _) => EntryState::Held,
-            (_, true) => EntryState::Dead,
-            _ => EntryState::Active,
+            (true, true) => EntryState::OnHold,
+            (true, false) => EntryState::Held,
+            (false, true) => EntryState::Dead,
+            (false, false) => EntryState::Active,
         }
     }
 
     /// Sets whether the message is to be delivered.
     pub fn set_state(&mut self, state: EntryState) {
-        self.set_bits(HELD, state == EntryState::Held);
-        self.set_bits(DEAD, state == EntryState::Dead);
+        self.set_bits(HELD, matches!(state, EntryState::Held | EntryState::OnHold));
+        self.set_bits(DEAD, matches!(state, EntryState::Dead | EntryState::OnHold));
     }
 
     fn set_bits(&mut self, bits: u8, on: bool) {
@@ -134,12 +137,15 @@ pub(super) mod tests {
     pub const MARKS: [Mark; 6] =
         [Mark::InFlight, Mark::Warned, Mark::Deferred, Mark::Large, Mark::Told, Mark::MayHaveArrived];
 
+    /// Every state that a message can have.
+    pub const STATES: [EntryState; 4] =
+        [EntryState::Active, EntryState::Held, EntryState::Dead, EntryState::OnHold];
+
     /// Returns every set of marks that there can be.
     pub fn all() -> impl Iterator<Item = Marks> {
-        let states = [EntryState::Active, EntryState::Held, EntryState::Dead];
         let arrived = Mark::MayHaveArrived as u8;
         let bits = (0..16).flat_map(move |bits| [bits, bits | arrived, bits | arrived | Mark::Told as u8]);
-        states
+        STATES
             .into_iter()
             .flat_map(move |state| bits.clone().map(move |bits| Marks(bits | Marks::from(state).0)))
     }
@@ -156,7 +162,7 @@ pub(super) mod tests {
                     assert_eq!(before.and(mark, on).has(mark), on || before.has(mark));
                 }
             }
-            for state in [EntryState::Active, EntryState::Held, EntryState::Dead] {
+            for state in STATES {
                 let mut marks = before;
                 marks.set_state(state);
                 let others = !(HELD | DEAD);

@@ -1,4 +1,4 @@
-//! Writes and reads the payloads of records, version 2.
+//! Writes and reads the payloads of records, version 3.
 //!
 //! ```text
 //! Message    meta, envelope length (4), envelope, content: all the rest, empty if it is in a file
@@ -14,19 +14,19 @@
 //!            flags (1: original, 2: ORCPT, 4: NOTIFY given, 8: success, 16: failure, 32: delay; 4
 //!            alone is NEVER), address text, original text, ORCPT text
 //!   text     length (2), UTF-8; what a flag says is absent is absent altogether
-//! Moved      state (1), flags (1: in flight, 2: warned, 4: note of version 1, 8: note, 16: deferred,
+//! Moved      state (1: 0 active, 1 held, 2 dead, 3 on hold), flags (1: in flight, 2: warned, 4: note of version 1, 8: note, 16: deferred,
 //!            32: the log has said "possible duplicate" of the attempt in flight, 64: of any attempt), fates as in
 //!            Outcome, the payload of the Note (4: a text; 8: length (4) and octets), then that of the Message as it
 //!            was; where there is a note, the message was deferred, whether 16 is set or not; 32 implies 64
 //! Outcome    count (4), then recipient index (4) and fate (1: 1 sent, 2 bounced, 3 dead) for each
-//! State      1 octet: 0 active, 1 held, 2 dead
+//! State      1 octet: the state as in Moved; or 4: it is held, and its dead recipients are open again
 //! Note       see `replies.rs`
 //! InFlight   nothing where the final dot is about to be written; else 1 octet: 1 it has ended without a reply, and
 //!            the log has said so, 2 the relay has no copy, 3 the relay may have one, and the log has not said so (to a
 //!            reader that does not look, all are the first)
 //! Settled, CleanEnd   nothing
 //! ```
-//! Version 1 had no dead recipients and the one note; everything in it reads as it did.
+//! Version 2 had no state 3 and 4. Version 1 had no dead recipients and the one note. Everything in them reads as it did.
 //!
 //! Promises: what was encoded decodes to the same; nothing panics; a count never allocates more than
 //! the octets at hand can hold; addresses that come out are valid (`Address::parse`).
@@ -302,15 +302,22 @@ pub(super) fn encode_state(state: EntryState) -> u8 {
         EntryState::Active => 0,
         EntryState::Held => 1,
         EntryState::Dead => 2,
+        EntryState::OnHold => 3,
     }
 }
 
-/// Takes a State payload apart.
-pub(super) fn decode_state(payload: &[u8]) -> Result<EntryState, MalformedOctets> {
+/// The State payload that opens the dead recipients of a message again.
+pub(super) const REOPENED: u8 = 4;
+
+/// Takes a State payload apart. Returns the state, and whether the dead recipients are open again.
+pub(super) fn decode_state(payload: &[u8]) -> Result<(EntryState, bool), MalformedOctets> {
     let mut reader = OctetReader::new(payload);
-    let state = state_from(reader.u8()?)?;
+    let octet = reader.u8()?;
     reader.end()?;
-    Ok(state)
+    match octet {
+        REOPENED => Ok((EntryState::Held, true)),
+        octet => Ok((state_from(octet)?, false)),
+    }
 }
 
 /// Returns an InFlight payload.
@@ -337,6 +344,7 @@ fn state_from(octet: u8) -> Result<EntryState, MalformedOctets> {
         0 => Ok(EntryState::Active),
         1 => Ok(EntryState::Held),
         2 => Ok(EntryState::Dead),
+        3 => Ok(EntryState::OnHold),
         _ => Err(MalformedOctets),
     }
 }

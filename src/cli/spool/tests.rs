@@ -223,7 +223,7 @@ async fn the_spool_in_a_few_numbers() {
     (stat.blank_segments, stat.segment_octets) = (2, 4);
     assert_eq!(
         stat_text(&stat),
-        "messages  2: 2 ready, 0 deferred, 0 held, 0 dead\n\
+        "messages  2: 2 ready, 0 deferred, 0 held, 0 on hold, 0 dead\n\
          records   1 octets live, 2 dead\n\
          segments  3 of 4 octets, 2 of them blank\n\
          large     1 files of 9000 octets\n\

@@ -9,14 +9,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::super::clock::Clock;
 use super::super::desk::DeliveryDesk;
 use super::super::link::QueueLink;
+use super::super::orders::{OrderResult, OrderedMessage, Ticket};
 use super::super::reducer::{Effect, Event, QueueAnswer};
 use super::super::settlement::Settlement;
 use super::super::{ConnectionId, QueueStatus, RelayPlace, Settings, Taken};
+use super::ordered;
 use super::secret_watch::SecretWatch;
 use super::tasks::{self, Duty, Ended, Tasks};
 use crate::queue_id::QueueId;
@@ -33,6 +36,9 @@ pub(in crate::queue) struct Executor {
     secret_watches: HashMap<RelayPlace, SecretWatch>,
     /// The messages whose connection was gone when they were given to it.
     missed: Vec<QueueId>,
+    /// Those who have given orders, with the number of answers that each still gets.
+    ordering: HashMap<Ticket, (UnboundedSender<(QueueId, OrderResult)>, usize)>,
+    next_ticket: Ticket,
 }
 
 impl Executor {
@@ -44,6 +50,8 @@ impl Executor {
             asker: None,
             secret_watches: HashMap::new(),
             missed: Vec::new(),
+            ordering: HashMap::new(),
+            next_ticket: 0,
         }
     }
 
@@ -71,6 +79,8 @@ impl Executor {
             }
             Effect::ForgetSecret(relay) => drop(self.secret_watches.remove(&relay)),
             Effect::GiveTurns(relay) => self.desk.relay(relay).connector.give_turns(),
+            Effect::CarryOut(ordered) => self.carry_out_order(*ordered),
+            Effect::Ordered { ticket, id, came_to } => self.answer_order(ticket, id, came_to),
             Effect::Route { lookup, messages } => self.route(lookup, messages),
             Effect::RememberRelay(name) => self.tasks.remember_relay(&self.desk.spool, name),
             Effect::NoteRates { name, record } => {
@@ -99,6 +109,36 @@ impl Executor {
     /// Gives the answer to the next event to `asker`.
     pub(super) fn is_asked_by(&mut self, asker: oneshot::Sender<QueueAnswer>) {
         self.asker = Some(asker);
+    }
+
+    /// Gives the answers to this number of orders to `answers`. Returns the ticket of the orders.
+    pub(super) fn is_ordered_by(
+        &mut self,
+        answers: UnboundedSender<(QueueId, OrderResult)>,
+        orders: usize,
+    ) -> Ticket {
+        self.next_ticket += 1;
+        self.ordering.insert(self.next_ticket, (answers, orders));
+        self.next_ticket
+    }
+
+    fn answer_order(&mut self, ticket: Ticket, id: QueueId, came_to: OrderResult) {
+        let Some((answers, left)) = self.ordering.get_mut(&ticket) else { return };
+        // Whoever gave the order may have gone away.
+        let _ = answers.send((id, came_to));
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.ordering.remove(&ticket);
+        }
+    }
+
+    /// Begins a task that carries out an order about a message.
+    fn carry_out_order(&mut self, ordered: OrderedMessage) {
+        let (id, desk) = (ordered.order.id(), self.desk.clone());
+        self.tasks.spawn(Duty::Settlement(id), async move {
+            let disposition = ordered::carry_out(desk, ordered).await;
+            Some(Event::Became { id, disposition })
+        });
     }
 
     /// Gives the next message for `connection` to `asker`.

@@ -2,6 +2,7 @@
 
 use super::super::reducer::LogLine;
 use crate::log::{self, HeldBack};
+use crate::spool::OperatorVerb;
 
 impl LogLine {
     /// Writes the line to the log; `route` leads to the relay that it is about, if it is about one.
@@ -33,8 +34,33 @@ impl LogLine {
                 log::sender_held(route, &sender.from, &sender.said, sender.hint.as_deref(), news.probe_in);
             }
             LogLine::SenderTaken { from, held } => log::sender_taken(route, from, *held),
+            LogLine::OrderDone { id, verb, by } => log::ordered(*id, done(*verb), by.uid, by),
+            LogLine::OrderMarked { id, verb, by } => log::order_marked(*id, to_be(*verb), by.uid, by),
+            LogLine::OrderLate { id, verb, by } => log::order_late(*id, to_be(*verb), by.uid, by),
             LogLine::SendingStopped { why, live } => log::sending_stopped(why, *live),
             LogLine::SendingResumed { live } => log::sending_resumed(*live),
         }
+    }
+}
+
+/// Returns what an operator has done with a message.
+fn done(verb: OperatorVerb) -> &'static str {
+    match verb {
+        OperatorVerb::Hold => "put on hold",
+        OperatorVerb::Release => "released",
+        OperatorVerb::Retry => "to be tried now, as ordered",
+        OperatorVerb::Expire => "returned",
+        OperatorVerb::Delete => "deleted",
+    }
+}
+
+/// Returns what is to be done with a message that is under way.
+fn to_be(verb: OperatorVerb) -> &'static str {
+    match verb {
+        OperatorVerb::Hold => "put on hold",
+        OperatorVerb::Release => "released",
+        OperatorVerb::Retry => "tried again",
+        OperatorVerb::Expire => "returned",
+        OperatorVerb::Delete => "deleted",
     }
 }

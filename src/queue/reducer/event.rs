@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::super::orders::{OrderFailure, OrderResult, OrderedMessage, Ticket};
 use super::super::part_limits::{LearnedParts, PartLimits};
 use super::super::refusals::{Refusal, RefusalRule, Ruling};
 use super::super::roster::{SenderNews, SenderRefusal};
@@ -17,7 +18,7 @@ use crate::outcome::HeldUntil;
 use crate::queue_id::QueueId;
 use crate::relay::Trouble;
 use crate::routing::Routes;
-use crate::spool::{CommitError, Entry};
+use crate::spool::{CommitError, Entry, Operator, OperatorOrder, OperatorVerb};
 
 /// The part of the configuration that the reducer follows.
 #[derive(Clone, Debug)]
@@ -78,6 +79,12 @@ pub(in crate::queue) enum Disposition {
     Held,
     /// It is dead: it failed and nobody can be told, or it is damaged.
     Dead,
+    /// An operator has put it on hold.
+    OnHold,
+    /// An operator has released it, or had its dead recipients opened again.
+    Released,
+    /// An order of an operator was not carried out, for this reason: nothing about it has changed.
+    Unchanged(OrderFailure),
 }
 
 /// Everything that can happen to the queue.
@@ -124,6 +131,8 @@ pub(in crate::queue) enum Event {
     SecretChanged(RelayPlace),
     /// An operator wants everything to be tried.
     ProbeNow,
+    /// An operator wants paused relays to be probed; what is deferred stays so.
+    ProbeRelays,
     /// An operator wants the mail of this route to be tried.
     ProbeRoute(String),
     /// A client wants everything to be tried: [`QueueAnswer::Probe`].
@@ -132,6 +141,8 @@ pub(in crate::queue) enum Event {
     Routed { lookup: u64, found: Vec<(QueueId, Vec<RelayPlace>)> },
     /// The configuration was read again.
     Reconfigured(Box<QueuePolicy>),
+    /// An operator orders something about each of these messages; [`Effect::Ordered`] answers each.
+    Ordered { ticket: Ticket, orders: Vec<OperatorOrder> },
     /// Somebody asks what these messages are doing: [`QueueAnswer::Standings`].
     Standings(Vec<QueueId>),
     /// Somebody asks for the figures of the queue: [`QueueAnswer::Status`].
@@ -180,6 +191,10 @@ pub(in crate::queue) enum Effect {
     ForgetSecret(RelayPlace),
     /// Have the hosts of this relay that are passed over tried by the next connection.
     GiveTurns(RelayPlace),
+    /// Carry out this order about a message, which nobody else has meanwhile. [`Event::Became`] follows.
+    CarryOut(Box<OrderedMessage>),
+    /// Tell whoever gave the orders with this ticket what came of that about this message.
+    Ordered { ticket: Ticket, id: QueueId, came_to: OrderResult },
     /// Find the relays that get these messages. [`Event::Routed`] follows.
     Route { lookup: u64, messages: Vec<QueueId> },
     /// Note on the spool that the relay of this name takes mail.
@@ -209,6 +224,9 @@ pub(in crate::queue) enum LogLine {
     RefusalHeld { said: String, until: HeldUntil, has_null_sender: bool },
     SenderHeld { sender: SenderRefusal, news: SenderNews },
     SenderTaken { from: ReversePath, held: usize },
+    OrderDone { id: QueueId, verb: OperatorVerb, by: Operator },
+    OrderMarked { id: QueueId, verb: OperatorVerb, by: Operator },
+    OrderLate { id: QueueId, verb: OperatorVerb, by: Operator },
     SendingStopped { why: CommitError, live: usize },
     SendingResumed { live: usize },
 }

@@ -24,6 +24,14 @@ impl Reducer {
         self.for_each_relay(|at| at.try_for_operator());
     }
 
+    /// Probes each paused relay, as soon as it has a message that may be tried.
+    pub(super) fn probe_relays(&mut self) {
+        self.for_each_relay(|at| {
+            at.shared.effects.push(Effect::GiveTurns(at.relay.place));
+            at.relay.breaker.probe_now(at.shared.now.steady);
+        });
+    }
+
     /// Probes the relay of this route, and tries every deferred and every held message that it gets.
     pub(super) fn probe_route(&mut self, route: &str) {
         let now = self.shared.now.steady;
@@ -85,6 +93,7 @@ impl Reducer {
             under_way: counts.under_way,
             deferred: counts.deferred,
             held: counts.held,
+            on_hold: counts.on_hold,
             dead: counts.dead,
             newest_dead: self.relays.newest_dead(),
             astray: self.relays.astray(),
@@ -104,6 +113,7 @@ impl Reducer {
             under_way: counts.under_way,
             deferred: counts.deferred,
             held: counts.held,
+            on_hold: counts.on_hold,
             connections: relay.connections.len(),
             reached: relay.reached,
             troubles: relay.troubles,

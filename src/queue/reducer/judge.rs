@@ -213,7 +213,10 @@ impl AtRelay<'_> {
         match self.relay.roster.member(id).map(|member| member.standing) {
             Some(Standing::Waiting(_)) => self.relay.roster.put_back(id, self.shared.now.steady),
             Some(Standing::UnderWay) => self.relay.throttle.await_settling(id),
-            Some(Standing::Ready | Standing::Held | Standing::Dead | Standing::Elsewhere(_)) | None => {}
+            Some(
+                Standing::Ready | Standing::Held | Standing::OnHold | Standing::Dead | Standing::Elsewhere(_),
+            )
+            | None => {}
         }
     }
 }

@@ -33,7 +33,9 @@ impl AtRelay<'_> {
             Disposition::Untried if self.relay.want_of_login.waits(id) && !self.relay.is_paused() => {
                 self.try_lost_again(id, told_alone);
             }
-            Disposition::Untried => self.relay.roster.put_back(id, now),
+            Disposition::OnHold => self.relay.roster.put_on_hold(id, now),
+            Disposition::Released => self.released(id),
+            Disposition::Untried | Disposition::Unchanged(_) => self.relay.roster.put_back(id, now),
             Disposition::Lost { warned } => {
                 self.relay.roster.update(id, |member| member.marks = member.marks.and(Mark::Warned, warned));
                 self.try_lost_again(id, told_alone);
@@ -59,11 +61,16 @@ impl AtRelay<'_> {
             relay.throttle.has_been_judged(id);
         }
         match disposition {
-            Disposition::Removed | Disposition::Dead | Disposition::Held => relay.want_of_login.forget(id),
+            Disposition::Removed
+            | Disposition::Dead
+            | Disposition::Held
+            | Disposition::OnHold
+            | Disposition::Released => relay.want_of_login.forget(id),
             Disposition::Deferred { .. } => relay.want_of_login.deferred(id),
             Disposition::Untried
             | Disposition::Lost { .. }
             | Disposition::Served
+            | Disposition::Unchanged(_)
             | Disposition::Postponed => {}
         }
     }

@@ -14,6 +14,7 @@ mod logins_missing;
 mod many;
 mod model;
 mod null_sender;
+mod orders;
 mod outages;
 mod patience;
 mod poison;
@@ -51,17 +52,21 @@ fn assert_figures(status: &QueueStatus, listed: &[MessageStanding]) {
         count(|standing| *standing == Standing::UnderWay),
         count(|standing| matches!(standing, Standing::Waiting(_))),
         count(|standing| *standing == Standing::Held),
+        count(|standing| *standing == Standing::OnHold),
         count(|standing| *standing == Standing::Dead),
     ];
-    let figures = [status.ready, status.under_way, status.deferred, status.held, status.dead];
+    let figures = [status.ready, status.under_way, status.deferred, status.held, status.on_hold, status.dead];
     assert_eq!((figures, status.live), (counted, listed.len()), "{status:?}");
     for relay in &status.relays {
-        assert!(relay.ready + relay.under_way + relay.deferred + relay.held <= relay.live, "{relay:?}");
+        assert!(
+            relay.ready + relay.under_way + relay.deferred + relay.held + relay.on_hold <= relay.live,
+            "{relay:?}"
+        );
     }
     let alone = status.relays.len() == 1 && status.routes.0.is_empty() && status.retired_connections == 0;
     let [relay, ..] = &status.relays[..] else { return };
     if alone && relay.live == status.live {
-        let of_relay = [relay.ready, relay.under_way, relay.deferred, relay.held];
-        assert_eq!(of_relay, figures[..4]);
+        let of_relay = [relay.ready, relay.under_way, relay.deferred, relay.held, relay.on_hold];
+        assert_eq!(of_relay, figures[..5]);
     }
 }

@@ -19,6 +19,8 @@ pub struct StandingCounts {
     pub elsewhere: usize,
     /// The number of held messages.
     pub held: usize,
+    /// The number of messages that an operator has put on hold.
+    pub on_hold: usize,
     /// The number of dead messages.
     pub dead: usize,
 }
@@ -41,6 +43,7 @@ impl StandingCounts {
             Standing::Waiting(_) => &mut self.deferred,
             Standing::Elsewhere(_) => &mut self.elsewhere,
             Standing::Held => &mut self.held,
+            Standing::OnHold => &mut self.on_hold,
             Standing::Dead => &mut self.dead,
         }
     }
@@ -53,6 +56,7 @@ impl AddAssign for StandingCounts {
         self.deferred += other.deferred;
         self.elsewhere += other.elsewhere;
         self.held += other.held;
+        self.on_hold += other.on_hold;
         self.dead += other.dead;
     }
 }

@@ -23,6 +23,8 @@ pub enum Standing {
     Elsewhere(Aside),
     /// It is held after a refusal that only an operator can correct.
     Held,
+    /// An operator has put it on hold.
+    OnHold,
     /// It has failed and nobody can be told, or it is damaged. It is kept for the operator.
     Dead,
 }
@@ -117,6 +119,8 @@ impl Member {
             | Standing::Elsewhere(Aside::Ready | Aside::Held)
             | Standing::Held
             | Standing::Dead => reading.waiting.into(),
+            // Its patience stands, whatever its relay does.
+            Standing::OnHold => 0,
         }
     }
 }

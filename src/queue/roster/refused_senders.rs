@@ -204,6 +204,13 @@ impl RefusedSenders {
         self.0.get(&from).is_some_and(|sender| sender.is_stopped && sender.probe != Some(id))
     }
 
+    /// Notes that the message `id` of this sender is tried, whether the sender is stopped or not.
+    pub fn tries(&mut self, id: QueueId, from: ReversePathKey) {
+        if let Some(sender) = self.0.get_mut(&from) {
+            sender.probe = Some(id);
+        }
+    }
+
     /// Returns whether the message `id` of this sender may have trouble of its own, and has had time to show it.
     pub fn is_odd(&self, id: QueueId, from: ReversePathKey) -> bool {
         self.0.get(&from).is_some_and(|sender| sender.before.contains(&id))

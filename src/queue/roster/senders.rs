@@ -41,6 +41,14 @@ impl Roster {
         due
     }
 
+    /// Makes a message ready, also one of a sender that is stopped: somebody wants it to be tried.
+    pub fn try_anyway(&mut self, id: QueueId, now: Timestamp) {
+        if let Some(from) = self.member(id).map(|member| member.from) {
+            self.senders.tries(id, from);
+            self.put_back(id, now);
+        }
+    }
+
     /// Forgets which senders the relay refuses. Returns the messages that waited for them.
     pub fn forget_senders(&mut self) -> BTreeSet<QueueId> {
         self.senders.forget_all()

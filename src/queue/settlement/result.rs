@@ -16,7 +16,7 @@ use super::super::refusals::{Ruling, is_telling};
 use super::settling::SettlementTerms;
 use crate::log;
 use crate::outcome::{Delays, Outcome};
-use crate::relay::{RecipientReport, Report, Verdict};
+use crate::relay::{Phase, RecipientReport, Report, Subject, Verdict};
 use crate::status::Status;
 
 impl AttemptResult {
@@ -42,6 +42,34 @@ impl AttemptResult {
         let finding = |report| RecipientResult { outcome: outcome(&report), report, dsn_passed_on };
         let findings = recipients.into_iter().map(finding).collect();
         AttemptResult { findings, peer: Some(peer), delays, unsaid, lost, copy }
+    }
+
+    /// Returns the result of an operator's order to return a message: its time is over for every open recipient.
+    pub(in crate::queue) fn returned(attempt: &Attempt) -> Self {
+        let finding = |index| {
+            let last =
+                attempt.replies.of(index).map_or(String::new(), |said| format!("; before that: {said}"));
+            let report = RecipientReport {
+                index,
+                verdict: Verdict::Deferred,
+                status: EXPIRED,
+                said: format!("{RETURNED}{last}"),
+                from_relay: false,
+                phase: Phase::Mail,
+                about: Subject::Unclear,
+            };
+            RecipientResult { report, outcome: Some(Outcome::Expired), dsn_passed_on: false }
+        };
+        let copy = match attempt.member.copies {
+            0 => UnconfirmedCopy::None,
+            _ => UnconfirmedCopy::OfEarlierAttempt,
+        };
+        AttemptResult {
+            findings: attempt.ledger.open().map(finding).collect(),
+            copy,
+            delays: Delays { before: until_now(attempt), ..Delays::default() },
+            ..AttemptResult::default()
+        }
     }
 
     /// Returns the time before which the message need not be tried again: the shortest that the relay has named at `now` for
@@ -94,6 +122,15 @@ impl AttemptResult {
 
 /// "Delivery time expired" (RFC 3463 3.5).
 const EXPIRED: Status = Status::permanent(4, 7);
+
+/// What a DSN says of a recipient for whom an operator has the message returned.
+const RETURNED: &str =
+    "an operator of this host has returned the message to its sender; it was not delivered";
+
+/// Returns how old the message was when the attempt began.
+fn until_now(attempt: &Attempt) -> Duration {
+    Duration::try_from(attempt.taken_at.duration_since(attempt.arrived)).unwrap_or_default()
+}
 
 /// A message with so many losses is at fault itself (`suspects.rs`), and further losses use up its patience.
 const CHARGED_LOSSES: u8 = 2;

@@ -84,7 +84,8 @@ fn every_shape_of_envelope_comes_back_the_same() {
 
 #[test]
 fn what_the_cleaner_carries_forward_comes_back_the_same() {
-    for (note, state) in [(None, EntryState::Held), (Some(&b"a note"[..]), EntryState::Dead)] {
+    let note = Some(&b"a note"[..]);
+    for (note, state) in [(None, EntryState::Held), (note, EntryState::Dead), (note, EntryState::OnHold)] {
         let fates = vec![(0, Fate::Sent), (7, Fate::Bounced), (8, Fate::Dead)];
         let marks = Marks::from(state).and(Mark::InFlight, true).and(Mark::Deferred, note.is_some());
         let moved = MovedPayload { marks, fates, note, message: b"as it was" };
@@ -145,10 +146,10 @@ fn small_payloads_have_the_documented_octets() {
         encode_fates(&[(3, Fate::Sent), (4, Fate::Bounced)]),
         b"\x02\0\0\0\x03\0\0\0\x01\x04\0\0\0\x02"
     );
-    let states = [EntryState::Active, EntryState::Held, EntryState::Dead];
-    for (octet, state) in (0..).zip(states) {
-        assert_eq!((encode_state(state), decode_state(&[octet])), (octet, Ok(state)));
+    for (octet, state) in (0..).zip(marks::tests::STATES) {
+        assert_eq!((encode_state(state), decode_state(&[octet])), (octet, Ok((state, false))));
     }
+    assert_eq!(decode_state(&[REOPENED]), Ok((EntryState::Held, true)));
     let mut envelope = Envelope::from(ReversePath::Mailbox(address("a")));
     envelope.recipients.push(Recipient::plain(address("b@c")));
     let octets = encode_message(&Meta { arrived: Timestamp::new(1, 2).unwrap(), ..meta() }, &envelope);
@@ -159,7 +160,7 @@ fn small_payloads_have_the_documented_octets() {
 
 #[test]
 fn nonsense_is_malformed() {
-    for bad in [&b""[..], &[3], &[0, 0]] {
+    for bad in [&b""[..], &[5], &[0, 0]] {
         assert_eq!(decode_state(bad), Err(MalformedOctets), "{bad:?}");
     }
     for bad in [&b"\x01\0\0\0"[..], b"\xff\xff\xff\xff", b"\x01\0\0\0\0\0\0\0\x04", b"\0\0\0\0\0"] {

@@ -21,7 +21,7 @@ async fn one_deferred_message_pins_nothing() {
     ledger.sent(0);
     rig.spool.record(&mut ledger).await.unwrap();
     rig.spool.note_replies(id, &replies("450 4.2.0 later")).await;
-    rig.spool.set_state(id, EntryState::Held).await.unwrap();
+    rig.spool.set_state(id, EntryState::OnHold).await.unwrap();
     rig.spool.mark_in_flight(id).await.unwrap();
     for number in 2..300 {
         let passing = rig.commit(&content(number, 2500)).await.id();
@@ -41,7 +41,7 @@ async fn one_deferred_message_pins_nothing() {
         assert_eq!(back.ids(), [id, large]);
         let entry = back.entry(id);
         let [in_flight, deferred] = [Mark::InFlight, Mark::Deferred].map(|mark| entry.marks.has(mark));
-        assert!(in_flight && deferred && entry.marks.state() == EntryState::Held);
+        assert!(in_flight && deferred && entry.marks.state() == EntryState::OnHold);
     }
     let octets = octets_of_segments(&rig).await;
     assert!(octets <= 3 * 3200 + 2 * SEGMENT, "{octets} octets for one message");

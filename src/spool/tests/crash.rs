@@ -29,8 +29,10 @@ pub(super) struct Told {
     closed: HashSet<(QueueId, usize)>,
     /// Each DSN with the message that it bounces.
     bounces: Vec<(QueueId, QueueId)>,
-    /// The messages that are held, if nobody has asked for another state since.
-    held: HashSet<QueueId>,
+    /// The state of each message that was given one, if nobody has asked for another one since.
+    states: HashMap<QueueId, EntryState>,
+    /// The recipients that are open again, if nobody has buried them since.
+    reopened: HashSet<(QueueId, usize)>,
 }
 
 type SharedTold = Arc<Mutex<Told>>;
@@ -98,7 +100,11 @@ impl Teller {
 
     pub async fn remove(&mut self, id: QueueId) {
         self.tell(|told| told.removing.insert(id));
-        if self.rig.settle(id).await.is_ok() {
+        let removed = match self.choice.between((0, 1)) {
+            0 => self.rig.settle(id).await,
+            _ => self.rig.spool.remove(deletion(id)).await,
+        };
+        if removed.is_ok() {
             self.tell(|told| told.removed.insert(id));
         }
     }
@@ -122,9 +128,28 @@ impl Teller {
         self.answered(dsn, result);
     }
 
-    async fn hold(&mut self, id: QueueId) {
-        if self.rig.spool.set_state(id, EntryState::Held).await.is_ok() {
-            self.tell(|told| told.held.insert(id));
+    async fn set_state(&mut self, id: QueueId) {
+        match self.choice.between((0, 2)) {
+            0 => self.is_to_be(id, EntryState::Held).await,
+            1 => self.is_to_be(id, EntryState::OnHold).await,
+            _ => self.bury_and_reopen(id).await,
+        }
+    }
+
+    async fn is_to_be(&mut self, id: QueueId, state: EntryState) {
+        self.tell(|told| told.states.remove(&id));
+        if self.rig.spool.set_state(id, state).await.is_ok() {
+            self.tell(|told| told.states.insert(id, state));
+        }
+    }
+
+    /// The second recipient is dead, and open again.
+    async fn bury_and_reopen(&mut self, id: QueueId) {
+        let Ok(Stored { mut ledger, .. }) = self.rig.spool.peek(id) else { return };
+        self.tell(|told| (told.states.remove(&id), told.reopened.remove(&(id, 1))));
+        ledger.dead(1);
+        if self.rig.spool.record(&mut ledger).await.is_ok() && self.rig.spool.reopen(id).await.is_ok() {
+            self.tell(|told| (told.states.insert(id, EntryState::Held), told.reopened.insert((id, 1))));
         }
     }
 
@@ -151,7 +176,7 @@ impl Teller {
             4 => drop(self.commit(4000 + length).await),
             5 => self.close_first_recipient(id).await,
             6 => self.bounce_second_recipient(id).await,
-            7 => self.hold(id).await,
+            7 => self.set_state(id).await,
             8 => {
                 let _ = self.rig.spool.mark_in_flight(id).await;
                 self.rig.spool.note_replies(id, &replies("450 4.2.0 later")).await;
@@ -191,8 +216,11 @@ pub(super) fn check(rig: &Rig, told: &Told, what: &str) {
             "{what}: {of} is closed by {dsn}, which is lost"
         );
     }
-    for id in told.held.intersection(&found) {
-        assert_eq!(rig.entry(*id).marks.state(), EntryState::Held, "{what}: {id}");
+    for (id, state) in told.states.iter().filter(|(id, _)| found.contains(id)) {
+        assert_eq!(rig.entry(*id).marks.state(), *state, "{what}: {id}");
+    }
+    for (id, index) in told.reopened.iter().filter(|(id, _)| found.contains(id)) {
+        assert_ne!(fate(*id, *index), Fate::Dead, "{what}: {id} is dead again");
     }
 }
 
@@ -231,7 +259,7 @@ async fn play(seed: u64, steps: usize, each: u64) -> Vec<(SimFs, Told, u64)> {
     Arc::try_unwrap(images).ok().unwrap().into_inner().unwrap()
 }
 
-/// Promises 1 to 4; D1, D3, D4, D5, D6, D7, D8; M1, M2, M3, M6, M7, M9, M10, M11, M12; and recover.rs 1, 2,
+/// Promises 1 to 4; D1, D3, D4, D5, D6, D7, D8; M1, M2, M3, M6, M7, M9, M10, M11, M12, M13; and recover.rs 1, 2,
 /// 4, 5.
 #[tokio::test]
 async fn nothing_promised_is_lost_wherever_the_power_goes() {

@@ -175,12 +175,41 @@ async fn warnings_and_states_are_kept() {
     let id = rig.commit(b"a").await.id();
     let draft = rig.draft(b"late").await.unwrap();
     rig.spool.commit_warning(draft, envelope(1), id, now()).await.unwrap();
-    for state in [EntryState::Held, EntryState::Dead, EntryState::Active] {
+    for state in [EntryState::Held, EntryState::OnHold, EntryState::Dead, EntryState::Active] {
         rig.spool.set_state(id, state).await.unwrap();
         let back = rig.after_power_loss();
         assert!(back.entry(id).marks.has(Mark::Warned));
         assert_eq!(back.entry(id).marks.state(), state);
     }
+}
+
+/// M12, promise 2: what an operator deletes is gone, though nobody was told of it.
+#[tokio::test]
+async fn what_an_operator_deletes_is_gone() {
+    let rig = new();
+    let [gone, kept] = [rig.commit(b"a").await.id(), rig.commit(b"b").await.id()];
+    rig.spool.set_state(gone, EntryState::OnHold).await.unwrap();
+    rig.spool.remove(deletion(gone)).await.unwrap();
+    for rig in [rig.after_power_loss(), open(&rig.fs.image(1))] {
+        assert_eq!(rig.ids(), [kept]);
+    }
+}
+
+/// M13: who was given up and could be reported to nobody is asked again; who has the message is not.
+#[tokio::test]
+async fn dead_recipients_are_open_again_and_the_others_stay_closed() {
+    let rig = new();
+    let id = rig.commit(b"a").await.id();
+    let mut ledger = rig.spool.read(id).unwrap().ledger;
+    ledger.sent(0);
+    ledger.dead(1);
+    rig.spool.record(&mut ledger).await.unwrap();
+    rig.spool.set_state(id, EntryState::Dead).await.unwrap();
+    rig.spool.reopen(id).await.unwrap();
+    for back in [&rig.after_power_loss(), &rig] {
+        assert_eq!(back.spool.read(id).unwrap().ledger.fates(), [Fate::Sent, Fate::Open]);
+    }
+    assert_eq!(rig.after_power_loss().entry(id).marks.state(), EntryState::Held);
 }
 
 #[tokio::test]

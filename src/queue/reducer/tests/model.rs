@@ -13,13 +13,14 @@ use super::{assert_figures, effects_of};
 use crate::config::RuleScope;
 use crate::envelope::{Address, ReversePath, ReversePathKey};
 use crate::queue::clock::Moment;
+use crate::queue::orders::{OrderFailure, Ticket};
 use crate::queue::refusals::{Refusal, Ruling};
 use crate::queue::testing::{refused_login, trouble};
 use crate::queue::{ConnectionId, QueueStatus, RelayPlace};
 use crate::queue_id::QueueId;
 use crate::relay::{Excess, Peer, Phase, RuleName, Subject, Trouble, WaitClass, WaitReason};
 use crate::routing::{RouteRule, SendersIn};
-use crate::spool::CommitError;
+use crate::spool::{CommitError, Operator, OperatorOrder, OperatorVerb};
 
 const MAX_CONNECTIONS: usize = 4;
 
@@ -30,6 +31,8 @@ enum Place {
     With(ConnectionId),
     /// It is with a settlement that will end so.
     Settling(Disposition),
+    /// An order about it is being carried out.
+    Ordered(OperatorVerb),
 }
 
 /// The point that a connection has reached.
@@ -59,6 +62,11 @@ struct Model {
     relays: Vec<Option<String>>,
     /// The route of each connection.
     routes: BTreeMap<ConnectionId, Option<String>>,
+    /// The orders that are not answered yet.
+    orders: BTreeMap<Ticket, QueueId>,
+    next_ticket: Ticket,
+    /// The messages that are on hold, or dead: nobody gets them.
+    kept: BTreeMap<QueueId, OperatorVerb>,
     watches_secret: bool,
     is_stopping: bool,
     /// From now on everything is good.
@@ -110,6 +118,9 @@ impl Model {
             lookups: Vec::new(),
             relays,
             routes: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            next_ticket: 0,
+            kept: BTreeMap::new(),
             watches_secret: false,
             is_stopping: false,
             ends_well: false,
@@ -140,6 +151,14 @@ impl Model {
             Effect::WatchSecret(_) => self.watches_secret = true,
             Effect::ForgetSecret(_) => self.watches_secret = false,
             Effect::Route { lookup, messages } => self.lookups.push((lookup, messages)),
+            Effect::CarryOut(ordered) => {
+                let (id, verb) = (ordered.order.id(), ordered.order.verb());
+                let place = self.messages.insert(id, Place::Ordered(verb));
+                assert_eq!(place, Some(Place::Queue), "{id} is taken from nobody");
+            }
+            Effect::Ordered { ticket, id, .. } => {
+                assert_eq!(self.orders.remove(&ticket), Some(id), "ordered once, answered once");
+            }
             Effect::RememberRelay(_)
             | Effect::NoteRates { .. }
             | Effect::SetRelayClock(_)
@@ -154,6 +173,7 @@ impl Model {
             assert!(!self.is_stopping && self.unrecorded.is_empty() && !self.refuses_marks);
             let place = self.messages.insert(id, Place::With(connection));
             assert_eq!(place, Some(Place::Queue), "{id} is with nobody else");
+            assert!(!self.kept.contains_key(&id), "{id} is on hold, or dead");
         }
         match (*stage, id) {
             (Stage::Asking, Some(_)) => *stage = Stage::Busy,
@@ -211,7 +231,8 @@ impl Model {
             0..15 => self.arrives(),
             15..60 => self.connection_does_something(),
             60..80 => self.settlement_ends(),
-            80..90 => {
+            80..86 => self.order(),
+            86..90 => {
                 let time = Duration::from_millis(self.random.u64(..20_000));
                 self.time_passes(time);
             }
@@ -375,10 +396,55 @@ impl Model {
         Some(WaitReason { rule, class, pause, doubles: false, hint: None })
     }
 
+    /// An operator orders something about a message, which may be gone.
+    fn order(&mut self) {
+        let verbs = [OperatorVerb::Hold, OperatorVerb::Release, OperatorVerb::Retry, OperatorVerb::Expire];
+        let verb = self.any(verbs.to_vec()).filter(|_| self.random.u32(..6) > 0);
+        let id = QueueId::from_raw(self.random.u64(1..=self.next_id));
+        self.orders_about(id, verb.unwrap_or(OperatorVerb::Delete));
+    }
+
+    fn orders_about(&mut self, id: QueueId, verb: OperatorVerb) {
+        self.next_ticket += 1;
+        let ticket = self.next_ticket;
+        self.orders.insert(ticket, id);
+        let by = Operator { uid: 0, name: None };
+        self.on(Event::Ordered { ticket, orders: vec![OperatorOrder::permitted(id, verb, by)] });
+    }
+
+    /// An order was carried out, or the spool did not take it.
+    fn order_ends(&mut self) {
+        let carried_out = self.messages.iter().filter_map(|(id, place)| match place {
+            Place::Ordered(verb) => Some((*id, *verb)),
+            _ => None,
+        });
+        let Some((id, verb)) = self.any(carried_out.collect()) else { return };
+        let failure = OrderFailure::Unrecorded(CommitError::Full);
+        let disposition = match verb {
+            _ if !self.ends_well && self.random.u32(..8) == 0 => Disposition::Unchanged(failure),
+            OperatorVerb::Hold => Disposition::OnHold,
+            OperatorVerb::Release | OperatorVerb::Retry => Disposition::Released,
+            OperatorVerb::Expire if self.random.bool() => Disposition::Dead,
+            OperatorVerb::Expire | OperatorVerb::Delete => Disposition::Removed,
+        };
+        self.messages.insert(id, Place::Queue);
+        match disposition {
+            Disposition::OnHold => drop(self.kept.insert(id, OperatorVerb::Release)),
+            Disposition::Dead => drop(self.kept.insert(id, OperatorVerb::Retry)),
+            Disposition::Released | Disposition::Removed => drop(self.kept.remove(&id)),
+            _ => {}
+        }
+        if disposition == Disposition::Removed {
+            self.messages.remove(&id);
+        }
+        self.on(Event::Became { id, disposition });
+    }
+
     fn settlement_ends(&mut self) {
+        self.order_ends();
         let settling = self.messages.iter().filter_map(|(id, place)| match place {
             Place::Settling(disposition) => Some((*id, *disposition)),
-            Place::Queue | Place::With(_) => None,
+            Place::Queue | Place::With(_) | Place::Ordered(_) => None,
         });
         let Some((id, disposition)) = self.any(settling.collect()) else { return };
         if self.random.u32(..20) == 0 && self.unrecorded.insert(id) {
@@ -407,11 +473,15 @@ impl Model {
     /// From now on the relay takes everything and the spool records everything. Nothing is left in the end.
     fn ends_well(&mut self) {
         self.ends_well = true;
+        for (id, verb) in self.kept.clone() {
+            self.orders_about(id, verb);
+        }
         for _ in 0..20_000 {
             while !self.lookups.is_empty() {
                 self.answers_lookup();
             }
             if self.messages.is_empty() {
+                assert_eq!(self.orders, BTreeMap::new(), "each order is answered");
                 return;
             }
             if self.refuses_marks {
@@ -431,6 +501,9 @@ impl Model {
                 }
             }
             self.settlement_ends();
+            for (id, verb) in self.kept.clone() {
+                self.orders_about(id, verb);
+            }
             let next = self.reducer.until_next_change(self.now).min(MINUTE);
             self.time_passes(next.max(Duration::from_millis(10)));
             if self.status().held == self.messages.len() {

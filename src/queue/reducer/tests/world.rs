@@ -2,6 +2,7 @@
 //! at once and in order, and time passes only when a test says so.
 
 mod dialogue;
+mod ordered;
 mod relay;
 mod set_up;
 mod settling;
@@ -21,6 +22,7 @@ use crate::queue::attempt::{Attempt, Part};
 use crate::queue::clock::Moment;
 use crate::queue::lanes::Lane;
 use crate::queue::null_sender::NullSender;
+use crate::queue::orders::OrderResult;
 use crate::queue::rate::record_name;
 use crate::queue::testing::envelope;
 use crate::queue::{ConnectionId, RelayPlace};
@@ -121,6 +123,7 @@ pub(super) struct World {
     pub(super) turns_given: usize,
     pub(super) relay_clock: u32,
     answer: Option<QueueAnswer>,
+    order_answers: Vec<(QueueId, OrderResult)>,
 }
 
 /// Something that happens in the world.
@@ -184,6 +187,7 @@ impl World {
             turns_given: 0,
             relay_clock: 0,
             answer: None,
+            order_answers: Vec::new(),
         };
         world.come_to_rest();
         world
@@ -366,6 +370,8 @@ impl World {
             }
             Effect::WatchSecret(_) => self.watches_secret = true,
             Effect::ForgetSecret(_) => self.watches_secret = false,
+            Effect::CarryOut(ordered) => self.carry_out_order(*ordered),
+            Effect::Ordered { id, came_to, .. } => self.order_answers.push((id, came_to)),
             Effect::GiveTurns(_) => self.turns_given += 1,
             Effect::SetRelayClock(seconds) => self.relay_clock = seconds,
             Effect::Log { route, line } => {

@@ -21,7 +21,7 @@ enum Deed {
     CommitTogether([usize; 3]),
     CloseRecipient(usize),
     Bounce(usize),
-    Hold(usize),
+    SetState(usize),
     Attempt(usize),
     Remove(usize),
     DiskFull,
@@ -38,7 +38,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => [length(), 0usize..50, 4000usize..9000].prop_map(Deed::CommitTogether),
         2 => which().prop_map(Deed::CloseRecipient),
         2 => which().prop_map(Deed::Bounce),
-        1 => which().prop_map(Deed::Hold),
+        1 => which().prop_map(Deed::SetState),
         2 => which().prop_map(Deed::Attempt),
         5 => which().prop_map(Deed::Remove),
         1 => Just(Deed::DiskFull),
@@ -82,7 +82,7 @@ impl Play {
             Deed::PowerLoss(image) => self.lose_power(*image),
             Deed::CloseRecipient(which)
             | Deed::Bounce(which)
-            | Deed::Hold(which)
+            | Deed::SetState(which)
             | Deed::Attempt(which)
             | Deed::Remove(which) => {
                 if let Some(id) = teller.committed(*which) {
@@ -119,7 +119,7 @@ impl Teller {
         match deed {
             Deed::CloseRecipient(_) => self.close_first_recipient(id).await,
             Deed::Bounce(_) => self.bounce_second_recipient(id).await,
-            Deed::Hold(_) => self.hold(id).await,
+            Deed::SetState(_) => self.set_state(id).await,
             Deed::Remove(_) => self.remove(id).await,
             _ => {
                 // A mark that cannot be written is none: the history goes on without.

@@ -1,0 +1,191 @@
+//! Orders about messages: who may give them, and what came of each.
+//!
+//! Promises: an order is given only about a message that its client may steer (`rights.rs`). Messages are ordered in
+//! pages of [`PAGE`], and the next page begins when the one before is recorded, so that neither the queue nor the spool has
+//! more than one page at hand for a client. What is answered as done is on stable storage where it changes the spool.
+//!
+//! Fails: what the spool does not record is answered as failed, and the message is as it was.
+//! Not here: what an order means for a message (`queue/orders.rs`).
+
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use tokio::time::{Instant as Deadline, timeout_at};
+
+use super::clients::ClientSlot;
+use super::output::ClientOutput;
+use super::protocol::{Frame, SteerResult, SteerVerb, SteeredMessage};
+use super::rights::Rights;
+use crate::queue::{OrderFailure, OrderResult, Queue, forecast};
+use crate::queue_id::QueueId;
+use crate::spool::{Operator, OperatorOrder, OperatorVerb, ReadError, Spool};
+
+/// The number of messages that are ordered at a time.
+const PAGE: usize = 256;
+/// Time for which the answers about a page are awaited: shorter than clients wait for us.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A request to do something with messages.
+pub(super) struct Steering {
+    pub(super) verb: SteerVerb,
+    pub(super) ids: Vec<String>,
+    pub(super) dry_run: bool,
+}
+
+/// The daemon has stopped while it was asked.
+struct Stopping;
+
+/// The rights of a client who gives orders, and what they are given to.
+pub(super) struct SteeringDesk<'a> {
+    pub(super) queue: &'a Queue,
+    pub(super) spool: &'a Spool,
+    pub(super) rights: Rights,
+    pub(super) by: Operator,
+}
+
+impl SteeringDesk<'_> {
+    /// Does what was asked with each message, and writes what came of it.
+    pub(super) async fn steer(
+        &self,
+        asked: Steering,
+        client: &ClientSlot,
+        output: &mut ClientOutput,
+    ) -> io::Result<()> {
+        let is_retry = asked.verb == SteerVerb::Retry && !asked.dry_run;
+        if is_retry && let Err(again_in) = client.may_retry(Instant::now()) {
+            let again_in = again_in.as_secs() + 1;
+            let why = format!(
+                "your mail was tried on request less than a minute ago, and is again in {again_in} s"
+            );
+            return output.end(&Frame::Error(why)).await;
+        }
+        for page in asked.ids.chunks(PAGE) {
+            let Ok(steered) = self.steer_page(&asked, page).await? else {
+                return output.end(&Frame::Error("the daemon is stopping".into())).await;
+            };
+            for message in steered {
+                output.item(&message).await?;
+            }
+        }
+        if is_retry && self.rights == Rights::Everything {
+            self.queue.probe_relays();
+        }
+        output.end(&Frame::Done).await
+    }
+
+    /// Does what was asked with these messages. Returns what came of each, in their order.
+    async fn steer_page(
+        &self,
+        asked: &Steering,
+        page: &[String],
+    ) -> io::Result<Result<Vec<SteeredMessage>, Stopping>> {
+        let verb = OperatorVerb::from(asked.verb);
+        let mut results: HashMap<QueueId, (SteerResult, Option<String>)> = HashMap::new();
+        let mut orders = Vec::new();
+        for (id, order) in self.permitted(verb, page).await? {
+            match order {
+                Ok(order) => orders.push(order),
+                Err(refused) => drop(results.insert(id, (refused, None))),
+            }
+        }
+        let answered =
+            if asked.dry_run { Ok(self.forecast(&orders).await) } else { self.order(orders).await };
+        match answered {
+            Ok(answers) => results.extend(answers.into_iter().map(|(id, came_to)| (id, shown(came_to)))),
+            Err(Stopping) => return Ok(Err(Stopping)),
+        }
+        let steered = page.iter().map(|id| {
+            let known = id.parse().ok().and_then(|id: QueueId| results.get(&id).cloned());
+            let (result, why) = known.unwrap_or((SteerResult::NotFound, None));
+            SteeredMessage { id: id.clone(), result, why }
+        });
+        Ok(Ok(steered.collect()))
+    }
+
+    /// Returns the order for each of these messages, once, or why there is none.
+    async fn permitted(
+        &self,
+        verb: OperatorVerb,
+        page: &[String],
+    ) -> io::Result<Vec<(QueueId, Result<OperatorOrder, SteerResult>)>> {
+        let mut ids: Vec<QueueId> = page.iter().filter_map(|id| id.parse().ok()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let (spool, by, rights) = (self.spool.clone(), self.by.clone(), self.rights);
+        let permitted = move |id| {
+            if rights == Rights::Everything {
+                return rights.order(verb, &by, id, None).ok_or(SteerResult::NotYours);
+            }
+            match spool.peek(id) {
+                Ok(stored) => {
+                    rights.order(verb, &by, id, Some(stored.submitter)).ok_or(SteerResult::NotYours)
+                }
+                Err(ReadError::Gone) => Err(SteerResult::NotFound),
+                // Whose it is cannot be read.
+                Err(_) => Err(SteerResult::NotYours),
+            }
+        };
+        let look = move || ids.into_iter().map(|id| (id, permitted(id))).collect();
+        Ok(tokio::task::spawn_blocking(look).await?)
+    }
+
+    /// Returns what the orders would come to.
+    async fn forecast(&self, orders: &[OperatorOrder]) -> HashMap<QueueId, OrderResult> {
+        let verbs: HashMap<QueueId, OperatorVerb> =
+            orders.iter().map(|order| (order.id(), order.verb())).collect();
+        let standings = self.queue.standings(verbs.keys().copied().collect()).await;
+        let foreseen = |id, standing| Some((id, forecast(*verbs.get(&id)?, standing)));
+        standings.into_iter().filter_map(|listed| foreseen(listed.id, listed.standing)).collect()
+    }
+
+    /// Gives the orders. Returns what came of them, as far as that is known in time.
+    async fn order(&self, orders: Vec<OperatorOrder>) -> Result<HashMap<QueueId, OrderResult>, Stopping> {
+        let ids: Vec<QueueId> = orders.iter().map(OperatorOrder::id).collect();
+        let mut answers = HashMap::new();
+        let mut answered = self.queue.order(orders);
+        let deadline = Deadline::now() + PATIENCE;
+        while answers.len() < ids.len() {
+            match timeout_at(deadline, answered.recv()).await {
+                Ok(Some((id, came_to))) => drop(answers.insert(id, came_to)),
+                Ok(None) => return Err(Stopping),
+                Err(_) => {
+                    ids.iter().for_each(|id| _ = answers.entry(*id).or_insert(OrderResult::Awaited));
+                }
+            }
+        }
+        Ok(answers)
+    }
+}
+
+impl From<SteerVerb> for OperatorVerb {
+    fn from(verb: SteerVerb) -> Self {
+        match verb {
+            SteerVerb::Hold => OperatorVerb::Hold,
+            SteerVerb::Release => OperatorVerb::Release,
+            SteerVerb::Retry => OperatorVerb::Retry,
+            SteerVerb::Expire => OperatorVerb::Expire,
+            SteerVerb::Delete => OperatorVerb::Delete,
+        }
+    }
+}
+
+/// Returns a result as it is shown.
+fn shown(came_to: OrderResult) -> (SteerResult, Option<String>) {
+    let result = match came_to {
+        OrderResult::Done => SteerResult::Done,
+        OrderResult::Marked => SteerResult::Marked,
+        OrderResult::AlreadySo => SteerResult::AlreadySo,
+        OrderResult::OnHold => SteerResult::OnHold,
+        OrderResult::Dead => SteerResult::Dead,
+        OrderResult::Awaited => SteerResult::Awaited,
+        OrderResult::NotFound => SteerResult::NotFound,
+        OrderResult::Failed(_) => SteerResult::Failed,
+    };
+    let why = match came_to {
+        OrderResult::Failed(OrderFailure::Unrecorded(error)) => Some(error.to_string()),
+        OrderResult::Failed(OrderFailure::Unreadable) => Some("it cannot be read from the spool".to_owned()),
+        _ => None,
+    };
+    (result, why)
+}

@@ -1,0 +1,195 @@
+//! `nullmta queue hold|release|retry|expire|delete`: steers messages, and counts what came of it.
+//!
+//! Promises: what is counted as done is recorded. The exit code is 0 if something was done, marked or so already; 1 if no
+//! message was found; 75 if something was not recorded; 77 if all are the mail of others.
+//!
+//! Not here: who may do it, and what it means for a message (`admin/steer.rs`, `queue/orders.rs`).
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use clap::Args;
+
+use super::super::ConfigFile;
+use super::super::exit::{Exit, Failure};
+use super::super::output::printed;
+use super::{ask, print_json};
+use crate::admin::protocol::{ControlRequest, SteerResult, SteerVerb, SteeredMessage};
+use crate::log::{Foreign, counted};
+
+/// The number of queue ids that are sent in one request.
+const AT_A_TIME: usize = 2000;
+/// The number of messages that are named for each result that says that something was not done.
+const NAMED: usize = 10;
+
+/// Steer messages.
+#[derive(Args)]
+pub(in crate::cli) struct Steer {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The queue ids of the messages
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object a line, for each message
+    #[arg(long)]
+    json: bool,
+}
+
+impl Steer {
+    pub(in crate::cli) fn run(&self, verb: SteerVerb) -> Result<(), Failure> {
+        let mut tally = Tally::default();
+        for ids in self.ids.chunks(AT_A_TIME) {
+            let request = ControlRequest::Steer { verb, ids: ids.to_vec(), dry_run: self.dry_run };
+            ask(&self.config, &request, |message: SteeredMessage| {
+                let shown = if self.json { print_json(&message) } else { Ok(()) };
+                tally.count(message);
+                shown
+            })?;
+        }
+        if !self.json {
+            printed(write!(io::stdout(), "{}", tally.text(verb, self.dry_run)))?;
+        }
+        tally.outcome()
+    }
+}
+
+/// The number of messages with each result, and some of them.
+#[derive(Default)]
+struct Tally(BTreeMap<SteerResult, (usize, Vec<SteeredMessage>)>);
+
+impl Tally {
+    fn count(&mut self, message: SteeredMessage) {
+        let (number, named) = self.0.entry(message.result).or_default();
+        *number += 1;
+        if named.len() < NAMED {
+            named.push(message);
+        }
+    }
+
+    fn number(&self, result: SteerResult) -> usize {
+        self.0.get(&result).map_or(0, |(number, _)| *number)
+    }
+
+    /// Returns a line for each result, the first one always.
+    fn text(&self, verb: SteerVerb, is_dry: bool) -> String {
+        let mut text = format!("{}\n", done(verb, self.number(SteerResult::Done), is_dry));
+        for (result, (number, named)) in &self.0 {
+            let Some(words) = words(verb, *result) else { continue };
+            let named = if has_names(*result) { names(named, *number) } else { String::new() };
+            text += &format!("{number} {words}{named}\n");
+        }
+        text
+    }
+
+    /// Returns the failure of the command, if it is one.
+    fn outcome(&self) -> Result<(), Failure> {
+        use SteerResult::{AlreadySo, Awaited, Dead, Done, Failed, Marked, NotYours, OnHold};
+        let number =
+            |results: &[SteerResult]| results.iter().map(|result| self.number(*result)).sum::<usize>();
+        if number(&[Failed, Awaited]) > 0 {
+            let what = "not everything is recorded; try again, and see the log of nullmta";
+            return Err(Failure::new(Exit::TempFail, what));
+        }
+        if number(&[Done, Marked, AlreadySo, OnHold, Dead]) > 0 {
+            return Ok(());
+        }
+        if number(&[NotYours]) > 0 {
+            let why = "only who sent a message, root and the daemon's own user and group may steer it";
+            return Err(Failure::new(Exit::NoPermission, why));
+        }
+        Err(Failure::new(Exit::Failed, "no message was found"))
+    }
+}
+
+/// Returns what was done with so many messages.
+fn done(verb: SteerVerb, number: usize, is_dry: bool) -> String {
+    let what = match verb {
+        SteerVerb::Hold => "put on hold",
+        SteerVerb::Release => "released",
+        SteerVerb::Retry => "tried now",
+        SteerVerb::Expire => "returned",
+        SteerVerb::Delete => "deleted",
+    };
+    format!("{} {}{what}", counted(number as u64, "message"), if is_dry { "would be " } else { "" })
+}
+
+/// Returns what is said of messages with this result, behind their number; `None` for what is done.
+fn words(verb: SteerVerb, result: SteerResult) -> Option<&'static str> {
+    Some(match (result, verb) {
+        (SteerResult::Done, _) => return None,
+        (SteerResult::Marked, SteerVerb::Retry) => "under way: tried again if the relay does not take it",
+        (SteerResult::Marked, _) => {
+            "under way: done when the relay has answered, unless it takes the message"
+        }
+        (SteerResult::AlreadySo, SteerVerb::Hold) => "not sent anyway: on hold already, or dead",
+        (SteerResult::AlreadySo, SteerVerb::Release) => "not on hold",
+        (SteerResult::AlreadySo, _) => "tried as soon as the relay takes mail, without that",
+        (SteerResult::OnHold, _) => "not tried, since they are on hold: nullmta queue release has them sent",
+        (SteerResult::Dead, _) => "not returned, since nobody can be told: they are dead, and kept",
+        (SteerResult::Awaited, _) => "not recorded yet: it goes on",
+        (SteerResult::Failed, _) => "not done",
+        (SteerResult::NotYours, _) => "not yours",
+        (SteerResult::NotFound, _) => "not found",
+    })
+}
+
+/// Returns whether the messages with this result are named.
+fn has_names(result: SteerResult) -> bool {
+    !matches!(result, SteerResult::Done | SteerResult::AlreadySo)
+}
+
+/// Returns the ids of the first ones, each with its reason, as text to append.
+fn names(named: &[SteeredMessage], number: usize) -> String {
+    let name = |message: &SteeredMessage| {
+        let why = message.why.as_deref().map_or(String::new(), |why| format!(" ({})", Foreign(why)));
+        format!("{}{why}", Foreign(&message.id))
+    };
+    let names: Vec<String> = named.iter().map(name).collect();
+    let more = number - named.len();
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!(": {}{more}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(results: &[SteerResult]) -> Tally {
+        let mut tally = Tally::default();
+        for (number, result) in results.iter().enumerate() {
+            let why = (*result == SteerResult::Failed).then(|| "no room on the spool".to_owned());
+            tally.count(SteeredMessage { id: format!("{number:016X}"), result: *result, why });
+        }
+        tally
+    }
+
+    #[test]
+    fn what_came_of_it_is_counted() {
+        use SteerResult::{Done, Failed, Marked, NotFound};
+        let text = tally(&[Done, Marked, NotFound, Done, Failed]).text(SteerVerb::Delete, false);
+        assert_eq!(
+            text,
+            "2 messages deleted\n\
+             1 under way: done when the relay has answered, unless it takes the message: 0000000000000001\n\
+             1 not done: 0000000000000004 (no room on the spool)\n\
+             1 not found: 0000000000000002\n"
+        );
+        assert_eq!(tally(&[Done]).text(SteerVerb::Hold, true), "1 message would be put on hold\n");
+        let many = tally(&[NotFound; 12]).text(SteerVerb::Hold, false);
+        assert!(many.ends_with(", 0000000000000009 and 2 more\n"), "{many}");
+    }
+
+    #[test]
+    fn the_exit_code_says_whether_anything_was_found() {
+        use SteerResult::{AlreadySo, Done, Failed, NotFound, NotYours};
+        let exit = |results: &[SteerResult]| tally(results).outcome().err().map(|failure| failure.exit());
+        assert_eq!(exit(&[Done, NotFound, NotYours]), None);
+        assert_eq!(exit(&[AlreadySo]), None);
+        assert_eq!(exit(&[NotFound]), Some(Exit::Failed));
+        assert_eq!(exit(&[NotFound, NotYours]), Some(Exit::NoPermission));
+        assert_eq!(exit(&[Done, Failed]), Some(Exit::TempFail));
+    }
+}

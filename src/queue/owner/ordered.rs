@@ -1,0 +1,78 @@
+//! The task that carries out an order of an operator about a message which is in nobody's hands.
+//!
+//! Promises: what it returns is recorded. The message is removed only by the proof of an order to delete it, or by a
+//! settlement, as every other. If the spool does not record an order, nothing has changed; only an order to return the
+//! message is tried until it is recorded, since its bounce may be on the spool already.
+//!
+//! Not here: when a message is in nobody's hands (`queue/orders.rs`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::super::Taken;
+use super::super::attempt::{Attempt, AttemptResult, OnSpool};
+use super::super::desk::DeliveryDesk;
+use super::super::orders::{OrderFailure, OrderedMessage};
+use super::super::part_limits::PartLimits;
+use super::super::reducer::Disposition;
+use super::super::roster::Standing;
+use super::super::settlement::{Settlement, Settling};
+use crate::spool::{CommitError, EntryState, OperatorVerb, Stored};
+
+/// Carries out the order. Returns what the message has come to.
+pub(super) async fn carry_out(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) -> Disposition {
+    let (spool, id) = (&desk.spool, ordered.order.id());
+    let (recorded, done) = match ordered.order.verb() {
+        OperatorVerb::Hold => (spool.set_state(id, EntryState::OnHold).await, Disposition::OnHold),
+        // It counts as held once from now on: a start gives it all of its patience, too.
+        OperatorVerb::Release => (spool.set_state(id, EntryState::Held).await, Disposition::Released),
+        OperatorVerb::Retry => (spool.reopen(id).await, Disposition::Released),
+        OperatorVerb::Expire => return expire(desk, ordered).await,
+        OperatorVerb::Delete => (delete(&desk, ordered).await, Disposition::Removed),
+    };
+    match recorded {
+        Ok(()) => done,
+        Err(why) => Disposition::Unchanged(OrderFailure::Unrecorded(why)),
+    }
+}
+
+async fn delete(desk: &DeliveryDesk, ordered: OrderedMessage) -> Result<(), CommitError> {
+    match ordered.order.deletion() {
+        Ok(deletion) => desk.spool.remove(deletion).await,
+        // This cannot be: the caller has looked at the verb.
+        Err(_) => Err(CommitError::Trouble),
+    }
+}
+
+/// Returns the message to its sender, by the same steps as one whose time is over.
+async fn expire(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) -> Disposition {
+    let id = ordered.order.id();
+    if ordered.was == Standing::Dead
+        && let Err(why) = desk.spool.reopen(id).await
+    {
+        return Disposition::Unchanged(OrderFailure::Unrecorded(why));
+    }
+    let spool = desk.spool.clone();
+    let Ok(Ok(stored)) = tokio::task::spawn_blocking(move || spool.peek(id)).await else {
+        return Disposition::Unchanged(OrderFailure::Unreadable);
+    };
+    let attempt = attempt(&desk, &ordered, stored);
+    let said = AttemptResult::returned(&attempt);
+    said.log(&attempt);
+    Settlement::new(desk, Settling::of_result(attempt, said)).run().await
+}
+
+/// Returns an attempt in which no relay is asked, for every open recipient.
+fn attempt(desk: &DeliveryDesk, ordered: &OrderedMessage, stored: Stored) -> Attempt {
+    let limits = PartLimits { recipients: stored.envelope.recipients.len(), domains: None };
+    let taken = Taken {
+        id: ordered.order.id(),
+        member: ordered.member,
+        patience_used: ordered.patience_used,
+        limits,
+    };
+    let Stored { envelope, arrived, ledger, replies, .. } = stored;
+    let told = envelope.reverse_path.clone();
+    let message = OnSpool { elsewhere: BTreeSet::new(), envelope, arrived, ledger, replies };
+    Attempt::new(taken, message, told, desk.clock.moment())
+}
