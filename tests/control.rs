@@ -456,6 +456,10 @@ fn messages_are_held_returned_and_deleted_and_the_log_says_by_whom() {
     {
         assert_eq!(host.log().matches(&line).count(), 1, "{line}: {}", host.log());
     }
+    let (code, out, err) = queue(&["delete", "--all"]);
+    assert!((code, &*out) == (64, "") && err.contains("give --yes as well"), "{code} {err}");
+    assert_eq!(queue(&["hold", "--all", "--yes"]).1, "2 messages put on hold\n");
+    assert_eq!(text(&host.as_nobody(&["queue", "delete", "--all", "--yes"], "-c")).0, 1, "none is theirs");
     let denied = host.as_nobody(&["queue", "delete", first], "-c");
     assert_eq!((text(&denied).0, host.listed().len()), (77, 2));
 }

@@ -115,8 +115,8 @@ impl Control {
         let mut input = BufReader::new(input.take(MAX_REQUEST_OCTETS));
         timeout(CLIENT_PATIENCE, input.read_line(&mut line)).await??;
         match serde_json::from_str(&line) {
-            Ok(ControlRequest::Steer { verb, ids, dry_run }) => {
-                let asked = Steering { verb, ids, dry_run };
+            Ok(ControlRequest::Steer { verb, ids, all, dry_run }) => {
+                let asked = Steering { verb, ids, all, dry_run };
                 let by = self.operator(place.uid()).await;
                 let desk = SteeringDesk { queue: &self.queue, spool: &self.spool, rights, by };
                 desk.steer(asked, place, &mut output).await

@@ -33,7 +33,11 @@ pub enum ControlRequest {
         /// What is done.
         verb: SteerVerb,
         /// The queue ids of the messages.
+        #[serde(default)]
         ids: Vec<String>,
+        /// True if all messages are meant that are there now and that the client may steer.
+        #[serde(default)]
+        all: bool,
         /// True if nothing is to be done, and the answer says what would be.
         #[serde(default)]
         dry_run: bool,

@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Steering {
     pub(super) verb: SteerVerb,
     pub(super) ids: Vec<String>,
+    /// True if all are meant, whatever is named.
+    pub(super) all: bool,
     pub(super) dry_run: bool,
 }
 
@@ -60,18 +62,52 @@ impl SteeringDesk<'_> {
             );
             return output.end(&Frame::Error(why)).await;
         }
-        for page in asked.ids.chunks(PAGE) {
-            let Ok(steered) = self.steer_page(&asked, page).await? else {
-                return output.end(&Frame::Error("the daemon is stopping".into())).await;
-            };
-            for message in steered {
-                output.item(&message).await?;
-            }
+        let done = match asked.all {
+            true => self.steer_all(&asked, output).await?,
+            false => self.steer_named(&asked, output).await?,
+        };
+        if done.is_err() {
+            return output.end(&Frame::Error("the daemon is stopping".into())).await;
         }
         if is_retry && self.rights == Rights::Everything {
             self.queue.probe_relays();
         }
         output.end(&Frame::Done).await
+    }
+
+    /// Does what was asked with the messages that are named.
+    async fn steer_named(
+        &self,
+        asked: &Steering,
+        output: &mut ClientOutput,
+    ) -> io::Result<Result<(), Stopping>> {
+        for page in asked.ids.chunks(PAGE) {
+            let Ok(steered) = self.steer_page(asked, page).await? else { return Ok(Err(Stopping)) };
+            for message in steered {
+                output.item(&message).await?;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Does what was asked with every message that the client may steer, but for what comes in from now on.
+    async fn steer_all(
+        &self,
+        asked: &Steering,
+        output: &mut ClientOutput,
+    ) -> io::Result<Result<(), Stopping>> {
+        let last = self.spool.newest();
+        let mut page = self.spool.following(None, PAGE);
+        while let Some(end) = page.last().copied().filter(|_| page[0] <= last) {
+            let ids: Vec<String> = page.iter().map(QueueId::to_string).collect();
+            let Ok(steered) = self.steer_page(asked, &ids).await? else { return Ok(Err(Stopping)) };
+            let is_meant = |result| !matches!(result, SteerResult::NotYours | SteerResult::NotFound);
+            for message in steered.iter().filter(|message| is_meant(message.result)) {
+                output.item(message).await?;
+            }
+            page = self.spool.following(Some(end), PAGE);
+        }
+        Ok(Ok(()))
     }
 
     /// Does what was asked with these messages. Returns what came of each, in their order.

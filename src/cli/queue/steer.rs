@@ -6,7 +6,7 @@
 //! Not here: who may do it, and what it means for a message (`admin/steer.rs`, `queue/orders.rs`).
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 
@@ -28,8 +28,14 @@ pub(in crate::cli) struct Steer {
     #[command(flatten)]
     config: ConfigFile,
     /// The queue ids of the messages
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "all")]
     ids: Vec<String>,
+    /// All messages that are in the queue now, or all of yours; it asks first
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    /// Do not ask
+    #[arg(long, requires = "all")]
+    yes: bool,
     /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
@@ -40,9 +46,14 @@ pub(in crate::cli) struct Steer {
 
 impl Steer {
     pub(in crate::cli) fn run(&self, verb: SteerVerb) -> Result<(), Failure> {
+        if self.all && !self.dry_run && !self.yes {
+            confirm(verb)?;
+        }
         let mut tally = Tally::default();
-        for ids in self.ids.chunks(AT_A_TIME) {
-            let request = ControlRequest::Steer { verb, ids: ids.to_vec(), dry_run: self.dry_run };
+        let of_all = self.all.then_some(&[][..]);
+        for ids in of_all.into_iter().chain(self.ids.chunks(AT_A_TIME)) {
+            let (all, dry_run) = (self.all, self.dry_run);
+            let request = ControlRequest::Steer { verb, ids: ids.to_vec(), all, dry_run };
             ask(&self.config, &request, |message: SteeredMessage| {
                 let shown = if self.json { print_json(&message) } else { Ok(()) };
                 tally.count(message);
@@ -53,6 +64,28 @@ impl Steer {
             printed(write!(io::stdout(), "{}", tally.text(verb, self.dry_run)))?;
         }
         tally.outcome()
+    }
+}
+
+/// Asks at a terminal whether all messages are meant.
+fn confirm(verb: SteerVerb) -> Result<(), Failure> {
+    let usage = |why: &str| Failure::new(Exit::Usage, why);
+    if !io::stdin().is_terminal() {
+        return Err(usage("--all is about every message: without a terminal to ask at, give --yes as well"));
+    }
+    let what = match verb {
+        SteerVerb::Hold => "Put all messages on hold",
+        SteerVerb::Release => "Release all messages",
+        SteerVerb::Retry => "Try all messages now",
+        SteerVerb::Expire => "Return all messages to their senders",
+        SteerVerb::Delete => "Delete all messages, without a word to anybody",
+    };
+    eprint!("{what}? [y/N] ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| Failure::new(Exit::IoError, error))?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(usage("nothing was done")),
     }
 }
 

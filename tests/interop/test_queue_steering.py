@@ -1,0 +1,77 @@
+"""What an operator does with single messages, while the relay is down and when it is back, over restarts and kill -9."""
+
+import json
+
+import pytest
+
+from local_user import ANN, BEN, OPERATOR
+from waiting import free_port
+
+
+def steer(daemon, verb, *ids):
+    """Does this with messages. Returns the result for each."""
+    done = daemon.try_command("queue", verb, "--json", *ids)
+    return [json.loads(line)["result"] for line in done.stdout.splitlines()]
+
+
+def states(daemon):
+    return {message["id"]: message["state"] for message in daemon.queue()}
+
+
+def send(daemon, subject):
+    return daemon.send(f"Subject: {subject}\r\n\r\nx\r\n".encode())
+
+
+@pytest.fixture
+def stuck(make_nullmta):
+    """A daemon whose relay is down, with four messages."""
+    daemon = make_nullmta(free_port())
+    daemon.start()
+    return daemon, [send(daemon, subject) for subject in ("held", "deleted", "returned", "tried")]
+
+
+def test_what_was_ordered_outlives_a_kill_and_a_restart_and_the_rest_is_sent_once(stuck, postfix):
+    daemon, (held, deleted, returned, tried) = stuck
+    assert steer(daemon, "hold", held) == ["done"]
+    assert steer(daemon, "delete", deleted, deleted) == ["done", "done"]
+    assert steer(daemon, "expire", returned) == ["done"]
+    daemon.kill()
+    daemon.start()
+    left = states(daemon)
+    assert left[held] == "on-hold" and tried in left and deleted not in left and returned not in left, left
+    assert steer(daemon, "retry", held, tried) in (["on-hold", "done"], ["on-hold", "already-so"], ["on-hold", "marked"])
+    assert daemon.stop() == 0
+    daemon.configure(relay_port=postfix.port)
+    daemon.start()
+    messages = postfix.wait_for(2)
+    report = next(message for message in messages if b"multipart/report" in message)
+    assert b"an operator of this host has" in report.replace(b"\r\n", b" ").replace(b"\n", b" ")
+    assert any(b"Subject: tried" in message for message in messages)
+    assert states(daemon) == {held: "on-hold"}
+    assert steer(daemon, "release", held) == ["done"]
+    daemon.wait_until_empty()
+    assert sum(b"Subject: held" in message for message in postfix.wait_for(3)) == 1
+    assert not any(b"Subject: deleted" in message and b"multipart/report" not in message for message in postfix.delivered())
+
+
+def test_an_ordinary_user_steers_their_own_mail_and_no_other(_host, make_nullmta):
+    _host.settle(make_nullmta(free_port()))
+    _host.start()
+    for user in (ANN, BEN):
+        done = _host.run("sendmail", "bob@example.net", user=user, input=b"Subject: hello\n\nx\n")
+        assert done.returncode == 0, done.stderr
+
+    def run(user, *words):
+        return _host.run(_host.program, "queue", *words, user=user)
+
+    listed = [json.loads(line) for line in run(OPERATOR, "list", "--json").stdout.splitlines()]
+    own, other = (next(m["id"] for m in listed if m["uid"] == user.uid) for user in (ANN, BEN))
+    for verb in ("hold", "release", "retry", "expire", "delete"):
+        assert run(ANN, verb, other).returncode == 77, verb
+    assert run(ANN, "hold", own).returncode == 0
+    _host.daemon.wait_for_log(rf"{own}: put on hold by uid {ANN.uid} \({ANN.name}\)")
+    assert run(ANN, "retry", own).returncode == 75, "once a minute"
+    assert run(ANN, "delete", "--all", "--yes").returncode == 0
+    assert run(OPERATOR, "delete", other).returncode == 0
+    _host.daemon.wait_for_log(rf"{other}: deleted by uid {OPERATOR.uid} \({OPERATOR.name}\)")
+    assert run(OPERATOR, "list").stdout == b"The queue is empty.\n"
