@@ -12,7 +12,8 @@
 //! | | `queue::attempt::AttemptResult` | What came of the message in one attempt? |
 //! | | `queue::reducer::Disposition` | What happens to the message after that attempt? |
 //! | | `queue::Standing` | What is the message doing now? |
-//! | | `spool::EntryState`, `spool::Flight` | What does the spool record: active, held or dead; may the relay have a copy? |
+//! | | `spool::EntryState`, `spool::Flight` | What does the spool record: active, held, on hold or dead; may the relay have a copy? |
+//! | | `queue::OrderResult` | What came of an order of an operator about the message? |
 //! | a connection | `relay::Trouble` | Why did the connection fail? |
 //! | | `queue::suspects::Blame` | Is the message at fault that the connection carried, or the relay? |
 //! | the relay | `relay::RelayFault` | What does not work at the relay? |
