@@ -69,6 +69,8 @@ pub(super) struct Part {
     /// True if the submitter declared SMTPUTF8 for a header section that is not ASCII, or an address of the transaction
     /// is not ASCII.
     pub(super) wants_smtputf8: bool,
+    /// True if the last reply about one of them refused it for good, and was not believed.
+    pub(super) was_refused: bool,
 }
 
 impl Attempt {
@@ -122,7 +124,11 @@ impl Attempt {
         let wants_smtputf8 = self.envelope.smtputf8
             || self.told.mailbox().is_some_and(Address::needs_smtputf8)
             || recipients.iter().any(|(_, recipient)| recipient.address.needs_smtputf8());
-        Part { recipients, wants_smtputf8 }
+        let is_refusal = |(index, _): &(usize, Recipient)| {
+            self.replies.of(*index).is_some_and(|earlier| earlier.starts_with('5'))
+        };
+        let was_refused = recipients.iter().any(is_refusal);
+        Part { recipients, wants_smtputf8, was_refused }
     }
 
     /// Puts back the recipients that go in a further transaction. If they were too many for this one, or in too many

@@ -273,7 +273,7 @@ impl Drop for QueueLink {
 
 /// Returns the next transaction of `attempt`, with as many of its recipients as one may have.
 fn transaction(attempt: &mut Attempt, content: StoredContent, size: u64) -> Transaction {
-    let Part { recipients, wants_smtputf8 } = attempt.next_part();
+    let Part { recipients, wants_smtputf8, was_refused } = attempt.next_part();
     let Envelope { reverse_path, ret, envid, body, .. } = &attempt.envelope;
     Transaction {
         id: attempt.id,
@@ -284,6 +284,7 @@ fn transaction(attempt: &mut Attempt, content: StoredContent, size: u64) -> Tran
         ret: *ret,
         envid: envid.clone(),
         wants_smtputf8,
+        was_refused,
         size,
         content: reader(content),
     }

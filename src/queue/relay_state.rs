@@ -183,8 +183,7 @@ impl RelayState {
 
     /// Forgets a message that this relay does not get any more, and returns what was remembered of it.
     pub(super) fn forget(&mut self, id: QueueId) -> Option<(QueueId, Member)> {
-        self.refusals.forget(id);
-        self.throttle.forget(id);
+        self.forget_met(id);
         self.want_of_login.forget(id);
         self.met_overlong.remove(&id);
         self.told_alone.remove(&id);
@@ -211,6 +210,13 @@ impl RelayState {
             self.roster.try_anyway(id, now);
         }
         is_held || is_deferred
+    }
+
+    /// Forgets what this message has met here, which would say something of its next attempts.
+    pub(super) fn forget_met(&mut self, id: QueueId) {
+        self.refusals.forget(id);
+        self.guesses.forget(id);
+        self.throttle.forget(id);
     }
 
     /// Notes whether the breaker lets anything through now.

@@ -25,8 +25,8 @@ const BLOCK_OCTETS: usize = 64 * 1024;
 pub(crate) enum Streamed {
     /// All of it was written, or is in the output of the channel. The stuffer still has to write the final dot.
     Whole(Stuffer),
-    /// The relay sent something, or closed the connection, before the end.
-    Interrupted,
+    /// The relay sent something, or closed the connection, before the end; holds whether it had got any content.
+    Interrupted { has_begun: bool },
     /// The content cannot be read to its stated size; holds the reason.
     Unreadable(String),
 }
@@ -38,10 +38,10 @@ pub(crate) async fn stream<S: AsyncRead + AsyncWrite + Unpin>(
     channel: &mut Channel<S>,
 ) -> Streamed {
     let mut stuffer = Stuffer::new();
-    let mut streamed = 0;
+    let (mut streamed, mut has_begun) = (0, false);
     loop {
         if channel.has_spoken().await {
-            return Streamed::Interrupted;
+            return Streamed::Interrupted { has_begun };
         }
         let block = match content.fill_buf().await {
             Ok([]) if streamed == size => return Streamed::Whole(stuffer),
@@ -55,6 +55,7 @@ pub(crate) async fn stream<S: AsyncRead + AsyncWrite + Unpin>(
         streamed += octets as u64;
         if channel.output().len() >= BLOCK_OCTETS {
             channel.flush(Phase::Content).await;
+            has_begun = true;
         }
     }
 }
@@ -79,7 +80,7 @@ mod tests {
                     channel.flush(Phase::Dot).await;
                     "whole"
                 }
-                Streamed::Interrupted => "interrupted",
+                Streamed::Interrupted { .. } => "interrupted",
                 Streamed::Unreadable(_) => "unreadable",
             }
         };
@@ -127,7 +128,10 @@ mod tests {
         theirs.write_all(b"552 5.3.4 too big\r\n").await.unwrap();
         let mut channel = Channel::new(ours, peer(), Timeouts::default());
         let mut content: &[u8] = b"x\r\n";
-        assert!(matches!(stream(&mut content, 3, &mut channel).await, Streamed::Interrupted));
+        assert!(matches!(
+            stream(&mut content, 3, &mut channel).await,
+            Streamed::Interrupted { has_begun: false }
+        ));
         drop(channel);
         let mut heard = Vec::new();
         theirs.read_to_end(&mut heard).await.unwrap();

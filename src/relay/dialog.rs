@@ -40,7 +40,7 @@ use super::reply_rules::ReplyRules;
 use super::tls::Verified;
 use super::trouble::{Cause, Phase, Trouble};
 use super::verdict::is_about_pipelining;
-use super::{Transaction, Work, config};
+use super::{RecipientReport, Transaction, Verdict, Work, config};
 use crate::config::Pipelining;
 use crate::key_names::on_route;
 use crate::log;
@@ -366,7 +366,9 @@ impl Connection {
         let left_out = transaction.left_out;
         let mut report = transaction.into_report(self.channel.peer().clone(), connecting);
         self.rules.narrow(&mut report.recipients);
-        let in_our_words = report.recipients.iter_mut().filter(|told| !told.from_relay);
+        // What is untold has the words of the trouble, which may be the relay's.
+        let is_ours = |told: &&mut RecipientReport| !told.from_relay && told.verdict != Verdict::Untold;
+        let in_our_words = report.recipients.iter_mut().filter(is_ours);
         let route = self.channel.peer().route();
         in_our_words.for_each(|told| told.said = on_route(&told.said, route).into_owned());
         self.parameter_offers.learn(&report, left_out);

@@ -193,7 +193,10 @@ impl<'a, N: Network> Failover<'a, N> {
     pub(crate) fn new(relay: &'a Relay, network: &'a N) -> Self {
         let hosts = relay.settings.hosts.iter();
         let targets: Vec<_> = hosts.map(|host| Arc::new(RelayTarget::configured(relay, host))).collect();
-        relay.memory.note_choice(targets.len() > 1);
+        // Whether a domain alone names several is known when it has been looked up.
+        if !matches!(&targets[..], [only] if only.is_domain()) {
+            relay.memory.note_choice(targets.len() > 1);
+        }
         let (waiting, left_out) = ordered(relay, targets);
         Failover {
             relay,
@@ -341,7 +344,9 @@ impl<'a, N: Network> Failover<'a, N> {
 
     /// Returns whether `trouble`, which a host had while there are others to try, is a matter of this host alone.
     fn is_of_one_host(&self, trouble: &Trouble) -> bool {
-        if let Cause::LoginRefused { for_good: true, .. } = trouble.cause {
+        // A rule may have read its words as something else: it is a refused login all the same.
+        let is_refused = |failed: &FailedHost| matches!(failed.failure.kind, FailureKind::LoginRefused(_));
+        if self.failed.iter().any(is_refused) {
             return self.relay.memory.refusals(self.relay.last_secret()) < ENOUGH_REFUSALS;
         }
         HostWait::of(trouble, Timestamp::now()).is_some()

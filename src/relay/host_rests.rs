@@ -28,6 +28,7 @@ const MOST: usize = 64;
 struct HostRest {
     place: String,
     why: String,
+    fault: RelayFault,
     until: Instant,
     /// True if this is about the login, by which all hosts have one account.
     is_of_login: bool,
@@ -84,8 +85,12 @@ pub(super) struct HostRests {
 }
 
 impl HostRests {
-    /// Begins the pause of the host `place` for this reason. Returns its length; `None` if a try costs nothing.
+    /// Begins the pause of the host `place` for this reason. Returns its length; `None` if a try costs nothing. Of several
+    /// connections that meet the same at once, the first one begins the pause, and the others meet what is known.
     pub(super) fn begin(&mut self, place: &str, why: &str, wait: HostWait, now: Instant) -> Option<Duration> {
+        if let Some(left) = self.left_of_same(place, wait, now) {
+            return Some(left);
+        }
         if self.rests.iter().all(|rest| now > rest.until + FORGOTTEN_AFTER) {
             self.forget();
         }
@@ -110,8 +115,16 @@ impl HostRests {
             }
         }
         let (place, why, is_of_login) = (place.into(), why.into(), wait.is_of_login);
-        self.rests.push(HostRest { place, why, until, is_of_login, due });
+        self.rests.push(HostRest { place, why, fault: wait.fault, until, is_of_login, due });
         Some(pause)
+    }
+
+    /// Returns what is left of the pause of the host `place`, if that began for the same reason, ends no sooner than `wait`
+    /// says, and nobody may have tried the host since.
+    fn left_of_same(&self, place: &str, wait: HostWait, now: Instant) -> Option<Duration> {
+        let known = self.rests.iter().find(|rest| rest.place == place && now < rest.due)?;
+        let left = known.until - now;
+        (known.fault == wait.fault && wait.named.is_none_or(|named| named <= left)).then_some(left)
     }
 
     /// Returns whether the host `place` is left alone at `now`.
@@ -181,7 +194,7 @@ mod tests {
     #[test]
     fn promise_1_the_account_gets_no_more_logins_for_a_longer_list() {
         type Step = (&'static str, u64, HostWait, u64);
-        let histories: [(&str, &[Step]); 5] = [
+        let histories: [(&str, &[Step]); 6] = [
             (
                 "one host: as a relay of its own",
                 &[
@@ -215,6 +228,15 @@ mod tests {
             (
                 "no answer: the first time it may be an outage",
                 &[("a", 0, UNANSWERED, 1), ("a", 1, UNANSWERED, 61)],
+            ),
+            (
+                "several connections meet the same: one pause",
+                &[
+                    ("a", 0, REFUSED, 60),
+                    ("a", 0, REFUSED, 60),
+                    ("a", 2, REFUSED, 60),
+                    ("a", 60, REFUSED, 180),
+                ],
             ),
             ("a time that was named is no login", &[("a", 0, HOUR, 3600), ("a", 3600, REFUSED, 3660)]),
         ];

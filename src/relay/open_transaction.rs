@@ -45,6 +45,10 @@ pub(crate) struct OpenTransaction {
     pub(crate) lost_at: Option<Phase>,
     /// The phase at which the relay ended the connection during this transaction.
     pub(crate) left_at: Option<Phase>,
+    /// True if the message was refused for good before, and that was not believed.
+    pub(crate) was_refused: bool,
+    /// True if the relay was silent for a while behind the reply by which it asked for content.
+    pub(crate) was_awaited: bool,
     /// True if its recipients have more than one domain.
     has_several_domains: bool,
     /// True if DSN parameters are passed on where the message has any.
@@ -82,6 +86,8 @@ impl OpenTransaction {
             in_doubt: false,
             lost_at: None,
             left_at: None,
+            was_refused: transaction.was_refused,
+            was_awaited: false,
             has_several_domains: domains.len() > 1,
             dsn_passed_on: offered.dsn,
         }
@@ -136,6 +142,17 @@ impl OpenTransaction {
         for position in 0..self.recipients.len() {
             self.rule(position, verdict, phase, reply);
         }
+    }
+
+    /// Settles every open recipient by a permanent refusal that came, or may have come, before the relay had all of the
+    /// content. Where it had waited for content in silence, that is no late reply to the envelope, and it is unproven, as it
+    /// is where it is read behind the dot: the message must not bounce, or wait for days, by which of the two was faster.
+    pub(crate) fn rule_open_early(&mut self, phase: Phase, reply: &Reply) {
+        if self.was_awaited {
+            self.rule_open(Verdict::Bounced, phase, reply);
+            self.leave_unproven(true);
+        }
+        self.rule_open(Verdict::Deferred, phase, reply);
     }
 
     /// Returns whether `reply` refuses this transaction for having several domains, which it has.

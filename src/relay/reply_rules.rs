@@ -252,12 +252,15 @@ impl RecipientReport {
 }
 
 impl Trouble {
-    /// Returns the time until another try that is named, at `now`, by a reply which no rule has read, such as a 421.
+    /// Returns the time until another try that is named, at `now`, by a reply which no rule has read, such as a 421, or one
+    /// that puts the login off.
     pub fn named_time(&self, now: Timestamp) -> Option<Duration> {
-        match &self.cause {
-            Cause::Reply(reply) => stated_pause(&reply.to_string(), now),
-            _ => None,
-        }
+        let reply = match &self.cause {
+            Cause::Reply(reply) => reply,
+            Cause::LoginLost { reply, .. } | Cause::LoginRefused { reply: Some(reply), .. } => &**reply,
+            _ => return None,
+        };
+        stated_pause(&reply.to_string(), now)
     }
 }
 

@@ -104,6 +104,7 @@ pub(crate) fn transaction(id: u64, from: &str, to: &[&str], content: &str) -> Tr
         ret: None,
         envid: None,
         wants_smtputf8: false,
+        was_refused: false,
         size: content.len() as u64,
         content: Box::new(io::Cursor::new(content.as_bytes().to_vec())),
     }

@@ -50,9 +50,7 @@ impl AtRelay<'_> {
     fn forget(&mut self, id: QueueId, disposition: Disposition) {
         let relay = &mut *self.relay;
         if matches!(disposition, Disposition::Removed | Disposition::Dead) {
-            relay.refusals.forget(id);
-            relay.guesses.forget(id);
-            relay.throttle.forget(id);
+            relay.forget_met(id);
         }
         if !matches!(disposition, Disposition::Lost { .. } | Disposition::Untried) {
             relay.met_overlong.remove(&id);
@@ -87,10 +85,11 @@ impl AtRelay<'_> {
         }
     }
 
-    /// Has a message tried again that lost its connection; not before the time that it alone was told.
+    /// Has a message tried again that lost its connection; not before the time that it alone was told, or that at which its
+    /// sender is to hear of it, if that is sooner.
     fn try_lost_again(&mut self, id: QueueId, told_alone: Option<Timestamp>) {
-        let Some(member) = self.relay.roster.member(id) else { return };
-        let Member { losses, copies, .. } = *member;
+        let Some(member) = self.relay.roster.member(id).copied() else { return };
+        let Member { losses, copies, .. } = member;
         if losses == 0 && copies < 2 {
             return self.relay.roster.put_back(id, self.shared.now.steady);
         }
@@ -100,9 +99,10 @@ impl AtRelay<'_> {
         let left = runs.then(|| self.shared.retry.lifetime.saturating_sub(used));
         let spread = self.shared.draw();
         let pause = self.shared.retry.pause_after_loss(losses, copies, age, left, spread);
+        let due = self.shared.retry.until_sender_is_told(used, member.marks.has(Mark::Warned));
         let now = self.shared.now.steady;
-        let until = told_alone.max(Some(later(now, pause)));
-        self.relay.roster.defer(id, until.unwrap_or(now), now);
+        let told = told_alone.map_or(now, |told| told.min(later(now, due)));
+        self.relay.roster.defer(id, told.max(later(now, pause)), now);
     }
 
     /// Has a message tried again by its age, but not before the time that the relay has named for it, or that at which its

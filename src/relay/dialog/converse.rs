@@ -72,7 +72,7 @@ impl Connection {
             return Err(End::Spent);
         }
         if self.channel.has_spoken().await {
-            return self.interrupted(transaction).await;
+            return self.interrupted(transaction, true).await;
         }
         if self.pace() == Pipelining::Across {
             *ahead = self.take(work, Duration::ZERO).await;
@@ -145,10 +145,10 @@ impl Connection {
         self.has_taken_across |= self.written == Pipelining::Across;
         match asked {
             (None, _) => {
-                if transaction.has_settled() && self.written != Pipelining::Off {
+                if transaction.was_refused || transaction.has_settled() && self.written != Pipelining::Off {
                     // One of the refusals may have been a reply too many, and 354 another one. What then still
                     // comes is heard before the final dot.
-                    self.waits_for_content().await;
+                    transaction.was_awaited = self.waits_for_content().await;
                 }
                 Ok(EnvelopeAnswer::Taken)
             }
@@ -198,8 +198,8 @@ impl Connection {
                 transaction.defer_for_us(&why);
                 Err(End::Spent)
             }
-            Streamed::Interrupted => {
-                self.interrupted(transaction).await?;
+            Streamed::Interrupted { has_begun } => {
+                self.interrupted(transaction, has_begun).await?;
                 Err(End::Spent)
             }
         }
@@ -207,13 +207,17 @@ impl Connection {
 
     /// Handles a relay that sends something, or closes the connection, before the final dot. It may be a late reply to
     /// the envelope, after one reply too many: so no recipient is refused by earlier replies.
-    async fn interrupted(&mut self, transaction: &mut OpenTransaction) -> Result<(), End> {
+    async fn interrupted(&mut self, transaction: &mut OpenTransaction, has_begun: bool) -> Result<(), End> {
         let ruling = self.ruling(Phase::Content).await;
         if !matches!(&ruling, Err(Trouble { cause: Cause::Closed | Cause::Io(..), .. })) {
             transaction.revoke();
         }
-        if let (Some(verdict), reply) = ruling? {
-            transaction.rule_open(verdict, Phase::Content, &reply);
+        match ruling? {
+            (Some(Verdict::Deferred), reply) if has_begun && reply.severity() == Severity::Permanent => {
+                transaction.rule_open_early(Phase::Content, &reply);
+            }
+            (Some(verdict), reply) => transaction.rule_open(verdict, Phase::Content, &reply),
+            (None, _) => {}
         }
         Err(End::Spent)
     }

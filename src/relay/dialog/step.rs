@@ -117,9 +117,14 @@ impl Connection {
         };
         match step {
             Step::Lost(second) => {
-                if rider.is_none() && is_refusal(&second) && self.says_only_refusals().await {
-                    // It was refused both in its content and at its end, or before; it is not said for good.
+                if rider.is_none()
+                    && let Some(gentlest) = self.gentlest_refusal(&second).await
+                {
+                    // It was refused both in its content and at its end, or before.
                     transaction.revoke();
+                    if verdict == Verdict::Bounced && gentlest == Severity::Permanent {
+                        transaction.rule_open_early(Phase::Dot, &reply);
+                    }
                     transaction.rule_open(Verdict::Deferred, Phase::Dot, &reply);
                     return Err(End::Spent);
                 }
@@ -241,19 +246,21 @@ impl Connection {
         }
     }
 
-    /// Returns whether all that the relay still says, if anything, are refusals, up to 221 to QUIT. One that takes the
-    /// message after all may be the true reply to the dot.
-    async fn says_only_refusals(&mut self) -> bool {
+    /// Returns the gentlest severity of `second` and of all that the relay still says, if all of it are refusals, up to
+    /// 221 to QUIT. One that takes the message after all may be the true reply to the dot.
+    async fn gentlest_refusal(&mut self, second: &Reply) -> Option<Severity> {
+        let mut gentlest = is_refusal(second).then(|| second.severity())?;
         for _ in 0..MOST_REFUSALS {
             if self.channel.stays_silent(STRAGGLER_PERIOD).await {
-                return self.parts_in_step().await;
+                return self.parts_in_step().await.then_some(gentlest);
             }
             match self.channel.reply(Phase::Dot).await {
-                Ok(reply) if is_refusal(&reply) => {}
-                _ => return false,
+                Ok(reply) if reply.severity() == Severity::Transient => gentlest = Severity::Transient,
+                Ok(reply) if reply.severity() == Severity::Permanent => {}
+                _ => return None,
             }
         }
-        false
+        None
     }
 
     async fn unasked_step(&mut self) -> Step {

@@ -21,6 +21,8 @@ use crate::far_end::server::Server;
 use crate::queue_id::QueueId;
 
 const ENVELOPE: &str = "C: MAIL FROM:<ann@example.org>\nC: RCPT TO:<ben@example.net>\nC: DATA\n";
+const ENVELOPE_AT_A_TIME: &str = "C: MAIL FROM:<ann@example.org>\nS: 250 2.1.0 ok\nC: RCPT TO:<ben@example.net>\n\
+    S: 250 2.1.5 ok\nC: DATA\nS: 354 go on\n";
 const TAKEN: &str = "S: 250 2.1.0 ok\nS: 250 2.1.5 ok\nS: 354 go on\n";
 
 fn pipelining() -> Capabilities {
@@ -90,18 +92,62 @@ async fn nothing_is_written_while_something_unasked_is_unread() {
     assert_eq!(rest, "");
 }
 
-/// A refusal in the midst of a large content: no more of it is written, above all no final dot.
+/// A refusal in the midst of a large content: no more of it is written, above all no final dot. One for good is unproven where
+/// the message was refused before and the relay waited for content in silence. Each case: what the relay offers, whether it was
+/// refused before, the refusal, what is told.
 #[tokio::test(start_paused = true)]
-async fn an_early_refusal_of_the_content_defers() {
-    let line = "x".repeat(998);
-    let content = format!("{line}\r\n").repeat(1000);
-    let large = transaction(1, "ann@example.org", &["ben@example.net"], &content);
-    let script = format!("{ENVELOPE}{TAKEN}C: {line}\nS: 552 5.3.4 too big\n");
-    let ended = run(pipelining(), &script, vec![large, message(2, "two")]).await;
+async fn an_early_refusal_of_the_content_is_not_believed_at_once() {
+    let for_good = "552 5.3.4 too big";
+    let cases = [
+        (pipelining(), false, for_good, "deferred 4.5.3"),
+        (pipelining(), true, for_good, "unproven 5.3.4"),
+        (Capabilities::default(), false, for_good, "deferred 4.5.3"),
+        (Capabilities::default(), true, for_good, "unproven 5.3.4"),
+        (Capabilities::default(), true, "452 4.3.1 full", "deferred 4.3.1"),
+    ];
+    for (offered, was_refused, refusal, told) in cases {
+        let line = "x".repeat(998);
+        let content = format!("{line}\r\n").repeat(1000);
+        let large = transaction(1, "ann@example.org", &["ben@example.net"], &content);
+        let envelope =
+            if offered.pipelining { ENVELOPE.to_owned() + TAKEN } else { ENVELOPE_AT_A_TIME.into() };
+        let script = format!("{envelope}C: {line}\nS: {refusal}\n");
+        let ended =
+            run(offered, &script, vec![Transaction { was_refused, ..large }, message(2, "two")]).await;
+        ended.result.unwrap();
+        assert_eq!(ended.given.told(), [format!("1/0 {told} {refusal}")]);
+        assert_eq!(ended.given.messages.len(), 1);
+        assert!(!ended.rest.contains("\r\n.\r\n") && ended.rest.len() < content.len());
+    }
+}
+
+/// Between 354 and the first octet of the content, a refusal is no answer to it.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_right_behind_354_is_of_no_content() {
+    let script = format!("{ENVELOPE_AT_A_TIME}S: 550 no\n");
+    let refused = Transaction { was_refused: true, ..message(1, "one") };
+    let ended = run(Capabilities::default(), &script, vec![refused]).await;
     ended.result.unwrap();
-    assert_eq!(ended.given.told(), ["1/0 deferred 4.5.3 552 5.3.4 too big"]);
-    assert_eq!(ended.given.messages.len(), 1);
-    assert!(!ended.rest.contains("\r\n.\r\n") && ended.rest.len() < content.len());
+    assert_eq!(ended.given.told(), ["1/0 deferred 4.0.0 550 no"]);
+}
+
+/// A relay that refuses a line in the content, and all that follows, said "500" twice at each try, and the message waited for
+/// days.
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_in_the_content_and_at_its_end_is_unproven_at_the_second_try() {
+    for (first, second, told) in [
+        ("500 too long", "500 what?", "unproven 5.0.0 500 too long"),
+        ("500 too long", "451 later", "deferred 4.0.0 500 too long"),
+        ("451 later", "500 what?", "deferred 4.0.0 451 later"),
+    ] {
+        let script = format!(
+            "{ENVELOPE_AT_A_TIME}C: one\nC: .\nS: {first}\nS: {second}\nC: QUIT\nS: 221 bye\n!close\n"
+        );
+        let refused = Transaction { was_refused: true, ..message(1, "one") };
+        let ended = run(Capabilities::default(), &script, vec![refused]).await;
+        ended.result.unwrap();
+        assert_eq!(ended.given.told(), [format!("1/0 {told}")]);
+    }
 }
 
 /// Content that fails to be read after `good` octets.

@@ -194,7 +194,9 @@ async fn bounced_at_the_second(pipelining: Pipelining, message: &Message, faults
     let mut unproven: Vec<(usize, String)> = vec![];
     let mut truly = HashSet::new();
     for _ in 0..2 {
+        let was_refused = unproven.iter().any(|(_, code)| code.starts_with('5'));
         let alone = transactions(std::slice::from_ref(message));
+        let alone = alone.into_iter().map(|alone| Transaction { was_refused, ..alone }).collect();
         let (reports, truth) = played_at(pace.clone(), alone, faults).await;
         let told = reports.iter().flat_map(|report| &report.recipients);
         let said_before = |told: &RecipientReport| unproven.contains(&(told.index, code(told)));

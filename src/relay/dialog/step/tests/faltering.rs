@@ -90,6 +90,12 @@ impl FalteringRelay<'_> {
         let _ = self.stream.write_all(words.as_bytes()).await;
     }
 
+    /// Returns whether it says a permanent refusal more than it should at this place.
+    fn refuses_here(&self) -> bool {
+        let at = self.events;
+        self.faults.surplus.iter().any(|surplus| surplus.at == at && surplus.code >= 500)
+    }
+
     pub(super) async fn serve(mut self) {
         let mut mail = None;
         let (mut named, mut taken) = (Vec::new(), Vec::new());
@@ -128,6 +134,10 @@ impl FalteringRelay<'_> {
         while let Some(line) = self.line().await {
             is_refused |= line == "no";
             if line != "." {
+                // A refusal within the content is one of it, whatever follows.
+                if self.refuses_here() {
+                    self.refuse(taken.iter().cloned());
+                }
                 self.say("").await;
                 continue;
             }
