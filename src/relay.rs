@@ -132,8 +132,7 @@ pub struct Transaction {
     /// True if the message is declared as SMTPUTF8 where the relay offers it. Where it does not, only those recipients
     /// bounce whose address or reverse-path needs it.
     pub wants_smtputf8: bool,
-    /// True if the last reply about one of the recipients refused it for good, and was not believed: this time the relay is
-    /// watched more closely.
+    /// True if the last reply about one of the recipients refused it for good, and it did not bounce.
     pub was_refused: bool,
     /// The exact number of octets in `content`. Content that ends earlier or later is never completed.
     pub size: u64,

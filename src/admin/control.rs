@@ -42,8 +42,9 @@ use crate::users::Users;
 
 /// The longest request, in octets: some thousand queue ids.
 const MAX_REQUEST_OCTETS: u64 = 64 << 10;
-/// The reason shown for a dead message whose replies are not known: it is from an older version, or its note was lost.
+/// The reason shown for a message that an operator holds.
 const ON_HOLD: &str = "on hold, as an operator wants it: nullmta queue release has it sent";
+/// The reason shown for a dead message whose replies are not known: it is from an older version, or its note was lost.
 const FORGOTTEN: &str =
     "it failed, the failure could be reported to nobody, and the replies that it got are not known";
 /// The number of messages of a listing that are in memory at once.
@@ -115,13 +116,7 @@ impl Control {
         let mut input = BufReader::new(input.take(MAX_REQUEST_OCTETS));
         timeout(CLIENT_PATIENCE, input.read_line(&mut line)).await??;
         match serde_json::from_str(&line) {
-            Ok(ControlRequest::Steer { verb, ids, all, dry_run }) => {
-                let asked = Steering { verb, ids, all, dry_run };
-                let by = self.operator(place.uid()).await;
-                let desk = SteeringDesk { queue: &self.queue, spool: &self.spool, rights, by };
-                desk.steer(asked, place, &mut output).await
-            }
-            Ok(request) => self.obey(request, rights, &mut output).await,
+            Ok(request) => self.obey(request, rights, place, &mut output).await,
             Err(error) => output.end(&Frame::Error(format!("no request of this version: {error}"))).await,
         }
     }
@@ -130,12 +125,16 @@ impl Control {
         &self,
         request: ControlRequest,
         rights: Rights,
+        place: &ClientSlot,
         output: &mut ClientOutput,
     ) -> io::Result<()> {
         match (request, rights) {
             (ControlRequest::QueueList, _) => self.queue_list(rights, output).await?,
-            // It was taken apart before: it is for everybody.
-            (ControlRequest::Steer { .. }, _) => {}
+            (ControlRequest::Steer { verb, ids, all, dry_run }, _) => {
+                let by = self.operator(place.uid()).await;
+                let desk = SteeringDesk { queue: &self.queue, spool: &self.spool, rights, by };
+                return desk.steer(Steering { verb, ids, all, dry_run }, place, output).await;
+            }
             (_, Rights::Own(_)) => {
                 let why = "only root and the daemon's own user and group may ask for that";
                 return output.end(&Frame::Denied(why.into())).await;

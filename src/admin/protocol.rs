@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::queue::Standing;
-use crate::spool::{Entry, EntryState, Mark};
+use crate::spool::{Entry, EntryState, Mark, OperatorVerb};
 
 /// A request of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub enum ControlRequest {
     /// Does something with messages. The answer is a [`SteeredMessage`] for each of them.
     Steer {
         /// What is done.
-        verb: SteerVerb,
+        verb: OperatorVerb,
         /// The queue ids of the messages.
         #[serde(default)]
         ids: Vec<String>,
@@ -42,22 +42,6 @@ pub enum ControlRequest {
         #[serde(default)]
         dry_run: bool,
     },
-}
-
-/// The thing that is done with messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SteerVerb {
-    /// They are not sent before they are released.
-    Hold,
-    /// They are not on hold any more.
-    Release,
-    /// They are tried now.
-    Retry,
-    /// They are returned to their senders, as if their time were over.
-    Expire,
-    /// They are removed, and nobody is told.
-    Delete,
 }
 
 /// What came of one message.

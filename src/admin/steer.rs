@@ -15,7 +15,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::clients::ClientSlot;
 use super::output::ClientOutput;
-use super::protocol::{Frame, SteerResult, SteerVerb, SteeredMessage};
+use super::protocol::{Frame, SteerResult, SteeredMessage};
 use super::rights::Rights;
 use crate::queue::{OrderFailure, OrderResult, Queue, forecast};
 use crate::queue_id::QueueId;
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A request to do something with messages.
 pub(super) struct Steering {
-    pub(super) verb: SteerVerb,
+    pub(super) verb: OperatorVerb,
     pub(super) ids: Vec<String>,
     /// True if all are meant, whatever is named.
     pub(super) all: bool,
@@ -54,7 +54,7 @@ impl SteeringDesk<'_> {
         client: &ClientSlot,
         output: &mut ClientOutput,
     ) -> io::Result<()> {
-        let is_retry = asked.verb == SteerVerb::Retry && !asked.dry_run;
+        let is_retry = asked.verb == OperatorVerb::Retry && !asked.dry_run;
         if is_retry && let Err(again_in) = client.may_retry(Instant::now()) {
             let again_in = again_in.as_secs() + 1;
             let why = format!(
@@ -116,10 +116,9 @@ impl SteeringDesk<'_> {
         asked: &Steering,
         page: &[String],
     ) -> io::Result<Result<Vec<SteeredMessage>, Stopping>> {
-        let verb = OperatorVerb::from(asked.verb);
         let mut results: HashMap<QueueId, (SteerResult, Option<String>)> = HashMap::new();
         let mut orders = Vec::new();
-        for (id, order) in self.permitted(verb, page).await? {
+        for (id, order) in self.permitted(asked.verb, page).await? {
             match order {
                 Ok(order) => orders.push(order),
                 Err(refused) => drop(results.insert(id, (refused, None))),
@@ -191,18 +190,6 @@ impl SteeringDesk<'_> {
             }
         }
         Ok(answers)
-    }
-}
-
-impl From<SteerVerb> for OperatorVerb {
-    fn from(verb: SteerVerb) -> Self {
-        match verb {
-            SteerVerb::Hold => OperatorVerb::Hold,
-            SteerVerb::Release => OperatorVerb::Release,
-            SteerVerb::Retry => OperatorVerb::Retry,
-            SteerVerb::Expire => OperatorVerb::Expire,
-            SteerVerb::Delete => OperatorVerb::Delete,
-        }
     }
 }
 

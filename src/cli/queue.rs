@@ -12,9 +12,10 @@ use super::ConfigFile;
 use super::control_client::{self, ClientError};
 use super::exit::{Exit, Failure};
 use super::output::say;
-use crate::admin::protocol::{ControlRequest, QueuedMessage, SteerVerb, WaitsFor};
+use crate::admin::protocol::{ControlRequest, QueuedMessage, WaitsFor};
 use crate::config::{Config, units_of_time};
 use crate::log::{Foreign, visible_json};
+use crate::spool::OperatorVerb;
 use steer::Steer;
 
 /// List the queue, and steer it.
@@ -48,11 +49,11 @@ impl QueueCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         match self {
             QueueCommand::List(list) => list.run(),
-            QueueCommand::Hold(steer) => steer.run(SteerVerb::Hold),
-            QueueCommand::Release(steer) => steer.run(SteerVerb::Release),
-            QueueCommand::Retry(steer) => steer.run(SteerVerb::Retry),
-            QueueCommand::Expire(steer) => steer.run(SteerVerb::Expire),
-            QueueCommand::Delete(steer) => steer.run(SteerVerb::Delete),
+            QueueCommand::Hold(steer) => steer.run(OperatorVerb::Hold),
+            QueueCommand::Release(steer) => steer.run(OperatorVerb::Release),
+            QueueCommand::Retry(steer) => steer.run(OperatorVerb::Retry),
+            QueueCommand::Expire(steer) => steer.run(OperatorVerb::Expire),
+            QueueCommand::Delete(steer) => steer.run(OperatorVerb::Delete),
         }
     }
 }

@@ -69,7 +69,7 @@ pub(super) struct Part {
     /// True if the submitter declared SMTPUTF8 for a header section that is not ASCII, or an address of the transaction
     /// is not ASCII.
     pub(super) wants_smtputf8: bool,
-    /// True if the last reply about one of them refused it for good, and was not believed.
+    /// True if the last reply about one of them refused it for good, and it did not bounce.
     pub(super) was_refused: bool,
 }
 

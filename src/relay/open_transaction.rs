@@ -45,7 +45,7 @@ pub(crate) struct OpenTransaction {
     pub(crate) lost_at: Option<Phase>,
     /// The phase at which the relay ended the connection during this transaction.
     pub(crate) left_at: Option<Phase>,
-    /// True if the message was refused for good before, and that was not believed.
+    /// True if the message was refused for good before, and did not bounce.
     pub(crate) was_refused: bool,
     /// True if the relay was silent for a while behind the reply by which it asked for content.
     pub(crate) was_awaited: bool,

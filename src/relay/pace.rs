@@ -6,6 +6,9 @@
 //! day. A relay that failed with a group after a final dot gets this at once, since each further try may leave a copy;
 //! so does one that left after a refusal, since each further try that shows no more defers the message again.
 //!
+//! It is also remembered, for a day, that a relay refuses content before it has all of it: only there is a message that was
+//! refused before worth a wait at its next try.
+//!
 //! Not here: which failures count (`dialog.rs`).
 //!
 //! RFC 2920.
@@ -24,6 +27,7 @@ pub(crate) struct RelayPace {
     configured: Pipelining,
     lock_step: Remembered,
     evidence: Mutex<Evidence>,
+    early_refusals: Remembered,
 }
 
 /// The evidence that a relay can process only one command at a time.
@@ -40,7 +44,12 @@ enum Evidence {
 impl RelayPace {
     /// Returns the configured pace, with nothing remembered.
     pub(crate) fn new(configured: Pipelining) -> Self {
-        RelayPace { configured, lock_step: Remembered::default(), evidence: Mutex::new(Evidence::Nothing) }
+        RelayPace {
+            configured,
+            lock_step: Remembered::default(),
+            evidence: Mutex::new(Evidence::Nothing),
+            early_refusals: Remembered::default(),
+        }
     }
 
     /// Returns the pace for a relay now; `offered` says whether it offers PIPELINING.
@@ -71,6 +80,17 @@ impl RelayPace {
     /// Returns for how long, if this is a change.
     pub(crate) fn fall_into_lock_step_for_proof(&self) -> Option<Duration> {
         self.lock_step.begin().then_some(PERIOD)
+    }
+
+    /// Notes that the relay has refused content for good before it had all of it, or seemed to.
+    pub(crate) fn refused_early(&self) {
+        // Nobody needs to know whether that is news.
+        let _ = self.early_refusals.begin();
+    }
+
+    /// Returns whether the relay has refused content early, not long ago.
+    pub(crate) fn may_refuse_early(&self) -> bool {
+        self.early_refusals.is_now()
     }
 
     /// Notes that the relay completed a transaction that was sent at `pace`.

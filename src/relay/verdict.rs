@@ -31,10 +31,8 @@
 //!    the recipient is deferred, as with 452. These words mean the same where there is no status. After recipients that
 //!    were taken, it says that this transaction is full ([`is_too_many`]).
 //! 4. A refusal before the final dot is an early answer to the content, or a late one to the envelope. The relay has not
-//!    seen all of it, so it is taken for no more than a deferral. A 5xx behind some content is [`Verdict::Unproven`] at a further
-//!    try, where it cannot be of the envelope ([`OpenTransaction::rule_open_early`]).
-//!
-//!    [`OpenTransaction::rule_open_early`]: super::open_transaction::OpenTransaction::rule_open_early
+//!    seen all of it, so it is taken for no more than a deferral. A 5xx behind some content is [`Verdict::Unproven`] at a
+//!    further try, where it cannot be of the envelope (`rule_open_early` of `open_transaction.rs`).
 //! 5. 455, 500, 501, 504 and 555 without a status or with X.5.\*, and X.5.4 with any code, may be about parameters, where
 //!    that command had some that the message can do without ([`refused_parameters`]): some relays offer an extension and
 //!    do not take its parameters, or not these. The recipients are tried once more without them

@@ -11,12 +11,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::ledger::Settled;
 use crate::log::Foreign;
 use crate::queue_id::QueueId;
 
-/// The thing that an operator wants to happen to a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The thing that an operator wants to happen to a message, as the control socket names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OperatorVerb {
     /// It is not sent before it is released.
     Hold,

@@ -14,8 +14,9 @@ use super::super::ConfigFile;
 use super::super::exit::{Exit, Failure};
 use super::super::output::printed;
 use super::{ask, print_json};
-use crate::admin::protocol::{ControlRequest, SteerResult, SteerVerb, SteeredMessage};
+use crate::admin::protocol::{ControlRequest, SteerResult, SteeredMessage};
 use crate::log::{Foreign, counted};
+use crate::spool::OperatorVerb;
 
 /// The number of queue ids that are sent in one request.
 const AT_A_TIME: usize = 2000;
@@ -45,7 +46,7 @@ pub(in crate::cli) struct Steer {
 }
 
 impl Steer {
-    pub(in crate::cli) fn run(&self, verb: SteerVerb) -> Result<(), Failure> {
+    pub(in crate::cli) fn run(&self, verb: OperatorVerb) -> Result<(), Failure> {
         if self.all && !self.dry_run && !self.yes {
             confirm(verb)?;
         }
@@ -68,17 +69,17 @@ impl Steer {
 }
 
 /// Asks at a terminal whether all messages are meant.
-fn confirm(verb: SteerVerb) -> Result<(), Failure> {
+fn confirm(verb: OperatorVerb) -> Result<(), Failure> {
     let usage = |why: &str| Failure::new(Exit::Usage, why);
     if !io::stdin().is_terminal() {
         return Err(usage("--all is about every message: without a terminal to ask at, give --yes as well"));
     }
     let what = match verb {
-        SteerVerb::Hold => "Put all messages on hold",
-        SteerVerb::Release => "Release all messages",
-        SteerVerb::Retry => "Try all messages now",
-        SteerVerb::Expire => "Return all messages to their senders",
-        SteerVerb::Delete => "Delete all messages, without a word to anybody",
+        OperatorVerb::Hold => "Put all messages on hold",
+        OperatorVerb::Release => "Release all messages",
+        OperatorVerb::Retry => "Try all messages now",
+        OperatorVerb::Expire => "Return all messages to their senders",
+        OperatorVerb::Delete => "Delete all messages, without a word to anybody",
     };
     eprint!("{what}? [y/N] ");
     let mut answer = String::new();
@@ -107,7 +108,7 @@ impl Tally {
     }
 
     /// Returns a line for each result, the first one always.
-    fn text(&self, verb: SteerVerb, is_dry: bool) -> String {
+    fn text(&self, verb: OperatorVerb, is_dry: bool) -> String {
         let mut text = format!("{}\n", done(verb, self.number(SteerResult::Done), is_dry));
         for (result, (number, named)) in &self.0 {
             let Some(words) = words(verb, *result) else { continue };
@@ -138,27 +139,27 @@ impl Tally {
 }
 
 /// Returns what was done with so many messages.
-fn done(verb: SteerVerb, number: usize, is_dry: bool) -> String {
+fn done(verb: OperatorVerb, number: usize, is_dry: bool) -> String {
     let what = match verb {
-        SteerVerb::Hold => "put on hold",
-        SteerVerb::Release => "released",
-        SteerVerb::Retry => "tried now",
-        SteerVerb::Expire => "returned",
-        SteerVerb::Delete => "deleted",
+        OperatorVerb::Hold => "put on hold",
+        OperatorVerb::Release => "released",
+        OperatorVerb::Retry => "tried now",
+        OperatorVerb::Expire => "returned",
+        OperatorVerb::Delete => "deleted",
     };
     format!("{} {}{what}", counted(number as u64, "message"), if is_dry { "would be " } else { "" })
 }
 
 /// Returns what is said of messages with this result, behind their number; `None` for what is done.
-fn words(verb: SteerVerb, result: SteerResult) -> Option<&'static str> {
+fn words(verb: OperatorVerb, result: SteerResult) -> Option<&'static str> {
     Some(match (result, verb) {
         (SteerResult::Done, _) => return None,
-        (SteerResult::Marked, SteerVerb::Retry) => "under way: tried again if the relay does not take it",
+        (SteerResult::Marked, OperatorVerb::Retry) => "under way: tried again if the relay does not take it",
         (SteerResult::Marked, _) => {
             "under way: done when the relay has answered, unless it takes the message"
         }
-        (SteerResult::AlreadySo, SteerVerb::Hold) => "not sent anyway: on hold already, or dead",
-        (SteerResult::AlreadySo, SteerVerb::Release) => "not on hold",
+        (SteerResult::AlreadySo, OperatorVerb::Hold) => "not sent anyway: on hold already, or dead",
+        (SteerResult::AlreadySo, OperatorVerb::Release) => "not on hold",
         (SteerResult::AlreadySo, _) => "tried as soon as the relay takes mail, without that",
         (SteerResult::OnHold, _) => "not tried, since they are on hold: nullmta queue release has them sent",
         (SteerResult::Dead, _) => "not returned, since nobody can be told: they are dead, and kept",
@@ -202,7 +203,7 @@ mod tests {
     #[test]
     fn what_came_of_it_is_counted() {
         use SteerResult::{Done, Failed, Marked, NotFound};
-        let text = tally(&[Done, Marked, NotFound, Done, Failed]).text(SteerVerb::Delete, false);
+        let text = tally(&[Done, Marked, NotFound, Done, Failed]).text(OperatorVerb::Delete, false);
         assert_eq!(
             text,
             "2 messages deleted\n\
@@ -210,8 +211,8 @@ mod tests {
              1 not done: 0000000000000004 (no room on the spool)\n\
              1 not found: 0000000000000002\n"
         );
-        assert_eq!(tally(&[Done]).text(SteerVerb::Hold, true), "1 message would be put on hold\n");
-        let many = tally(&[NotFound; 12]).text(SteerVerb::Hold, false);
+        assert_eq!(tally(&[Done]).text(OperatorVerb::Hold, true), "1 message would be put on hold\n");
+        let many = tally(&[NotFound; 12]).text(OperatorVerb::Hold, false);
         assert!(many.ends_with(", 0000000000000009 and 2 more\n"), "{many}");
     }
 

@@ -17,6 +17,7 @@ use super::super::part_limits::PartLimits;
 use super::super::reducer::Disposition;
 use super::super::roster::Standing;
 use super::super::settlement::{Settlement, Settling};
+use crate::queue_id::QueueId;
 use crate::spool::{CommitError, EntryState, OperatorVerb, Stored};
 
 /// Carries out the order. Returns what the message has come to.
@@ -47,19 +48,29 @@ async fn delete(desk: &DeliveryDesk, ordered: OrderedMessage) -> Result<(), Comm
 /// Returns the message to its sender, by the same steps as one whose time is over.
 async fn expire(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) -> Disposition {
     let id = ordered.order.id();
-    if ordered.was == Standing::Dead
-        && let Err(why) = desk.spool.reopen(id).await
-    {
-        return Disposition::Unchanged(OrderFailure::Unrecorded(why));
-    }
-    let spool = desk.spool.clone();
-    let Ok(Ok(stored)) = tokio::task::spawn_blocking(move || spool.peek(id)).await else {
+    let Some(mut stored) = read(&desk, id).await else {
         return Disposition::Unchanged(OrderFailure::Unreadable);
     };
+    if ordered.was == Standing::Dead {
+        if let Err(why) = desk.spool.reopen(id).await {
+            return Disposition::Unchanged(OrderFailure::Unrecorded(why));
+        }
+        // Now with its dead recipients open.
+        let Some(reopened) = read(&desk, id).await else {
+            return Disposition::Unchanged(OrderFailure::Unreadable);
+        };
+        stored = reopened;
+    }
     let attempt = attempt(&desk, &ordered, stored);
     let said = AttemptResult::returned(&attempt);
     said.log(&attempt);
     Settlement::new(desk, Settling::of_result(attempt, said)).run().await
+}
+
+/// Returns the message; `None` if it cannot be read.
+async fn read(desk: &DeliveryDesk, id: QueueId) -> Option<Stored> {
+    let spool = desk.spool.clone();
+    tokio::task::spawn_blocking(move || spool.peek(id)).await.ok()?.ok()
 }
 
 /// Returns an attempt in which no relay is asked, for every open recipient.

@@ -145,7 +145,8 @@ impl Connection {
         self.has_taken_across |= self.written == Pipelining::Across;
         match asked {
             (None, _) => {
-                if transaction.was_refused || transaction.has_settled() && self.written != Pipelining::Off {
+                let may_be_early = transaction.was_refused && self.pace.may_refuse_early();
+                if may_be_early || transaction.has_settled() && self.written != Pipelining::Off {
                     // One of the refusals may have been a reply too many, and 354 another one. What then still
                     // comes is heard before the final dot.
                     transaction.was_awaited = self.waits_for_content().await;
@@ -214,6 +215,7 @@ impl Connection {
         }
         match ruling? {
             (Some(Verdict::Deferred), reply) if has_begun && reply.severity() == Severity::Permanent => {
+                self.pace.refused_early();
                 transaction.rule_open_early(Phase::Content, &reply);
             }
             (Some(verdict), reply) => transaction.rule_open(verdict, Phase::Content, &reply),

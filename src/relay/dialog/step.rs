@@ -123,9 +123,11 @@ impl Connection {
                     // It was refused both in its content and at its end, or before.
                     transaction.revoke();
                     if verdict == Verdict::Bounced && gentlest == Severity::Permanent {
+                        self.pace.refused_early();
                         transaction.rule_open_early(Phase::Dot, &reply);
+                    } else {
+                        transaction.rule_open(Verdict::Deferred, Phase::Dot, &reply);
                     }
-                    transaction.rule_open(Verdict::Deferred, Phase::Dot, &reply);
                     return Err(End::Spent);
                 }
                 transaction.in_doubt = true;

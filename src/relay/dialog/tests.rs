@@ -73,6 +73,14 @@ async fn run(offered: Capabilities, script: &str, messages: Vec<Transaction>) ->
     run_with(offered, settings(), script, messages).await
 }
 
+/// [`run`] at a relay that refuses content early, with messages that were refused before.
+async fn run_refused(offered: Capabilities, script: &str, messages: Vec<Transaction>) -> Ended {
+    let pace = Arc::new(RelayPace::new(settings().pipelining));
+    pace.refused_early();
+    let refused = |message| Transaction { was_refused: true, ..message };
+    run_at(pace, offered, settings(), script, messages.into_iter().map(refused).collect()).await
+}
+
 fn across() -> config::RelayConfig {
     config::RelayConfig { pipelining: Pipelining::Across, ..settings() }
 }
@@ -112,8 +120,11 @@ async fn an_early_refusal_of_the_content_is_not_believed_at_once() {
         let envelope =
             if offered.pipelining { ENVELOPE.to_owned() + TAKEN } else { ENVELOPE_AT_A_TIME.into() };
         let script = format!("{envelope}C: {line}\nS: {refusal}\n");
-        let ended =
-            run(offered, &script, vec![Transaction { was_refused, ..large }, message(2, "two")]).await;
+        let messages = vec![large, message(2, "two")];
+        let ended = match was_refused {
+            true => run_refused(offered, &script, messages).await,
+            false => run(offered, &script, messages).await,
+        };
         ended.result.unwrap();
         assert_eq!(ended.given.told(), [format!("1/0 {told} {refusal}")]);
         assert_eq!(ended.given.messages.len(), 1);
@@ -121,12 +132,30 @@ async fn an_early_refusal_of_the_content_is_not_believed_at_once() {
     }
 }
 
+/// Mail that was held after a refusal, and is released, must not wait at each 354 of a relay that does no such thing.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_was_refused_waits_only_where_content_is_refused_early() {
+    let script =
+        format!("{ENVELOPE_AT_A_TIME}C: one\nC: .\nS: 250 2.0.0 taken\nC: QUIT\nS: 221 bye\n!close\n");
+    let mut taken_in = Vec::new();
+    for (was_refused, is_early_relay) in [(false, false), (true, false), (true, true)] {
+        let begun = Instant::now();
+        let messages = vec![Transaction { was_refused, ..message(1, "one") }];
+        let ended = match is_early_relay {
+            true => run_refused(Capabilities::default(), &script, messages).await,
+            false => run(Capabilities::default(), &script, messages).await,
+        };
+        assert_eq!(ended.given.told(), ["1/0 sent 2.0.0 250 2.0.0 taken"]);
+        taken_in.push(begun.elapsed());
+    }
+    assert!(taken_in[0] == taken_in[1] && taken_in[1] < taken_in[2], "{taken_in:?}");
+}
+
 /// Between 354 and the first octet of the content, a refusal is no answer to it.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_right_behind_354_is_of_no_content() {
     let script = format!("{ENVELOPE_AT_A_TIME}S: 550 no\n");
-    let refused = Transaction { was_refused: true, ..message(1, "one") };
-    let ended = run(Capabilities::default(), &script, vec![refused]).await;
+    let ended = run_refused(Capabilities::default(), &script, vec![message(1, "one")]).await;
     ended.result.unwrap();
     assert_eq!(ended.given.told(), ["1/0 deferred 4.0.0 550 no"]);
 }
@@ -143,8 +172,7 @@ async fn what_is_refused_in_the_content_and_at_its_end_is_unproven_at_the_second
         let script = format!(
             "{ENVELOPE_AT_A_TIME}C: one\nC: .\nS: {first}\nS: {second}\nC: QUIT\nS: 221 bye\n!close\n"
         );
-        let refused = Transaction { was_refused: true, ..message(1, "one") };
-        let ended = run(Capabilities::default(), &script, vec![refused]).await;
+        let ended = run_refused(Capabilities::default(), &script, vec![message(1, "one")]).await;
         ended.result.unwrap();
         assert_eq!(ended.given.told(), [format!("1/0 {told}")]);
     }
