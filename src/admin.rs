@@ -1,16 +1,18 @@
 //! The control socket, through which an operator queries and controls a running daemon.
 //!
 //! - [`protocol`]: the messages on the socket, shared by daemon and command line.
-//! - [`control`]: the server in the daemon; `flush`: the one request that waits for the relay; `steer`: orders about
-//!   messages; `rights`: what a client
-//!   may see and do; `clients`: the limits on clients.
+//! - [`control`]: the server in the daemon; `selection`: the messages that a request is about; `listing`: a message as
+//!   it is shown; `steer`: orders about messages; `flush`: the one request that waits for the relay; `rights`: what a
+//!   client may see and do; `clients`: the limits on clients; `output`: the stream to a client.
 //!
 //! Not here: the client (`cli/control_client.rs`).
 
 mod clients;
 pub mod control;
 mod flush;
+mod listing;
 mod output;
 pub mod protocol;
 mod rights;
+mod selection;
 mod steer;

@@ -98,7 +98,7 @@ pub use setting_error::SettingError;
 pub use tls::{ClientCertificate, Tls, TlsSettings, Trust};
 pub use tls_file::{TlsFile, TlsFileError, TlsFileFault};
 pub use toml_text::quoted;
-pub use units::units_of_time;
+pub use units::{parse_duration, units_of_time};
 pub use users_edit::{UsersEditError, UsersText};
 pub use users_file::{FileStamp, FromDomain, LoginName, LoginUser, LoginUsers, UsersFileError};
 pub use web_address::WebAddress;

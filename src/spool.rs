@@ -62,7 +62,7 @@
 //!
 //! The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and `stock.rs` (segments), `space.rs` (who may take
 //! space), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` and `marks.rs` (the place and the marks of every
-//! message), `clean.rs`, `draft.rs` and `unfinished.rs` (content that is not whole), `room.rs`, `drop.rs`, `read.rs`,
+//! message), `clean.rs`, `draft.rs` and `unfinished.rs` (content that is not whole), `room.rs`, `drop.rs`, `read.rs`, `glance.rs`,
 //! `relays.rs` and `rates.rs` (small files, written by `lines.rs`), `presence.rs` and `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta
 //! spool`), and `fs.rs`, through which every disk call goes, those of the pick-up too.
 
@@ -73,6 +73,7 @@ pub mod drop;
 mod entry;
 mod format;
 pub mod fs;
+mod glance;
 mod handle;
 mod identify;
 mod index;
@@ -113,7 +114,8 @@ use crate::smtp::session::Durable;
 
 pub use draft::Draft;
 pub use entry::{
-    CommitError, ContentInMemory, Entry, OpenError, Options, ReadError, Recovery, Stored, StoredContent,
+    CommitError, ContentInMemory, Entry, GlancedEnvelope, IndexedMessage, OpenError, Options, ReadError,
+    Recovery, Stored, StoredContent,
 };
 pub use handle::Spool;
 pub use ledger::{Fate, Ledger, MustReport, Settled};

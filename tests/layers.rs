@@ -41,7 +41,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &[]),
     ("tls_faults", &[]),
     ("log", &["envelope", "key_names", "outcome", "queue_id", "status"]),
-    // Cores: the way of a message, senders, changes to a message, SMTP, access tokens, logins of clients; pure.
+    // Cores: the messages that an operator means, the way of a message, senders, changes to a message, SMTP, access tokens, logins of clients; pure.
+    ("filter", &["queue_id"]),
     ("routing", &["envelope"]),
     ("sender_policy", &["envelope", "routing"]),
     ("message", &["envelope", "queue_id", "sender_policy", "status"]),
@@ -109,7 +110,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // The control socket, and start, reload, stop.
-    ("admin", &["envelope", "listener", "log", "queue", "queue_id", "spool", "users"]),
+    ("admin", &["envelope", "filter", "listener", "log", "queue", "queue_id", "spool", "users"]),
     ("journal", &["config", "log"]),
     ("systemd", &[]),
     (
@@ -125,6 +126,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "daemon",
             "envelope",
+            "filter",
             "import",
             "journal",
             "key_names",
@@ -155,6 +157,7 @@ const PURE: &[&str] = &[
     "secret",
     "status",
     "tls_faults",
+    "filter",
     "routing",
     "sender_policy",
     "message",

@@ -1,12 +1,11 @@
 //! The server of the control socket, in the daemon.
 //!
-//! Orders about messages are in `steer.rs`.
+//! Promises: no client gets more than its rights (`rights.rs`); a slow or silent client costs one task and
+//! one page of a listing, and is cut off when it makes us wait for 30 seconds.
 //!
-//! Promises: no client gets more than its rights (`rights.rs`); a listing is written in pages of [`PAGE`] messages, and
-//! only one page of it is in memory; a slow or silent client costs one task and one such page, and is cut off when it
-//! makes us wait for 30 seconds.
+//! Not here: which messages a request is about (`selection.rs`), how one is shown (`listing.rs`), orders about messages
+//! (`steer.rs`).
 
-use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -23,13 +22,16 @@ use tokio::time::timeout;
 
 use super::clients::{ClientSlot, ClientSlots};
 use super::flush::{FlushFailure, flush};
+use super::listing::{Seen, seen};
 use super::output::{CLIENT_PATIENCE, ClientOutput};
 use super::protocol::{
     AmountLeft, ClientLimited, Configuration, ControlRequest, DaemonStatus, Flushed, Frame, QueuedMessage,
-    QueuedRecipient, RateLeft, RelayFigures, RelaySpeed, Reloaded,
+    RateLeft, RelayFigures, RelaySpeed, Reloaded,
 };
 use super::rights::Rights;
+use super::selection::Selection;
 use super::steer::{Steering, SteeringDesk};
+use crate::filter::QueueFilter;
 use crate::listener::bind::BindError;
 use crate::listener::client_limits::{ClientLimits, LimitFigures};
 use crate::listener::login::LoginDesk;
@@ -37,18 +39,11 @@ use crate::listener::unix::{make_directory_of, remove_stale};
 use crate::log;
 use crate::queue::{MessageStanding, PaceStatus, Queue, QueueStatus, RelayStatus, Standing};
 use crate::queue_id::QueueId;
-use crate::spool::{Operator, ReadError, Spool, Stored};
+use crate::spool::{Operator, Spool};
 use crate::users::Users;
 
 /// The longest request, in octets: some thousand queue ids.
 const MAX_REQUEST_OCTETS: u64 = 64 << 10;
-/// The reason shown for a message that an operator holds.
-const ON_HOLD: &str = "on hold, as an operator wants it: nullmta queue release has it sent";
-/// The reason shown for a dead message whose replies are not known: it is from an older version, or its note was lost.
-const FORGOTTEN: &str =
-    "it failed, the failure could be reported to nobody, and the replies that it got are not known";
-/// The number of messages of a listing that are in memory at once.
-const PAGE: usize = 256;
 
 /// The parts of the daemon that answer the requests.
 #[derive(Clone)]
@@ -129,7 +124,9 @@ impl Control {
         output: &mut ClientOutput,
     ) -> io::Result<()> {
         match (request, rights) {
-            (ControlRequest::QueueList, _) => self.queue_list(rights, output).await?,
+            (ControlRequest::QueueList { filter, limit }, _) => {
+                self.queue_list(filter, limit, rights, output).await?;
+            }
             (ControlRequest::Steer { verb, ids, all, dry_run }, _) => {
                 let by = self.operator(place.uid()).await;
                 let desk = SteeringDesk { queue: &self.queue, spool: &self.spool, rights, by };
@@ -228,28 +225,33 @@ impl Control {
         })
     }
 
-    async fn queue_list(&self, rights: Rights, output: &mut ClientOutput) -> io::Result<()> {
-        let status = self.queue.status().await.map(Arc::new);
-        let mut hidden = 0;
-        // What comes in from now on is not listed: the list has an end.
-        let last = self.spool.newest();
-        let mut page = self.spool.following(None, PAGE);
-        while let Some(end) = page.last().copied().filter(|_| page[0] <= last) {
-            let listed = self.queue.standings(page).await;
-            let (spool, status) = (self.spool.clone(), status.clone());
-            let look = move || -> Vec<Seen> {
-                listed.into_iter().map(|one| seen(&spool, one, rights, status.as_deref())).collect()
-            };
-            for one in tokio::task::spawn_blocking(look).await? {
-                match one {
-                    Seen::Whole(message) => output.item(&*message).await?,
-                    Seen::Hidden => hidden += 1,
-                    Seen::Gone => {}
+    /// Lists what `filter` means, `limit` messages at most.
+    async fn queue_list(
+        &self,
+        filter: QueueFilter,
+        limit: Option<u64>,
+        rights: Rights,
+        output: &mut ClientOutput,
+    ) -> io::Result<()> {
+        let mut selection = Selection::begin(&self.queue, &self.spool, filter, rights).await;
+        let (mut left, mut more) = (limit.unwrap_or(u64::MAX), 0);
+        while let Some(page) = selection.next_page().await? {
+            for one in page {
+                if left == 0 {
+                    more += 1;
+                } else {
+                    output.item(&one).await?;
+                    left -= 1;
                 }
             }
-            page = self.spool.following(Some(end), PAGE);
+            if left == 0 {
+                more += selection.count_rest().await?;
+            }
         }
-        if hidden > 0 { output.send(&Frame::Hidden(hidden)).await } else { Ok(()) }
+        if selection.hidden() > 0 {
+            output.send(&Frame::Hidden(selection.hidden())).await?;
+        }
+        if more > 0 { output.send(&Frame::More(more)).await } else { Ok(()) }
     }
 }
 
@@ -265,126 +267,11 @@ fn place_for(clients: &Arc<ClientSlots>, stream: &UnixStream) -> Option<ClientSl
     place
 }
 
-/// The part of a message that a client may see.
-enum Seen {
-    Whole(Box<QueuedMessage>),
-    /// Only that there is one.
-    Hidden,
-    /// It was settled since its id was listed.
-    Gone,
-}
-
-/// Returns the part of the message that this client may see; `status` says what its relays are doing.
-fn seen(spool: &Spool, listed: MessageStanding, rights: Rights, status: Option<&QueueStatus>) -> Seen {
-    match spool.peek(listed.id) {
-        Ok(stored) if rights.include(stored.submitter) => {
-            let recipients = recipients(listed, &stored, rights, status);
-            Seen::Whole(Box::new(message(listed, &stored, recipients)))
-        }
-        Err(ReadError::Gone) => Seen::Gone,
-        Err(error) if rights == Rights::Everything => Seen::Whole(Box::new(unreadable(listed, &error))),
-        Ok(_) | Err(_) => Seen::Hidden,
-    }
-}
-
 fn limited(figures: LimitFigures) -> ClientLimited {
     let LimitFigures { limit, uid, left, refused, until } = figures;
     let amount = |(unit, allowed, left): (&str, String, u64)| AmountLeft { unit: unit.into(), allowed, left };
     let refused_until = until.map(|time| format!("{time:.0}"));
     ClientLimited { limit, uid, amounts: left.into_iter().map(amount).collect(), refused, refused_until }
-}
-
-/// Returns the recipients that have not had their end, each with its route and why it is still here.
-fn recipients(
-    listed: MessageStanding,
-    stored: &Stored,
-    rights: Rights,
-    status: Option<&QueueStatus>,
-) -> Vec<QueuedRecipient> {
-    let relays: BTreeMap<usize, &RelayStatus> =
-        status.into_iter().flat_map(|status| status.relays_of(stored)).collect();
-    let unsaid = |relay: Option<&&RelayStatus>| match listed.standing {
-        // The relay's present trouble is not why dead mail is here.
-        Standing::Dead => Some(FORGOTTEN.to_owned()),
-        Standing::Held => relay?.holds_mail_of(&stored.envelope.reverse_path, rights == Rights::Everything),
-        _ if listed.losses > 0 => Some(lost(listed)),
-        _ => relay?.keeps_mail(rights == Rights::Everything),
-    };
-    let shown = stored.ledger.unsettled().filter_map(|index| {
-        let relay = relays.get(&index);
-        let said = stored.replies.of(index).map(str::to_owned);
-        let kept = || on_hold(said.as_deref());
-        Some(QueuedRecipient {
-            address: stored.envelope.recipients.get(index)?.address.to_string(),
-            route: relay.and_then(|relay| relay.route.clone()),
-            reason: match listed.standing {
-                Standing::OnHold => Some(kept()),
-                _ => said.or_else(|| unsaid(relay)),
-            },
-        })
-    });
-    shown.collect()
-}
-
-/// Returns why a message is here that an operator holds, with the last reply about it.
-fn on_hold(said: Option<&str>) -> String {
-    said.map_or(ON_HOLD.to_owned(), |said| format!("{ON_HOLD}; the last reply: {said}"))
-}
-
-/// Returns why a message is here during which connections were lost.
-fn lost(MessageStanding { losses, met_overlong, .. }: MessageStanding) -> String {
-    let times = if losses == 1 { "once".to_owned() } else { format!("{losses} times in a row") };
-    let how = if met_overlong {
-        format!(
-            "given up during this message {times}, since a reply of the relay was too long to be one, as the log says"
-        )
-    } else {
-        format!("lost during this message {times}, without a reply about it")
-    };
-    format!("the connection to the relay was {how}; it is tried again, alone on its connection")
-}
-
-fn message(listed: MessageStanding, stored: &Stored, recipients: Vec<QueuedRecipient>) -> QueuedMessage {
-    let age = Timestamp::now().duration_since(stored.arrived).as_secs();
-    QueuedMessage {
-        state: listed.standing.into(),
-        uid: stored.submitter.user(),
-        from: stored.envelope.reverse_path.to_string(),
-        reason: recipients.iter().find_map(|recipient| recipient.reason.clone()),
-        recipients,
-        size: stored.content_len,
-        arrived: format!("{:.0}", stored.arrived),
-        age: u64::try_from(age).unwrap_or(0),
-        next_attempt: next_attempt(listed.standing),
-        id: listed.id.to_string(),
-    }
-}
-
-fn unreadable(listed: MessageStanding, error: &ReadError) -> QueuedMessage {
-    QueuedMessage {
-        id: listed.id.to_string(),
-        state: listed.standing.into(),
-        uid: None,
-        from: String::new(),
-        recipients: Vec::new(),
-        size: 0,
-        arrived: String::new(),
-        age: 0,
-        next_attempt: next_attempt(listed.standing),
-        reason: Some(error.to_string()),
-    }
-}
-
-fn next_attempt(standing: Standing) -> Option<String> {
-    match standing {
-        Standing::Waiting(due) => Timestamp::from_second(due.into()).ok().map(|due| due.to_string()),
-        Standing::Ready
-        | Standing::UnderWay
-        | Standing::Elsewhere(_)
-        | Standing::Held
-        | Standing::OnHold
-        | Standing::Dead => None,
-    }
 }
 
 /// Returns the figures of a relay as they are shown.

@@ -1,13 +1,13 @@
 //! The protocol of the control socket: one JSON object per line.
 //!
 //! The client sends one [`ControlRequest`]; the daemon answers with [`Frame`]s: any number of items, then `hidden` if
-//! there are more that this user may not see, then `done`, `denied`, `unknown` or `error`. If the connection ends without one
+//! there are more that this user may not see, and `more` if a limit left some out, then `done`, `denied`, `unknown` or `error`. If the connection ends without one
 //! of these four, the answer is not complete.
-
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::filter::MessageState;
+use crate::filter::QueueFilter;
 use crate::queue::Standing;
 use crate::spool::{Entry, EntryState, Mark, OperatorVerb};
 
@@ -17,8 +17,15 @@ use crate::spool::{Entry, EntryState, Mark, OperatorVerb};
 pub enum ControlRequest {
     /// Asks for the [`DaemonStatus`].
     Status,
-    /// Asks for a [`QueuedMessage`] for each live message, the oldest first.
-    QueueList,
+    /// Asks for a [`QueuedMessage`] for each live message that is meant, the oldest first.
+    QueueList {
+        /// The messages that are meant.
+        #[serde(default, skip_serializing_if = "QueueFilter::is_everything")]
+        filter: QueueFilter,
+        /// The most messages of the answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
+    },
     /// Makes the daemon probe the relays and try every deferred message now. The answer is a [`Flushed`], after a few
     /// seconds at most.
     Flush {
@@ -81,6 +88,13 @@ pub enum SteerResult {
     NotFound,
 }
 
+impl ControlRequest {
+    /// Returns the request for all of the queue.
+    pub fn whole_queue() -> Self {
+        ControlRequest::QueueList { filter: QueueFilter::default(), limit: None }
+    }
+}
+
 /// One line of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -89,6 +103,8 @@ pub enum Frame {
     Item(serde_json::Value),
     /// The number of further items, which this user may not see.
     Hidden(u64),
+    /// The number of further items, which the limit of the request left out.
+    More(u64),
     /// The request failed; holds the reason.
     Error(String),
     /// The request names something that there is not; holds what there is.
@@ -384,38 +400,6 @@ pub enum Contact {
     Awaited,
 }
 
-/// The state of a live message, named the same in every listing and count of the daemon and of `nullmta spool`.
-/// A message has exactly one state, so the six counts add up to the number of messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MessageState {
-    /// It goes out on the next free connection.
-    Ready,
-    /// It is being delivered, or the result is being recorded. The spool alone cannot tell this state.
-    Active,
-    /// It waits for its next attempt, whose time depends on its age.
-    Deferred,
-    /// It is held after a refusal, and not tried.
-    Held,
-    /// An operator has put it on hold, and only an operator has it tried again.
-    OnHold,
-    /// It failed and this cannot be reported to anybody, or it is damaged.
-    Dead,
-}
-
-impl fmt::Display for MessageState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            MessageState::Ready => "ready",
-            MessageState::Active => "active",
-            MessageState::Deferred => "deferred",
-            MessageState::Held => "held",
-            MessageState::OnHold => "on-hold",
-            MessageState::Dead => "dead",
-        })
-    }
-}
-
 impl From<Standing> for MessageState {
     fn from(standing: Standing) -> Self {
         match standing {
@@ -528,9 +512,12 @@ mod tests {
     fn requests_and_frames_look_as_documented() {
         let line = |value: &dyn Fn() -> serde_json::Result<String>| value().unwrap();
         assert_eq!(
-            line(&|| serde_json::to_string(&ControlRequest::QueueList)),
+            line(&|| serde_json::to_string(&ControlRequest::whole_queue())),
             r#"{"command":"queue-list"}"#
         );
+        let some = r#"{"command":"queue-list","filter":{"from":["a*"],"uid":[0],"older-than":60},"limit":3}"#;
+        let filtered: ControlRequest = serde_json::from_str(some).unwrap();
+        assert_eq!(line(&|| serde_json::to_string(&filtered)), some);
         let flush = |route: Option<&str>| ControlRequest::Flush { route: route.map(str::to_owned) };
         assert_eq!(line(&|| serde_json::to_string(&flush(None))), r#"{"command":"flush"}"#);
         assert_eq!(
@@ -544,21 +531,6 @@ mod tests {
         assert_eq!(line(&|| serde_json::to_string(&Frame::Unknown("x".into()))), r#"{"unknown":"x"}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Item(1.into()))), r#"{"item":1}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Hidden(3))), r#"{"hidden":3}"#);
-    }
-
-    /// `queue list` said `ready` where `spool stat` and `spool export` said `active`, and `status` counted four of the
-    /// five states.
-    #[test]
-    fn a_state_has_one_word() {
-        for state in [
-            MessageState::Ready,
-            MessageState::Active,
-            MessageState::Deferred,
-            MessageState::Held,
-            MessageState::OnHold,
-            MessageState::Dead,
-        ] {
-            assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
-        }
+        assert_eq!(line(&|| serde_json::to_string(&Frame::More(3))), r#"{"more":3}"#);
     }
 }

@@ -47,6 +47,14 @@ impl Rights {
         is_theirs.then(|| OperatorOrder::permitted(id, verb, by.clone()))
     }
 
+    /// Returns whether they may include a message of which only the user is known, unless that is `None`.
+    pub(super) fn may_include(self, uid: Option<u32>) -> bool {
+        match self {
+            Rights::Everything => true,
+            Rights::Own(own) => uid.is_none_or(|uid| uid == own),
+        }
+    }
+
     pub(super) fn include(self, submitter: Submitter) -> bool {
         match self {
             Rights::Everything => true,
@@ -62,6 +70,7 @@ mod tests {
     #[test]
     fn an_ordinary_user_sees_their_own_messages_only() {
         let own = Rights::Own(1000);
+        assert!(own.may_include(Some(1000)) && own.may_include(None) && !own.may_include(Some(0)));
         assert!(own.include(Submitter::Uid(1000)) && !own.include(Submitter::Uid(0)));
         assert!(!own.include(Submitter::LoopbackUid(1000)));
         assert!(!own.include(Submitter::Loopback) && !own.include(Submitter::Ourselves));

@@ -98,14 +98,14 @@ impl SteeringDesk<'_> {
     ) -> io::Result<Result<(), Stopping>> {
         let last = self.spool.newest();
         let mut page = self.spool.following(None, PAGE);
-        while let Some(end) = page.last().copied().filter(|_| page[0] <= last) {
-            let ids: Vec<String> = page.iter().map(QueueId::to_string).collect();
+        while let Some(end) = page.last().copied().filter(|_| page[0].id <= last) {
+            let ids: Vec<String> = page.iter().map(|found| found.id.to_string()).collect();
             let Ok(steered) = self.steer_page(asked, &ids).await? else { return Ok(Err(Stopping)) };
             let is_meant = |result| !matches!(result, SteerResult::NotYours | SteerResult::NotFound);
             for message in steered.iter().filter(|message| is_meant(message.result)) {
                 output.item(message).await?;
             }
-            page = self.spool.following(Some(end), PAGE);
+            page = self.spool.following(Some(end.id), PAGE);
         }
         Ok(Ok(()))
     }

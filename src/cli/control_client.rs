@@ -68,13 +68,22 @@ impl fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
-/// Sends `request` to the daemon at `socket`, and calls `each` with every item of the answer as it arrives. Returns the
-/// number of further items, which this user may not see.
+/// The number of items that an answer left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The number of items that this user may not see.
+    pub hidden: u64,
+    /// The number of further items, beyond the limit of the request.
+    pub more: u64,
+}
+
+/// Sends `request` to the daemon at `socket`, and calls `each` with every item of the answer as it arrives. Returns how many
+/// were left out.
 pub fn ask<T: DeserializeOwned>(
     socket: &Path,
     request: &ControlRequest,
     each: impl FnMut(T) -> io::Result<()>,
-) -> Result<u64, ClientError> {
+) -> Result<LeftOut, ClientError> {
     ask_within(PATIENCE, socket, request, each)
 }
 
@@ -84,7 +93,7 @@ fn ask_within<T: DeserializeOwned>(
     socket: &Path,
     request: &ControlRequest,
     mut each: impl FnMut(T) -> io::Result<()>,
-) -> Result<u64, ClientError> {
+) -> Result<LeftOut, ClientError> {
     let silent = || ClientError::Silent { socket: socket.to_owned(), patience };
     let unreachable = |source: io::Error| match is_too_late(&source) {
         true => silent(),
@@ -101,8 +110,8 @@ fn answer<T: DeserializeOwned>(
     stream: UnixStream,
     silent: &dyn Fn() -> ClientError,
     each: &mut impl FnMut(T) -> io::Result<()>,
-) -> Result<u64, ClientError> {
-    let mut hidden = 0;
+) -> Result<LeftOut, ClientError> {
+    let mut left_out = LeftOut::default();
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(|error| match is_too_late(&error) {
             true => silent(),
@@ -110,8 +119,9 @@ fn answer<T: DeserializeOwned>(
         })?;
         let frame = serde_json::from_str(&line).map_err(|error| ClientError::BrokenOff(error.to_string()))?;
         match frame {
-            Frame::Done => return Ok(hidden),
-            Frame::Hidden(more) => hidden = more,
+            Frame::Done => return Ok(left_out),
+            Frame::Hidden(count) => left_out.hidden = count,
+            Frame::More(count) => left_out.more = count,
             Frame::Error(why) => return Err(ClientError::Refused(why)),
             Frame::Denied(why) => return Err(ClientError::Denied(why)),
             Frame::Unknown(why) => return Err(ClientError::Unknown(why)),
@@ -120,7 +130,7 @@ fn answer<T: DeserializeOwned>(
                     .map_err(|error| ClientError::BrokenOff(error.to_string()))?;
                 match each(item) {
                     // The reader of the output has closed it, and needs no more.
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(hidden),
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(left_out),
                     done => done.map_err(ClientError::Output)?,
                 }
             }
@@ -181,7 +191,7 @@ mod tests {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"{\"error\":\"too many clients\"}\n").unwrap();
         drop(theirs);
-        send(&mut ours, &ControlRequest::QueueList).unwrap();
+        send(&mut ours, &ControlRequest::whole_queue()).unwrap();
         let silent = || unreachable!("it has spoken");
         let answered = answer(ours, &silent, &mut |_: serde_json::Value| Ok(()));
         assert!(matches!(answered, Err(ClientError::Refused(why)) if why == "too many clients"));

@@ -156,7 +156,7 @@ impl Stage {
         let mut messages = Vec::new();
         control_client::ask(
             &self.path("control.sock"),
-            &ControlRequest::QueueList,
+            &ControlRequest::whole_queue(),
             |message: QueuedMessage| {
                 messages.push(message);
                 Ok(())

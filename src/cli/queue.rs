@@ -1,5 +1,6 @@
 //! `nullmta queue …`: shows the queue, and steers it (`queue/steer.rs`).
 
+mod filter_options;
 mod steer;
 
 use std::io::{self, Write};
@@ -9,13 +10,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ConfigFile;
-use super::control_client::{self, ClientError};
+use super::control_client::{self, ClientError, LeftOut};
 use super::exit::{Exit, Failure};
 use super::output::say;
 use crate::admin::protocol::{ControlRequest, QueuedMessage, WaitsFor};
 use crate::config::{Config, units_of_time};
 use crate::log::{Foreign, visible_json};
 use crate::spool::OperatorVerb;
+use filter_options::FilterOptions;
 use steer::Steer;
 
 /// List the queue, and steer it.
@@ -40,6 +42,11 @@ pub(super) enum QueueCommand {
 pub(super) struct QueueList {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    which: FilterOptions,
+    /// List so many messages at most, the oldest
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<u64>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -61,7 +68,8 @@ impl QueueCommand {
 impl QueueList {
     fn run(&self) -> Result<(), Failure> {
         let mut count = 0;
-        let hidden = ask(&self.config, &ControlRequest::QueueList, |message: QueuedMessage| {
+        let request = ControlRequest::QueueList { filter: self.which.filter(), limit: self.limit };
+        let LeftOut { hidden, .. } = ask(&self.config, &request, |message: QueuedMessage| {
             count += 1;
             if self.json {
                 return print_json(&message);
@@ -83,13 +91,13 @@ impl QueueList {
 }
 
 /// Sends `request` to the daemon that the configuration names. The configuration may have errors, since the daemon may
-/// still run with an older one. Files that it names are not read: this command needs no secrets. Returns the number of
-/// further items, which this user may not see.
+/// still run with an older one. Files that it names are not read: this command needs no secrets. Returns how many items
+/// were left out.
 pub(super) fn ask<T: DeserializeOwned>(
     file: &ConfigFile,
     request: &ControlRequest,
     each: impl FnMut(T) -> io::Result<()>,
-) -> Result<u64, Failure> {
+) -> Result<LeftOut, Failure> {
     let (control, fault) = match Config::read(&file.config) {
         Ok(config) => (config.control, None),
         Err(error) => (Config::control_in(&file.config), Some(error)),

@@ -128,7 +128,8 @@ impl Setting for PositiveCount {
     }
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Returns the duration that a text such as `90s`, `1h30m` or `5d` gives; `None` if it gives none above zero and up to a year.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim_matches(' ');
     let mut total: u64 = 0;
     let mut units = TIME_UNITS.iter();

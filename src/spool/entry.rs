@@ -83,6 +83,27 @@ pub struct Entry {
     pub marks: Marks,
 }
 
+/// What the index knows of a live message, without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexedMessage {
+    /// The queue id of the message.
+    pub id: QueueId,
+    /// The user who submitted it, whichever way it came; `None` if that is not known, or there are too many users to know
+    /// them all.
+    pub uid: Option<u32>,
+}
+
+/// The envelope of a message at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlancedEnvelope {
+    /// The user who submitted the message, whichever way it came; `None` if that is not known.
+    pub uid: Option<u32>,
+    /// The reverse-path; empty for the null one.
+    pub reverse_path: String,
+    /// The recipients that have not had their end.
+    pub recipients: Vec<String>,
+}
+
 /// The result of recovery: the live messages, and the damage that was found.
 #[derive(Debug)]
 pub struct Recovery {

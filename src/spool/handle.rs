@@ -12,8 +12,11 @@ use tokio::sync::{oneshot, watch};
 use super::Committed;
 use super::change::IndexChange;
 use super::draft::{Draft, FinishedDraft};
-use super::entry::{CommitError, Entry, OpenError, Options, ReadError, Recovery, Stored};
+use super::entry::{
+    CommitError, Entry, GlancedEnvelope, IndexedMessage, OpenError, Options, ReadError, Recovery, Stored,
+};
 use super::fs::Fs;
+use super::glance;
 use super::ledger::Ledger;
 use super::marks::{EntryState, Flight};
 use super::order::Removal;
@@ -244,8 +247,20 @@ impl Spool {
     }
 
     /// Returns the `count` messages that follow `after`, or the first ones, in the order of their ids: a page of a listing.
-    pub fn following(&self, after: Option<QueueId>, count: usize) -> Vec<QueueId> {
+    pub fn following(&self, after: Option<QueueId>, count: usize) -> Vec<IndexedMessage> {
         self.shared().index().following(after, count)
+    }
+
+    /// Returns those of these messages that are on the spool.
+    pub fn indexed(&self, ids: &[QueueId]) -> Vec<IndexedMessage> {
+        self.shared().index().indexed(ids)
+    }
+
+    /// Returns the envelope of a message without reading its content or checking it: for a look through very many messages.
+    /// What it leads to is to be read ([`Spool::peek`]). Returns `None` where only that can tell it. This blocks: it reads
+    /// a little from the page cache as a rule.
+    pub fn glance(&self, id: QueueId) -> Option<GlancedEnvelope> {
+        glance::glance(self.shared(), id)
     }
 
     /// Returns the newest queue id that was given to a message.

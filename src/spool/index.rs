@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use super::change::{Carried, IndexChange};
+use super::entry::IndexedMessage;
 use super::format::record_length;
 use super::ledger::{Fate, Fates};
 use super::marks::{EntryState, Flight, Mark, Marks};
@@ -127,9 +128,16 @@ impl Index {
     }
 
     /// Returns the `count` live messages that follow `after`, or the first ones, in the order of their ids.
-    pub fn following(&self, after: Option<QueueId>, count: usize) -> Vec<QueueId> {
+    pub fn following(&self, after: Option<QueueId>, count: usize) -> Vec<IndexedMessage> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.slots.range((start, Bound::Unbounded)).take(count).map(|(id, _)| *id).collect()
+        let found = self.slots.range((start, Bound::Unbounded)).take(count);
+        found.map(|(id, slot)| IndexedMessage { id: *id, uid: self.uid_of(*slot) }).collect()
+    }
+
+    /// Returns those of these messages that are live.
+    pub fn indexed(&self, ids: &[QueueId]) -> Vec<IndexedMessage> {
+        let known = |id: &QueueId| Some(IndexedMessage { id: *id, uid: self.uid_of(self.slot(*id)?) });
+        ids.iter().filter_map(known).collect()
     }
 
     /// Returns the messages that live in `segment`, in the order of their ids, from `from` on or from the first one. It looks

@@ -185,7 +185,7 @@ fn current(shared: &SharedSpool, id: QueueId) -> Result<Current, ReadError> {
 }
 
 /// Returns what the index knows of a message at one moment.
-fn look_up(shared: &SharedSpool, id: QueueId) -> Option<(Slot, Extra)> {
+pub(super) fn look_up(shared: &SharedSpool, id: QueueId) -> Option<(Slot, Extra)> {
     let index = shared.index();
     index.slot(id).map(|slot| (slot, index.extra(id)))
 }

@@ -215,10 +215,13 @@ fn messages_are_listed_in_pages() {
         index.apply(id(number), at(1), &arrive(DsnEffect::Nothing));
     }
     index.apply(id(4), at(1), &IndexChange::Settle);
-    assert_eq!(index.following(None, 3), [id(1), id(2), id(3)]);
-    assert_eq!(index.following(Some(id(3)), 3), [id(5), id(6), id(7)]);
-    assert_eq!(index.following(Some(id(4)), 99).len(), 6, "also behind one that is gone");
-    assert_eq!(index.following(Some(id(10)), 3), []);
+    let following = |after, count| -> Vec<QueueId> {
+        index.following(after, count).into_iter().map(|found| found.id).collect()
+    };
+    assert_eq!(following(None, 3), [id(1), id(2), id(3)]);
+    assert_eq!(following(Some(id(3)), 3), [id(5), id(6), id(7)]);
+    assert_eq!(following(Some(id(4)), 99).len(), 6, "also behind one that is gone");
+    assert_eq!(following(Some(id(10)), 3), []);
 }
 
 /// A history of 100,000 messages, each with everything that can happen to one, leaves nothing.

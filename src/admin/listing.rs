@@ -1,0 +1,159 @@
+//! A message as it is shown to a client: its state, its recipients that have not had their end, and why it is still here.
+//!
+//! Promise: a client sees a message only if its rights include it, and of a relay's trouble the words only if it may do
+//! anything.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::protocol::{QueuedMessage, QueuedRecipient};
+use super::rights::Rights;
+use crate::filter::{MessageFacts, RecipientFacts};
+use crate::queue::{MessageStanding, QueueStatus, RelayStatus, Standing};
+use crate::queue_id::QueueId;
+use crate::spool::{ReadError, Spool, Stored};
+
+/// The reason shown for a message that an operator holds.
+const ON_HOLD: &str = "on hold, as an operator wants it: nullmta queue release has it sent";
+/// The reason shown for a dead message whose replies are not known: it is from an older version, or its note was lost.
+const FORGOTTEN: &str =
+    "it failed, the failure could be reported to nobody, and the replies that it got are not known";
+
+/// The part of a message that a client may see.
+pub(super) enum Seen {
+    Whole(Box<QueuedMessage>),
+    /// Only that there is one.
+    Hidden,
+    /// It was settled since its id was listed.
+    Gone,
+}
+
+/// Returns the part of the message that this client may see; `status` says what its relays are doing.
+pub(super) fn seen(
+    spool: &Spool,
+    listed: MessageStanding,
+    rights: Rights,
+    status: Option<&QueueStatus>,
+) -> Seen {
+    match spool.peek(listed.id) {
+        Ok(stored) if rights.include(stored.submitter) => {
+            let recipients = recipients(listed, &stored, rights, status);
+            Seen::Whole(Box::new(message(listed, &stored, recipients)))
+        }
+        Err(ReadError::Gone) => Seen::Gone,
+        Err(error) if rights == Rights::Everything => Seen::Whole(Box::new(unreadable(listed, &error))),
+        Ok(_) | Err(_) => Seen::Hidden,
+    }
+}
+
+/// Returns the facts of a shown message for a filter.
+pub(super) fn facts(id: QueueId, message: &QueuedMessage) -> MessageFacts<'_> {
+    fn recipient(recipient: &QueuedRecipient) -> RecipientFacts<'_> {
+        let QueuedRecipient { address, route, reason } = recipient;
+        RecipientFacts { address, route: route.as_deref(), reason: reason.as_deref() }
+    }
+    MessageFacts {
+        id,
+        uid: message.uid,
+        state: message.state,
+        age: Duration::from_secs(message.age),
+        // What cannot be read has no time of arrival.
+        from: Some(&*message.from).filter(|_| !message.arrived.is_empty()),
+        reason: message.reason.as_deref(),
+        recipients: message.recipients.iter().map(recipient).collect(),
+    }
+}
+
+/// Returns the recipients that have not had their end, each with its route and why it is still here.
+fn recipients(
+    listed: MessageStanding,
+    stored: &Stored,
+    rights: Rights,
+    status: Option<&QueueStatus>,
+) -> Vec<QueuedRecipient> {
+    let relays: BTreeMap<usize, &RelayStatus> =
+        status.into_iter().flat_map(|status| status.relays_of(stored)).collect();
+    let unsaid = |relay: Option<&&RelayStatus>| match listed.standing {
+        // The relay's present trouble is not why dead mail is here.
+        Standing::Dead => Some(FORGOTTEN.to_owned()),
+        Standing::Held => relay?.holds_mail_of(&stored.envelope.reverse_path, rights == Rights::Everything),
+        _ if listed.losses > 0 => Some(lost(listed)),
+        _ => relay?.keeps_mail(rights == Rights::Everything),
+    };
+    let shown = stored.ledger.unsettled().filter_map(|index| {
+        let relay = relays.get(&index);
+        let said = stored.replies.of(index).map(str::to_owned);
+        Some(QueuedRecipient {
+            address: stored.envelope.recipients.get(index)?.address.to_string(),
+            route: relay.and_then(|relay| relay.route.clone()),
+            reason: match listed.standing {
+                Standing::OnHold => Some(on_hold(said.as_deref())),
+                _ => said.or_else(|| unsaid(relay)),
+            },
+        })
+    });
+    shown.collect()
+}
+
+/// Returns why a message is here that an operator holds, with the last reply about it.
+fn on_hold(said: Option<&str>) -> String {
+    said.map_or(ON_HOLD.to_owned(), |said| format!("{ON_HOLD}; the last reply: {said}"))
+}
+
+/// Returns why a message is here during which connections were lost.
+fn lost(MessageStanding { losses, met_overlong, .. }: MessageStanding) -> String {
+    let times = if losses == 1 { "once".to_owned() } else { format!("{losses} times in a row") };
+    let how = if met_overlong {
+        format!(
+            "given up during this message {times}, since a reply of the relay was too long to be one, as the log says"
+        )
+    } else {
+        format!("lost during this message {times}, without a reply about it")
+    };
+    format!("the connection to the relay was {how}; it is tried again, alone on its connection")
+}
+
+fn message(listed: MessageStanding, stored: &Stored, recipients: Vec<QueuedRecipient>) -> QueuedMessage {
+    let age = Timestamp::now().duration_since(stored.arrived).as_secs();
+    QueuedMessage {
+        state: listed.standing.into(),
+        uid: stored.submitter.user(),
+        from: stored.envelope.reverse_path.to_string(),
+        reason: recipients.iter().find_map(|recipient| recipient.reason.clone()),
+        recipients,
+        size: stored.content_len,
+        arrived: format!("{:.0}", stored.arrived),
+        age: u64::try_from(age).unwrap_or(0),
+        next_attempt: next_attempt(listed.standing),
+        id: listed.id.to_string(),
+    }
+}
+
+fn unreadable(listed: MessageStanding, error: &ReadError) -> QueuedMessage {
+    QueuedMessage {
+        id: listed.id.to_string(),
+        state: listed.standing.into(),
+        uid: None,
+        from: String::new(),
+        recipients: Vec::new(),
+        size: 0,
+        arrived: String::new(),
+        age: 0,
+        next_attempt: next_attempt(listed.standing),
+        reason: Some(error.to_string()),
+    }
+}
+
+fn next_attempt(standing: Standing) -> Option<String> {
+    match standing {
+        Standing::Waiting(due) => Timestamp::from_second(due.into()).ok().map(|due| due.to_string()),
+        Standing::Ready
+        | Standing::UnderWay
+        | Standing::Elsewhere(_)
+        | Standing::Held
+        | Standing::OnHold
+        | Standing::Dead => None,
+    }
+}

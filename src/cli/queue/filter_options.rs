@@ -1,0 +1,103 @@
+//! The options of `nullmta queue …` that say which messages are meant.
+//!
+//! Not here: what they mean (`filter.rs`).
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::config::parse_duration;
+use crate::filter::{Glob, MessageState, QueueFilter};
+use crate::queue_id::QueueId;
+
+/// The messages that a command is about.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Which messages")]
+pub(in crate::cli) struct FilterOptions {
+    /// Only these messages
+    #[arg(value_name = "ID", help_heading = None)]
+    ids: Vec<QueueId>,
+    /// Only from this sender: an address, or a pattern with * and ?; <> is the sender of bounces
+    #[arg(long, value_name = "PATTERN")]
+    from: Vec<Glob>,
+    /// Only to this recipient: an address, or a pattern
+    #[arg(long, value_name = "PATTERN")]
+    to: Vec<Glob>,
+    /// Only what this user submitted
+    #[arg(long, value_name = "UID")]
+    uid: Vec<u32>,
+    /// Only what was accepted so long ago, such as 90s, 2h or 1d12h
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    older_than: Option<Duration>,
+    /// Only what is still here for this reason: a pattern for the words that are shown, such as '*quota*'
+    #[arg(long, value_name = "PATTERN")]
+    reason: Vec<Glob>,
+    /// Only what is in this state: ready, active, deferred, held, on-hold or dead
+    #[arg(long, value_name = "STATE")]
+    state: Vec<MessageState>,
+    /// Only what goes by this route: its name, or a pattern; "" is mail that goes by none
+    #[arg(long, value_name = "PATTERN")]
+    route: Vec<Glob>,
+}
+
+impl FilterOptions {
+    /// Returns the filter that they give.
+    pub(in crate::cli) fn filter(&self) -> QueueFilter {
+        let FilterOptions { ids, from, to, uid, older_than, reason, state, route } = self.clone();
+        QueueFilter {
+            ids,
+            from,
+            to,
+            uid,
+            older_than: older_than.map(|age| age.as_secs()),
+            reason,
+            state,
+            route,
+        }
+    }
+}
+
+fn age(text: &str) -> Result<Duration, &'static str> {
+    parse_duration(text).ok_or("an age is a number and a unit, such as 90s, 2h or 1d12h")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: FilterOptions,
+    }
+
+    fn filter(words: &[&str]) -> Result<String, String> {
+        let line = Line::try_parse_from([&["x"], words].concat()).map_err(|error| error.to_string())?;
+        Ok(serde_json::to_string(&line.options.filter()).unwrap())
+    }
+
+    #[test]
+    fn each_option_is_a_condition() {
+        let words = "18A4F1C9A02B3D40 --from a@* --from <> --to b --uid 0 --older-than 1h30m --reason *x* --state held --route";
+        let words: Vec<&str> = words.split(' ').chain([""]).collect();
+        assert_eq!(
+            filter(&words).unwrap(),
+            r#"{"ids":["18A4F1C9A02B3D40"],"from":["a@*","<>"],"to":["b"],"uid":[0],"older-than":5400,"reason":["*x*"],"state":["held"],"route":[""]}"#
+        );
+        assert_eq!(filter(&[]).unwrap(), "{}");
+    }
+
+    #[test]
+    fn what_is_no_condition_is_said() {
+        for (words, said) in [
+            (["--older-than", "2"], "an age is a number and a unit"),
+            (["--state", "lost"], "the states are ready, active"),
+            (["--from", "a\\"], "a pattern does not end in"),
+            (["x", "y"], "a queue id is 16 hexadecimal digits"),
+        ] {
+            assert!(filter(&words).unwrap_err().contains(said), "{words:?}");
+        }
+    }
+}
