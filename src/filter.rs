@@ -54,7 +54,7 @@ pub struct QueueFilter {
 
 /// The facts about a message that conditions are about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageFacts<'a> {
+pub struct FilteredMessage<'a> {
     /// Its queue id.
     pub id: QueueId,
     /// The user who submitted it, if that is known.
@@ -68,12 +68,12 @@ pub struct MessageFacts<'a> {
     /// Why it is here, if it has no recipient that says so.
     pub reason: Option<&'a str>,
     /// The recipients that have not had their end.
-    pub recipients: Vec<RecipientFacts<'a>>,
+    pub recipients: Vec<FilteredRecipient<'a>>,
 }
 
 /// The facts about a recipient that conditions are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecipientFacts<'a> {
+pub struct FilteredRecipient<'a> {
     /// Its address.
     pub address: &'a str,
     /// The name of its route; `None` if it goes by none.
@@ -127,8 +127,8 @@ impl QueueFilter {
     }
 
     /// Returns whether a message with these facts is meant.
-    pub fn includes(&self, message: &MessageFacts<'_>) -> bool {
-        let MessageFacts { id, uid, state, age, from, .. } = message;
+    pub fn includes(&self, message: &FilteredMessage<'_>) -> bool {
+        let FilteredMessage { id, uid, state, age, from, .. } = message;
         let named = any_or_none(&self.ids, |named| named == id);
         let old = self.older_than.is_none_or(|least| age.as_secs() >= least);
         let addressed = match from {
@@ -143,7 +143,7 @@ impl QueueFilter {
             && self.includes_a_recipient(message)
     }
 
-    fn includes_a_recipient(&self, message: &MessageFacts<'_>) -> bool {
+    fn includes_a_recipient(&self, message: &FilteredMessage<'_>) -> bool {
         if message.recipients.is_empty() {
             return self.to.is_empty() && self.route.is_empty() && self.is_for(message.reason);
         }

@@ -90,6 +90,39 @@ fn text(output: &Output) -> (i32, String, String) {
     (output.status.code().unwrap(), out, err)
 }
 
+/// A queue could only be listed as a whole.
+#[test]
+fn a_listing_is_of_what_is_asked_for_and_tells_nobody_about_mail_of_others() {
+    let host = Host::start();
+    for _ in 0..3 {
+        host.submit();
+    }
+    let listed = |words: &[&str]| {
+        let (code, out, err) = text(&host.nullmta(&[&["queue", "list", "--json"], words].concat()));
+        assert_eq!((code, &*err), (0, ""), "{words:?}");
+        let ids =
+            out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].clone());
+        ids.map(|id| id.as_str().unwrap().to_owned()).collect::<Vec<String>>()
+    };
+    let all = listed(&[]);
+    assert_eq!(all.len(), 3);
+    assert_eq!(listed(&["--from", "app@EXAMPLE.*", "--to", "ann@*", "--older-than", "1ms"]), all);
+    assert_eq!(listed(&["--from", "APP@example.org"]), [""; 0]);
+    assert_eq!(listed(&["--state", "dead"]), [""; 0]);
+    assert_eq!(listed(&["--older-than", "1d"]), [""; 0]);
+    assert_eq!(listed(&[&all[1], "18A4F1C9A02B3D40"]), [&*all[1]]);
+    assert_eq!(listed(&["--limit", "2"]), all[..2]);
+    let (_, out, _) = text(&host.nullmta(&["queue", "list", "--limit", "1"]));
+    assert!(out.ends_with("\n2 messages more beyond --limit.\n"), "{out}");
+
+    // What others have must not be guessed by a filter: it is the same whether there is such mail or not.
+    let seen = |words: &[&str]| text(&host.as_nobody(&[&["queue", "list"], words].concat(), "-c"));
+    let nothing = (0, "No message that you may see is as asked for.\n".to_owned(), String::new());
+    for words in [&["--from", "app@*"][..], &["--from", "x"], &[&all[0]], &["18A4F1C9A02B3D40"]] {
+        assert_eq!(seen(words), nothing, "{words:?}");
+    }
+}
+
 /// `systemctl reload` said that all was well when the new configuration had been refused, and nothing told which one
 /// was in force.
 #[test]

@@ -134,6 +134,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "log",
             "message",
             "oauth",
+            "queue_id",
             "relay",
             "routing",
             "sasl_server",

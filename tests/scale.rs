@@ -178,6 +178,21 @@ async fn daemon_with(directory: &Path, count: usize) -> Daemon {
     daemon
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes and gigabytes: NULLMTA_SCALE says how many messages"]
+async fn a_filter_looks_through_very_many_messages() {
+    let many: usize = std::env::var("NULLMTA_SCALE").map_or(100_000, |many| many.parse().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = daemon_with(&directory.path().join("many"), many).await;
+    for words in ["--from nobody@*", "--to *@nowhere.example", "--uid 7", "--older-than 30d", "--state dead"]
+    {
+        let begun = Instant::now();
+        let out = daemon.queue_list().args(words.split(' ')).output().unwrap();
+        println!("{many} messages, {words}: {:.2?}", begun.elapsed());
+        assert!(out.status.success() && out.stdout.is_empty(), "{out:?}");
+    }
+}
+
 /// Lists the `count` messages of a queue; the most memory that it took the client for the first half.
 fn list(daemon: &Daemon, count: usize) -> u64 {
     let mut client = daemon.queue_list().stdout(Stdio::piped()).spawn().unwrap();

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::protocol::{QueuedMessage, QueuedRecipient};
 use super::rights::Rights;
-use crate::filter::{MessageFacts, RecipientFacts};
+use crate::filter::{FilteredMessage, FilteredRecipient};
 use crate::queue::{MessageStanding, QueueStatus, RelayStatus, Standing};
 use crate::queue_id::QueueId;
 use crate::spool::{ReadError, Spool, Stored};
@@ -49,12 +49,12 @@ pub(super) fn seen(
 }
 
 /// Returns the facts of a shown message for a filter.
-pub(super) fn facts(id: QueueId, message: &QueuedMessage) -> MessageFacts<'_> {
-    fn recipient(recipient: &QueuedRecipient) -> RecipientFacts<'_> {
+pub(super) fn facts(id: QueueId, message: &QueuedMessage) -> FilteredMessage<'_> {
+    fn recipient(recipient: &QueuedRecipient) -> FilteredRecipient<'_> {
         let QueuedRecipient { address, route, reason } = recipient;
-        RecipientFacts { address, route: route.as_deref(), reason: reason.as_deref() }
+        FilteredRecipient { address, route: route.as_deref(), reason: reason.as_deref() }
     }
-    MessageFacts {
+    FilteredMessage {
         id,
         uid: message.uid,
         state: message.state,

@@ -70,7 +70,7 @@ impl std::error::Error for ClientError {}
 
 /// The number of items that an answer left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct AnswerRest {
     /// The number of items that this user may not see.
     pub hidden: u64,
     /// The number of further items, beyond the limit of the request.
@@ -83,7 +83,7 @@ pub fn ask<T: DeserializeOwned>(
     socket: &Path,
     request: &ControlRequest,
     each: impl FnMut(T) -> io::Result<()>,
-) -> Result<LeftOut, ClientError> {
+) -> Result<AnswerRest, ClientError> {
     ask_within(PATIENCE, socket, request, each)
 }
 
@@ -93,7 +93,7 @@ fn ask_within<T: DeserializeOwned>(
     socket: &Path,
     request: &ControlRequest,
     mut each: impl FnMut(T) -> io::Result<()>,
-) -> Result<LeftOut, ClientError> {
+) -> Result<AnswerRest, ClientError> {
     let silent = || ClientError::Silent { socket: socket.to_owned(), patience };
     let unreachable = |source: io::Error| match is_too_late(&source) {
         true => silent(),
@@ -110,8 +110,8 @@ fn answer<T: DeserializeOwned>(
     stream: UnixStream,
     silent: &dyn Fn() -> ClientError,
     each: &mut impl FnMut(T) -> io::Result<()>,
-) -> Result<LeftOut, ClientError> {
-    let mut left_out = LeftOut::default();
+) -> Result<AnswerRest, ClientError> {
+    let mut rest = AnswerRest::default();
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(|error| match is_too_late(&error) {
             true => silent(),
@@ -119,9 +119,9 @@ fn answer<T: DeserializeOwned>(
         })?;
         let frame = serde_json::from_str(&line).map_err(|error| ClientError::BrokenOff(error.to_string()))?;
         match frame {
-            Frame::Done => return Ok(left_out),
-            Frame::Hidden(count) => left_out.hidden = count,
-            Frame::More(count) => left_out.more = count,
+            Frame::Done => return Ok(rest),
+            Frame::Hidden(count) => rest.hidden = count,
+            Frame::More(count) => rest.more = count,
             Frame::Error(why) => return Err(ClientError::Refused(why)),
             Frame::Denied(why) => return Err(ClientError::Denied(why)),
             Frame::Unknown(why) => return Err(ClientError::Unknown(why)),
@@ -130,7 +130,7 @@ fn answer<T: DeserializeOwned>(
                     .map_err(|error| ClientError::BrokenOff(error.to_string()))?;
                 match each(item) {
                     // The reader of the output has closed it, and needs no more.
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(left_out),
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(rest),
                     done => done.map_err(ClientError::Output)?,
                 }
             }

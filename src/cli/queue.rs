@@ -10,12 +10,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ConfigFile;
-use super::control_client::{self, ClientError, LeftOut};
+use super::control_client::{self, AnswerRest, ClientError};
 use super::exit::{Exit, Failure};
 use super::output::say;
 use crate::admin::protocol::{ControlRequest, QueuedMessage, WaitsFor};
 use crate::config::{Config, units_of_time};
-use crate::log::{Foreign, visible_json};
+use crate::log::{Foreign, counted, visible_json};
 use crate::spool::OperatorVerb;
 use filter_options::FilterOptions;
 use steer::Steer;
@@ -69,7 +69,8 @@ impl QueueList {
     fn run(&self) -> Result<(), Failure> {
         let mut count = 0;
         let request = ControlRequest::QueueList { filter: self.which.filter(), limit: self.limit };
-        let LeftOut { hidden, .. } = ask(&self.config, &request, |message: QueuedMessage| {
+        let is_filtered = !self.which.filter().is_everything();
+        let AnswerRest { hidden, more } = ask(&self.config, &request, |message: QueuedMessage| {
             count += 1;
             if self.json {
                 return print_json(&message);
@@ -83,8 +84,12 @@ impl QueueList {
             (true, 0) => {}
             (true, _) => eprintln!("nullmta: {}", of_yours(count, hidden)),
             (false, 0) if count > 0 => {}
+            (false, 0) if is_filtered => say!("No message that you may see is as asked for.")?,
             (false, 0) => say!("The queue is empty.")?,
             (false, _) => say!("{}.", of_yours(count, hidden))?,
+        }
+        if more > 0 && !self.json {
+            say!("{} more beyond --limit.", counted(more, "message"))?;
         }
         Ok(())
     }
@@ -97,7 +102,7 @@ pub(super) fn ask<T: DeserializeOwned>(
     file: &ConfigFile,
     request: &ControlRequest,
     each: impl FnMut(T) -> io::Result<()>,
-) -> Result<LeftOut, Failure> {
+) -> Result<AnswerRest, Failure> {
     let (control, fault) = match Config::read(&file.config) {
         Ok(config) => (config.control, None),
         Err(error) => (Config::control_in(&file.config), Some(error)),

@@ -17,12 +17,12 @@ const MOST_OCTETS: usize = 1000;
 #[serde(into = "String", try_from = "String")]
 pub struct Glob {
     text: String,
-    parts: Vec<Part>,
+    parts: Vec<GlobPart>,
 }
 
 /// A part of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum GlobPart {
     /// `*`
     Anything,
     /// `?`
@@ -62,10 +62,10 @@ impl FromStr for Glob {
         let (mut parts, mut signs) = (Vec::new(), text.chars());
         while let Some(sign) = signs.next() {
             parts.push(match sign {
-                '*' => Part::Anything,
-                '?' => Part::One,
-                '\\' => Part::Same(signs.next().ok_or(BadGlob::Unfinished)?),
-                other => Part::Same(other),
+                '*' => GlobPart::Anything,
+                '?' => GlobPart::One,
+                '\\' => GlobPart::Same(signs.next().ok_or(BadGlob::Unfinished)?),
+                other => GlobPart::Same(other),
             });
         }
         Ok(Glob { text: text.to_owned(), parts })
@@ -117,7 +117,7 @@ impl Glob {
         let (mut at, mut rest) = (0, text.char_indices());
         let mut last: Option<(usize, CharIndices<'_>)> = None;
         loop {
-            if self.parts.get(at) == Some(&Part::Anything) {
+            if self.parts.get(at) == Some(&GlobPart::Anything) {
                 at += 1;
                 last = Some((at, rest.clone()));
                 continue;
@@ -125,7 +125,7 @@ impl Glob {
             let mut behind = rest.clone();
             let fits = match (self.parts.get(at), behind.next()) {
                 (part, None) => return part.is_none(),
-                (Some(Part::Same(wanted)), Some((place, sign))) => same(place, *wanted, sign),
+                (Some(GlobPart::Same(wanted)), Some((place, sign))) => same(place, *wanted, sign),
                 (part, Some(_)) => part.is_some(),
             };
             if fits {

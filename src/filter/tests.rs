@@ -19,9 +19,9 @@ fn filter(json: &str) -> QueueFilter {
 }
 
 /// A message of user 33, an hour old, to two recipients by two routes.
-fn message() -> MessageFacts<'static> {
-    let recipient = |address, route, reason| RecipientFacts { address, route, reason: Some(reason) };
-    MessageFacts {
+fn message() -> FilteredMessage<'static> {
+    let recipient = |address, route, reason| FilteredRecipient { address, route, reason: Some(reason) };
+    FilteredMessage {
         id: id(3600),
         uid: Some(33),
         state: MessageState::Deferred,
@@ -38,9 +38,9 @@ fn message() -> MessageFacts<'static> {
 #[test]
 fn a_filter_means_these_messages() {
     let own_id = format!(r#"{{"ids":["{}"]}}"#, id(3600));
-    let bounce = MessageFacts { from: Some(""), ..message() };
-    let of_nobody = MessageFacts { uid: None, ..message() };
-    let damaged = MessageFacts {
+    let bounce = FilteredMessage { from: Some(""), ..message() };
+    let of_nobody = FilteredMessage { uid: None, ..message() };
+    let damaged = FilteredMessage {
         from: None,
         recipients: Vec::new(),
         reason: Some("damaged"),
@@ -119,7 +119,7 @@ proptest! {
         from in prop_oneof![Just("App@example.org"), Just("")],
     ) {
         let id = id(3600 + begun);
-        let meant = MessageFacts { id, uid, from: Some(from), ..message() };
+        let meant = FilteredMessage { id, uid, from: Some(from), ..message() };
         if filter.includes(&meant) {
             prop_assert!(filter.may_be(id, uid, now()) && filter.may_be(id, None, now()));
             prop_assert!(filter.may_stand(meant.state) && filter.may_be_of(uid));
