@@ -127,10 +127,10 @@ impl Control {
             (ControlRequest::QueueList { filter, limit }, _) => {
                 self.queue_list(filter, limit, rights, output).await?;
             }
-            (ControlRequest::Steer { verb, ids, all, dry_run }, _) => {
+            (ControlRequest::Steer { verb, ids, filter, dry_run }, _) => {
                 let by = self.operator(place.uid()).await;
                 let desk = SteeringDesk { queue: &self.queue, spool: &self.spool, rights, by };
-                return desk.steer(Steering { verb, ids, all, dry_run }, place, output).await;
+                return desk.steer(Steering { verb, ids, filter, dry_run }, place, output).await;
             }
             (_, Rights::Own(_)) => {
                 let why = "only root and the daemon's own user and group may ask for that";

@@ -29,6 +29,14 @@ impl ClientOutput {
         self.send(&Frame::Item(serde_json::to_value(item)?)).await
     }
 
+    /// Sends these items of the answer.
+    pub async fn items(&mut self, items: &[impl Serialize]) -> io::Result<()> {
+        for item in items {
+            self.item(item).await?;
+        }
+        Ok(())
+    }
+
     /// Sends the only item of an answer; without one, an error that the daemon is stopping.
     pub async fn answer(&mut self, item: Option<&impl Serialize>) -> io::Result<()> {
         match item {

@@ -1,8 +1,8 @@
 //! The protocol of the control socket: one JSON object per line.
 //!
 //! The client sends one [`ControlRequest`]; the daemon answers with [`Frame`]s: any number of items, then `hidden` if
-//! there are more that this user may not see, and `more` if a limit left some out, then `done`, `denied`, `unknown` or `error`. If the connection ends without one
-//! of these four, the answer is not complete.
+//! there are more that this user may not see, and `more` if a limit left some out, then `done`, `denied`, `unknown` or
+//! `error`. If the connection ends without one of these four, the answer is not complete.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,12 +39,12 @@ pub enum ControlRequest {
     Steer {
         /// What is done.
         verb: OperatorVerb,
-        /// The queue ids of the messages.
+        /// The queue ids of the messages; each of them has its answer.
         #[serde(default)]
         ids: Vec<String>,
-        /// True if all messages are meant that are there now and that the client may steer.
-        #[serde(default)]
-        all: bool,
+        /// The messages that are meant besides, among those that are there now and that the client may steer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<QueueFilter>,
         /// True if nothing is to be done, and the answer says what would be.
         #[serde(default)]
         dry_run: bool,

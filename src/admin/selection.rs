@@ -89,11 +89,25 @@ impl Selection {
         self.read(standings).await.map(Some)
     }
 
+    /// Returns the ids of the next messages, of which there may be none; `None` at the end.
+    pub async fn next_ids(&mut self) -> io::Result<Option<Vec<String>>> {
+        if self.is_plain() {
+            let ids = self.look();
+            return Ok(ids.map(|ids| ids.iter().map(QueueId::to_string).collect()));
+        }
+        let page = self.next_page().await?;
+        Ok(page.map(|page| page.into_iter().map(|message| message.id).collect()))
+    }
+
+    /// Returns whether every message is meant, so that none needs to be read to know that.
+    fn is_plain(&self) -> bool {
+        self.filter.is_everything() && self.rights == Rights::Everything
+    }
+
     /// Walks to the end. Returns the number of messages that were left.
     pub async fn count_rest(&mut self) -> io::Result<u64> {
-        let is_plain = self.filter.is_everything() && self.rights == Rights::Everything;
         let mut count = 0;
-        if is_plain {
+        if self.is_plain() {
             count += std::mem::take(&mut self.pending).len() as u64;
             while let Some(looked_at) = self.look() {
                 count += looked_at.len() as u64;

@@ -5,7 +5,7 @@
 //! more than one page at hand for a client. What is answered as done is on stable storage where it changes the spool.
 //!
 //! Fails: what the spool does not record is answered as failed, and the message is as it was.
-//! Not here: what an order means for a message (`queue/orders.rs`).
+//! Not here: which messages a filter means (`selection.rs`), what an order means for a message (`queue/orders.rs`).
 
 use std::collections::HashMap;
 use std::io;
@@ -17,6 +17,8 @@ use super::clients::ClientSlot;
 use super::output::ClientOutput;
 use super::protocol::{Frame, SteerResult, SteeredMessage};
 use super::rights::Rights;
+use super::selection::Selection;
+use crate::filter::QueueFilter;
 use crate::queue::{OrderFailure, OrderResult, Queue, forecast};
 use crate::queue_id::QueueId;
 use crate::spool::{Operator, OperatorOrder, OperatorVerb, ReadError, Spool};
@@ -29,9 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A request to do something with messages.
 pub(super) struct Steering {
     pub(super) verb: OperatorVerb,
+    /// The ids of messages; each of them has its answer.
     pub(super) ids: Vec<String>,
-    /// True if all are meant, whatever is named.
-    pub(super) all: bool,
+    /// The messages that are meant besides.
+    pub(super) filter: Option<QueueFilter>,
     pub(super) dry_run: bool,
 }
 
@@ -62,11 +65,7 @@ impl SteeringDesk<'_> {
             );
             return output.end(&Frame::Error(why)).await;
         }
-        let done = match asked.all {
-            true => self.steer_all(&asked, output).await?,
-            false => self.steer_named(&asked, output).await?,
-        };
-        if done.is_err() {
+        if self.steer_each(&asked, output).await?.is_err() {
             return output.end(&Frame::Error("the daemon is stopping".into())).await;
         }
         if is_retry && self.rights == Rights::Everything {
@@ -75,37 +74,38 @@ impl SteeringDesk<'_> {
         output.end(&Frame::Done).await
     }
 
-    /// Does what was asked with the messages that are named.
-    async fn steer_named(
+    async fn steer_each(
         &self,
         asked: &Steering,
         output: &mut ClientOutput,
     ) -> io::Result<Result<(), Stopping>> {
         for page in asked.ids.chunks(PAGE) {
             let Ok(steered) = self.steer_page(asked, page).await? else { return Ok(Err(Stopping)) };
-            for message in steered {
-                output.item(&message).await?;
-            }
+            output.items(&steered).await?;
         }
-        Ok(Ok(()))
+        match &asked.filter {
+            Some(filter) => self.steer_filtered(asked, filter, output).await,
+            None => Ok(Ok(())),
+        }
     }
 
-    /// Does what was asked with every message that the client may steer, but for what comes in from now on.
-    async fn steer_all(
+    /// Does what was asked with every message that the filter means and the client may steer, but for what comes in from now
+    /// on.
+    async fn steer_filtered(
         &self,
         asked: &Steering,
+        filter: &QueueFilter,
         output: &mut ClientOutput,
     ) -> io::Result<Result<(), Stopping>> {
-        let last = self.spool.newest();
-        let mut page = self.spool.following(None, PAGE);
-        while let Some(end) = page.last().copied().filter(|_| page[0].id <= last) {
-            let ids: Vec<String> = page.iter().map(|found| found.id.to_string()).collect();
-            let Ok(steered) = self.steer_page(asked, &ids).await? else { return Ok(Err(Stopping)) };
-            let is_meant = |result| !matches!(result, SteerResult::NotYours | SteerResult::NotFound);
-            for message in steered.iter().filter(|message| is_meant(message.result)) {
-                output.item(message).await?;
+        let mut selection = Selection::begin(self.queue, self.spool, filter.clone(), self.rights).await;
+        while let Some(ids) = selection.next_ids().await? {
+            for page in ids.chunks(PAGE) {
+                let Ok(mut steered) = self.steer_page(asked, page).await? else { return Ok(Err(Stopping)) };
+                // What had its end meanwhile is not meant any more.
+                let is_meant = |result| !matches!(result, SteerResult::NotYours | SteerResult::NotFound);
+                steered.retain(|message| is_meant(message.result));
+                output.items(&steered).await?;
             }
-            page = self.spool.following(Some(end.id), PAGE);
         }
         Ok(Ok(()))
     }

@@ -54,6 +54,35 @@ def test_what_was_ordered_outlives_a_kill_and_a_restart_and_the_rest_is_sent_onc
     assert not any(b"Subject: deleted" in message and b"multipart/report" not in message for message in postfix.delivered())
 
 
+def test_what_all_conditions_mean_is_steered_and_nothing_else(make_nullmta):
+    daemon = make_nullmta(free_port())
+    daemon.start()
+
+    def mail(sender, recipient):
+        return daemon.send(b"Subject: x\r\n\r\nx\r\n", sender, [recipient])
+
+    job = [mail("noreply@app.example.com", f"user{number}@example.net") for number in range(600)]
+    other = mail("noreply@app.example.com", "ops@example.org")
+    invoice = mail("billing@app.example.com", "user1@example.net")
+
+    def run(verb, *words):
+        return daemon.try_command("queue", verb, *words)
+
+    assert run("delete", "--from", "noreply@*", "--to", "*@example.net", "--dry-run").stdout == (
+        "600 messages would be deleted\n"
+    )
+    assert len(states(daemon)) == 602
+    assert run("hold", job[0], invoice, "--from", "billing@*").stdout == "1 message put on hold\n"
+    assert states(daemon)[invoice] == "on-hold"
+    assert run("delete", "--from", "noreply@*", "--to", "*@example.net").stdout == "600 messages deleted\n"
+    assert set(states(daemon)) == {other, invoice}
+    assert run("release", "--state", "on-hold", "--older-than", "1h").returncode == 1, "nothing is that old"
+    assert run("release", "--state", "on-hold").stdout == "1 message released\n"
+    assert run("delete").returncode == 64, "a command that names nothing means nothing"
+    assert run("delete", "--all", "--yes", "--from", "noreply@*").returncode == 64
+    assert len(states(daemon)) == 2
+
+
 def test_an_ordinary_user_steers_their_own_mail_and_no_other(_host, make_nullmta):
     _host.settle(make_nullmta(free_port()))
     _host.start()
@@ -71,7 +100,8 @@ def test_an_ordinary_user_steers_their_own_mail_and_no_other(_host, make_nullmta
     assert run(ANN, "hold", own).returncode == 0
     _host.daemon.wait_for_log(rf"{own}: put on hold by uid {ANN.uid} \({ANN.name}\)")
     assert run(ANN, "retry", own).returncode == 75, "once a minute"
-    assert run(ANN, "delete", "--all", "--yes").returncode == 0
+    assert run(ANN, "delete", "--from", "*").stdout == b"1 message deleted\n"
+    assert run(ANN, "delete", "--all", "--yes").returncode == 1, "nothing of hers is left"
     assert run(OPERATOR, "delete", other).returncode == 0
     _host.daemon.wait_for_log(rf"{other}: deleted by uid {OPERATOR.uid} \({OPERATOR.name}\)")
     assert run(OPERATOR, "list").stdout == b"The queue is empty.\n"

@@ -13,9 +13,12 @@ use clap::Args;
 use super::super::ConfigFile;
 use super::super::exit::{Exit, Failure};
 use super::super::output::printed;
+use super::filter_options::FilterOptions;
 use super::{ask, print_json};
 use crate::admin::protocol::{ControlRequest, SteerResult, SteeredMessage};
+use crate::filter::QueueFilter;
 use crate::log::{Foreign, counted};
+use crate::queue_id::QueueId;
 use crate::spool::OperatorVerb;
 
 /// The number of queue ids that are sent in one request.
@@ -28,11 +31,10 @@ const NAMED: usize = 10;
 pub(in crate::cli) struct Steer {
     #[command(flatten)]
     config: ConfigFile,
-    /// The queue ids of the messages
-    #[arg(value_name = "ID", required_unless_present = "all")]
-    ids: Vec<String>,
+    #[command(flatten)]
+    which: FilterOptions,
     /// All messages that are in the queue now, or all of yours; it asks first
-    #[arg(long, conflicts_with = "ids")]
+    #[arg(long)]
     all: bool,
     /// Do not ask
     #[arg(long, requires = "all")]
@@ -47,14 +49,13 @@ pub(in crate::cli) struct Steer {
 
 impl Steer {
     pub(in crate::cli) fn run(&self, verb: OperatorVerb) -> Result<(), Failure> {
+        let meant = self.meant()?;
         if self.all && !self.dry_run && !self.yes {
             confirm(verb)?;
         }
         let mut tally = Tally::default();
-        let of_all = self.all.then_some(&[][..]);
-        for ids in of_all.into_iter().chain(self.ids.chunks(AT_A_TIME)) {
-            let (all, dry_run) = (self.all, self.dry_run);
-            let request = ControlRequest::Steer { verb, ids: ids.to_vec(), all, dry_run };
+        for (ids, filter) in meant {
+            let request = ControlRequest::Steer { verb, ids, filter, dry_run: self.dry_run };
             ask(&self.config, &request, |message: SteeredMessage| {
                 let shown = if self.json { print_json(&message) } else { Ok(()) };
                 tally.count(message);
@@ -65,6 +66,29 @@ impl Steer {
             printed(write!(io::stdout(), "{}", tally.text(verb, self.dry_run)))?;
         }
         tally.outcome()
+    }
+
+    /// Returns the messages that are meant, for one request after the other: those that are named alone, or a filter.
+    fn meant(&self) -> Result<Vec<(Vec<String>, Option<QueueFilter>)>, Failure> {
+        let usage = |why: &str| Err(Failure::new(Exit::Usage, why));
+        let QueueFilter { ids, .. } = self.which.filter();
+        let beside_ids = QueueFilter { ids: Vec::new(), ..self.which.filter() };
+        let pages = ids.chunks(AT_A_TIME);
+        match (self.all, ids.is_empty(), beside_ids.is_everything()) {
+            (true, true, true) => Ok(vec![(Vec::new(), Some(beside_ids))]),
+            (true, _, _) => usage("--all is about every message: it goes with no id and no condition"),
+            (false, true, true) => {
+                usage("say which messages: by their ids, by a condition such as --from, or --all")
+            }
+            (false, true, false) => Ok(vec![(Vec::new(), Some(beside_ids))]),
+            (false, false, true) => {
+                Ok(pages.map(|page| (page.iter().map(QueueId::to_string).collect(), None)).collect())
+            }
+            (false, false, false) => {
+                let of = |page: &[QueueId]| QueueFilter { ids: page.to_vec(), ..beside_ids.clone() };
+                Ok(pages.map(|page| (Vec::new(), Some(of(page)))).collect())
+            }
+        }
     }
 }
 
@@ -198,6 +222,40 @@ mod tests {
             tally.count(SteeredMessage { id: format!("{number:016X}"), result: *result, why });
         }
         tally
+    }
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        steer: Steer,
+    }
+
+    fn meant(words: &[&str]) -> Result<String, String> {
+        let line = <Line as clap::Parser>::try_parse_from([&["x"], words].concat());
+        let meant =
+            line.map_err(|error| error.to_string())?.steer.meant().map_err(|error| error.to_string())?;
+        Ok(serde_json::to_string(&meant).unwrap())
+    }
+
+    /// A filter that a slip made empty must not mean everything.
+    #[test]
+    fn everything_is_meant_by_all_alone() {
+        assert_eq!(meant(&["--all"]).unwrap(), "[[[],{}]]");
+        assert!(meant(&[]).unwrap_err().contains("say which messages"));
+        for beside in [&["--all", "18A4F1C9A02B3D40"][..], &["--all", "--from", "a@x"]] {
+            assert!(meant(beside).unwrap_err().contains("goes with no id and no condition"), "{beside:?}");
+        }
+    }
+
+    #[test]
+    fn ids_alone_are_named_and_beside_conditions_are_one() {
+        let (one, other) = ("18A4F1C9A02B3D40", "18A4F1C9A02B3D41");
+        assert_eq!(meant(&[one, other]).unwrap(), format!(r#"[[["{one}","{other}"],null]]"#));
+        assert_eq!(
+            meant(&[one, "--from", "a@x"]).unwrap(),
+            format!(r#"[[[],{{"ids":["{one}"],"from":["a@x"]}}]]"#)
+        );
+        assert_eq!(meant(&["--older-than", "2h"]).unwrap(), r#"[[[],{"older-than":7200}]]"#);
     }
 
     #[test]
