@@ -10,6 +10,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -73,15 +74,23 @@ impl SecretFile {
         Ok(SecretFile::of_systemd(&PathBuf::from(directory).join(name)))
     }
 
+    /// Opens the file, if it may be used. Blocks on the disk.
+    pub fn open(&self) -> Result<File, SecretError> {
+        open(&self.path, self.guard).map(|(file, _)| file).map_err(|fault| self.unusable(fault))
+    }
+
     /// Reads the secret. Blocks on the disk.
     pub fn read(&self) -> Result<Secret, SecretError> {
-        let of_file = |fault| SecretError::File(self.path.clone(), fault, self.kind);
-        let (file, _) = open(&self.path, self.guard).map_err(of_file)?;
         let mut octets = secret::buffer();
-        file.take(secret::MOST_READ as u64)
+        self.open()?
+            .take(secret::MOST_READ as u64)
             .read_to_end(&mut octets)
-            .map_err(|error| of_file(OpenFault::Unreadable(error)))?;
+            .map_err(|error| self.unusable(OpenFault::Unreadable(error)))?;
         Secret::of_octets(octets).map_err(|bad| SecretError::NoSecret(self.path.display().to_string(), bad))
+    }
+
+    fn unusable(&self, fault: OpenFault) -> SecretError {
+        SecretError::File(self.path.clone(), fault, self.kind)
     }
 }
 

@@ -166,11 +166,9 @@ impl TokenDesk {
     async fn ask(self: &Arc<Self>, asker: &Asker) -> Result<Granted, NotGranted> {
         match &self.oauth.grant {
             OAuthGrant::RefreshToken { file, device_url, .. } => {
-                let file = RefreshFile::lock(
-                    file,
-                    RefreshAsker { route: self.route.clone(), has_login: device_url.is_some() },
-                )
-                .await;
+                let us = RefreshAsker { route: self.route.clone(), has_login: device_url.is_some() };
+                let file = RefreshFile::lock(file, us).await;
+                let file = file.map_err(|held| Denial::Trouble(held.to_string()))?;
                 still_wanted(asker)?;
                 self.refresh(file, device_url.is_some()).await
             }

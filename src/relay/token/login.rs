@@ -69,7 +69,5 @@ pub async fn device_login(
     let Some(token) = token else {
         return Err("the login gave no refresh token; does auth.oauth.scope have offline_access?".into());
     };
-    let path = file.clone();
-    let written = aside(move || refresh_file::write(&path, &token).map_err(|fault| unwritten(&path, &fault)));
-    written.await.map_err(words_of)
+    refresh_file::write_login(file, token).await.map_err(words_of)
 }

@@ -4,6 +4,8 @@
 //! 1. A refresh token that replaces another is durable before it is used (`refresh_file/writing.rs`).
 //! 2. One request at a time uses the token of a file in this process, also around a reload and for several relays: two
 //!    would each get a new token, and many endpoints then revoke both. Two paths that lead to one file by links are one.
+//!    The same holds for other processes, such as a command beside the daemon (`refresh_file/between.rs`): the file is locked
+//!    from before its token is read until the one that replaces it is durable.
 //! 3. A token that somebody else wrote meanwhile, as `nullmta oauth login` does, is not overwritten.
 //! 4. A token that was written here is known as such ([`is_ours`]): it is no change that somebody made.
 //! 5. A token that could not be written is tried again every [`RETRY_PAUSE`], and at a reload, a flush and a stop, until it is
@@ -16,9 +18,11 @@
 //! replace it); where they do not, they say `invalid_grant`, and somebody must log in again. A stop of the daemon waits for
 //! the request and the write ([`settled`]).
 
+mod between;
 mod writing;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -27,9 +31,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::sleep;
 
+use super::{aside, unwritten};
 use crate::config::{SecretFile, SecretKind};
 use crate::log;
+use crate::oauth::Denial;
 use crate::secret::Secret;
+pub(super) use between::HeldElsewhere;
 use writing::{directory_of, is_mount, target_of};
 
 pub(in crate::relay) use writing::write;
@@ -90,24 +97,29 @@ static WAKE: Notify = Notify::const_new();
 /// this run, and tells nothing about the token.
 static WRITTEN: LazyLock<(RandomState, Mutex<BTreeMap<PathBuf, u64>>)> = LazyLock::new(Default::default);
 
-/// The file of a refresh token, locked for one request.
+/// The file of a refresh token, which no other request of this process uses.
 pub(super) struct RefreshFile {
     path: PathBuf,
     asker: RefreshAsker,
     shared: Arc<SharedFile>,
+    /// The lock against other processes, if there is one: on the file that was there, then on the one that has its place.
+    lock: Option<File>,
     _turn: OwnedMutexGuard<()>,
 }
 
 impl RefreshFile {
-    /// Waits until no other request uses the file at `path`; `asker` is who waits.
-    pub(super) async fn lock(path: &Path, asker: RefreshAsker) -> RefreshFile {
-        Self::lock_known(path, shared(path), asker).await
+    /// Waits until no other request uses the token in the file at `path`, in this process or another; `asker` is who waits.
+    pub(super) async fn lock(path: &Path, asker: RefreshAsker) -> Result<RefreshFile, HeldElsewhere> {
+        let mut file = Self::take_turn(path, shared(path), asker).await;
+        file.lock = between::locked(path).await?;
+        Ok(file)
     }
 
-    /// Does the same for a file that is known already, wherever links at `path` lead by now.
-    async fn lock_known(path: &Path, shared: Arc<SharedFile>, asker: RefreshAsker) -> RefreshFile {
+    /// Waits until no other request of this process uses a file that is known already, wherever links at `path` lead by now.
+    /// To write a token needs no more: another process that has used the old one sees that the file has changed.
+    async fn take_turn(path: &Path, shared: Arc<SharedFile>, asker: RefreshAsker) -> RefreshFile {
         let turn = Arc::clone(&shared.turn).lock_owned().await;
-        RefreshFile { path: path.into(), asker, shared, _turn: turn }
+        RefreshFile { path: path.into(), asker, shared, lock: None, _turn: turn }
     }
 
     /// Writes a token that could not be written before, and logs that it is written. Blocks on the disk.
@@ -135,7 +147,7 @@ impl RefreshFile {
     }
 
     /// Returns whether `new` has taken the place of `old`, and not somebody else's token. After an error it is kept.
-    fn put(&self, old: Secret, new: Secret) -> Result<bool, Unwritable> {
+    fn put(&mut self, old: Secret, new: Secret) -> Result<bool, Unwritable> {
         // A file that is gone, or cannot be used, is written anew; so is `new` itself, which may not be durable yet.
         let now = SecretFile::at(&self.path, SecretKind::RefreshToken).read();
         if now.is_ok_and(|now| now.expose() != old.expose() && now.expose() != new.expose()) {
@@ -154,7 +166,8 @@ impl RefreshFile {
             );
             self.shared.state().unwritten = Some(Unwritten { old, new, asker: self.asker.clone(), notice });
         }
-        written.map(|()| true)
+        self.lock = Some(written?);
+        Ok(true)
     }
 
     fn log(&self, error: &Unwritable) {
@@ -177,7 +190,7 @@ async fn retried(path: PathBuf, shared: Arc<SharedFile>) {
             () = sleep(RETRY_PAUSE) => {}
             () = WAKE.notified() => {}
         }
-        let mut file = RefreshFile::lock_known(&path, Arc::clone(&shared), RefreshAsker::default()).await;
+        let mut file = RefreshFile::take_turn(&path, Arc::clone(&shared), RefreshAsker::default()).await;
         // Its first failure is logged, and status tells the newest one.
         let _ = tokio::task::spawn_blocking(move || file.catch_up()).await;
         let mut state = shared.state();
@@ -207,7 +220,7 @@ pub(super) fn unwritten_notice(path: &Path) -> Option<String> {
 pub async fn settled() {
     let known: Vec<_> = files().iter().map(|(path, shared)| (path.clone(), Arc::clone(shared))).collect();
     for (path, shared) in known {
-        let mut file = RefreshFile::lock_known(&path, shared, RefreshAsker::default()).await;
+        let mut file = RefreshFile::take_turn(&path, shared, RefreshAsker::default()).await;
         let settle = move || file.catch_up().inspect_err(|error| file.log(error));
         // A panic was logged.
         let _ = tokio::task::spawn_blocking(settle).await;
@@ -257,6 +270,14 @@ pub fn is_ours(path: &Path) -> bool {
     })
 }
 
+/// Writes the token of a login to the file at `path`, durably, when no request uses the one before any more. One that does not
+/// end is not waited for: it leaves the new token as it is.
+pub(super) async fn write_login(path: &Path, token: Secret) -> Result<(), Denial> {
+    let _lock = between::locked(path).await;
+    let path = path.to_path_buf();
+    aside(move || write(&path, &token).map(drop).map_err(|fault| unwritten(&path, &fault))).await
+}
+
 /// Returns warnings about the file of a refresh token at `path`, which `has_login` tells to be that of a login on a terminal.
 /// Blocks on the disk.
 pub(super) fn warnings(path: &Path, has_login: bool) -> Vec<String> {
@@ -303,7 +324,7 @@ mod tests {
     }
 
     async fn lock(path: &Path) -> RefreshFile {
-        RefreshFile::lock(path, RefreshAsker::default()).await
+        RefreshFile::lock(path, RefreshAsker::default()).await.unwrap()
     }
 
     fn read(path: &Path) -> String {

@@ -377,6 +377,25 @@ async fn a_file_that_cannot_be_used_is_for_an_operator() {
     }
 }
 
+/// A command asked with the token that the daemon was asking with, and the endpoint revoked what it had given to both.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_that_another_process_uses_is_trouble_that_passes() {
+    let files = Files::new();
+    let far = Far::answering(vec![]).await;
+    let desk = desk(config(&far.url, refresh(&files, None)));
+    // As the new file of another process, which it has put in place and not let go.
+    let _held = refresh_file::write(&files.path("refresh"), &Secret::new("r1".into())).unwrap();
+    let Denial::Trouble(words) = denied(&desk).await else { panic!("not trouble that passes") };
+    let expected = format!(
+        "(pid {}) has used the refresh token in {} for 10 s, and two at a time could end the login",
+        std::process::id(),
+        files.path("refresh").display()
+    );
+    assert!(words.starts_with("the token endpoint 127.0.0.1: not asked, since "), "{words}");
+    assert!(words.ends_with(&expected), "{words}");
+    assert_eq!(far.forms().await, Vec::<String>::new());
+}
+
 /// A service account of Google, and a certificate of Microsoft: both sign an assertion.
 #[tokio::test]
 async fn an_assertion_is_signed_for_the_endpoint() {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, statx};
 
+use super::between::hold;
 use crate::config::stays_until_mended;
 use crate::secret::Secret;
 
@@ -103,12 +104,13 @@ pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// Writes `token` to the file at `path`, durably. Written by root, the file gets the owner of its directory. Blocks on the
-/// disk.
-pub(in crate::relay) fn write(path: &Path, token: &Secret) -> Result<(), Unwritable> {
+/// Writes `token` to the file at `path`, durably. Written by root, the file gets the owner of its directory. Returns the file:
+/// other processes do not use the token while it is kept (`between.rs`). Blocks on the disk.
+pub(in crate::relay) fn write(path: &Path, token: &Secret) -> Result<File, Unwritable> {
     put(path, |draft, target| {
-        fill(draft, directory_of(target), token)?;
-        fs::rename(draft, target)
+        let file = fill(draft, directory_of(target), token)?;
+        fs::rename(draft, target)?;
+        Ok(file)
     })
 }
 
@@ -123,7 +125,7 @@ pub(in crate::relay::token) fn rehearse(path: &Path) -> Result<(), Unwritable> {
 }
 
 /// Makes a draft beside the file behind `path`, and does with both what `settle` does, durably. No draft stays.
-fn put(path: &Path, settle: impl Fn(&Path, &Path) -> io::Result<()>) -> Result<(), Unwritable> {
+fn put<T>(path: &Path, settle: impl Fn(&Path, &Path) -> io::Result<T>) -> Result<T, Unwritable> {
     let target = target_of(path);
     let put = || {
         let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file");
@@ -134,24 +136,27 @@ fn put(path: &Path, settle: impl Fn(&Path, &Path) -> io::Result<()>) -> Result<(
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        if let Err(error) = settle(&draft, &target) {
+        let settled = settle(&draft, &target).inspect_err(|_| {
             let _ = fs::remove_file(&draft);
-            return Err(error);
-        }
-        File::open(directory_of(&target))?.sync_all()
+        })?;
+        File::open(directory_of(&target))?.sync_all()?;
+        Ok(settled)
     };
     put().map_err(|error| Unwritable { path: path.into(), error })
 }
 
-fn fill(draft: &Path, directory: &Path, token: &Secret) -> io::Result<()> {
+/// Makes the file `draft`, locked.
+fn fill(draft: &Path, directory: &Path, token: &Secret) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
+    hold(&file);
     if rustix::process::geteuid().is_root() {
         let owner = fs::metadata(directory)?;
         chown(draft, Some(owner.uid()), Some(owner.gid()))?;
     }
     file.write_all(token.expose())?;
     file.write_all(b"\n")?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(file)
 }
 
 #[cfg(test)]
