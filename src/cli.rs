@@ -12,6 +12,7 @@ mod import;
 mod mailq;
 mod oauth;
 mod output;
+mod probe;
 mod queue;
 mod relay_reply;
 mod reload;
@@ -22,7 +23,6 @@ mod service_user;
 mod sink;
 mod spool;
 mod status;
-mod terminal;
 mod unit;
 mod unix_connection;
 mod user;
@@ -53,6 +53,7 @@ enum CliCommand {
     /// Run the daemon in the foreground
     Run(ConfigFile),
     Check(check::CheckCommand),
+    Probe(probe::ProbeCommand),
     /// Show on one screen that mail survives an outage and a crash
     Demo,
     /// Run a small relay for development and rehearsals of outages
@@ -114,6 +115,7 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         CliCommand::Run(file) => run::run(&file),
         CliCommand::Check(check) => check.run(),
+        CliCommand::Probe(probe) => probe.run(),
         CliCommand::Demo => demo::run(),
         CliCommand::Sink(sink) => sink.run(),
         CliCommand::Queue(queue) => queue.run(),

@@ -27,7 +27,7 @@
 //! with `reply_rules` and `reply_meaning` the rules for its words, `subject` the subject of a refusal. `channel` reads
 //! and writes for all of them; `pace` says how many commands may be sent at once, `parameter_offers` which parameters
 //! are left out; `remembered` keeps a fact for a day; `trouble` is the error. `lookup` looks the relayhosts up for a warning,
-//! before anything is sent.
+//! before anything is sent; `probe` walks to each address as far as the login, for an operator, with a `witness` of each step.
 //!
 //! Not here: when to connect and what to send (`queue/`), changes to a message (`message/`).
 //!
@@ -59,6 +59,7 @@ mod parameter_offers;
 mod password;
 mod password_command;
 mod port_look;
+mod probe;
 mod recoded;
 mod remembered;
 mod reply_meaning;
@@ -74,6 +75,7 @@ mod token;
 mod trouble;
 mod trust;
 mod verdict;
+mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,8 +93,13 @@ use crate::status::Status;
 pub use dialog::Connection;
 pub use fault::{CostlyPauses, FIRST_PAUSE, FORGOTTEN_AFTER, LONGEST_PAUSE, RelayFault, WaitPause};
 pub use late::LateRelay;
+pub use probe::{
+    AddressProbe, LoginFacts, OfferedFacts, ProbeFault, ProbeStep, ProbedCertificate, ProbedSession,
+    StepFacts, StepFault, TlsFacts, TokenFacts, probe,
+};
 pub use reply_meaning::{Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
 pub use reply_rules::{ExplainedReply, ReplyConsequence, ReplyRules, ShownRule};
+pub use sasl::{MechanismUse, WeighedMechanism};
 pub use subject::Subject;
 pub use token::{
     DevicePrompt, device_login, is_refresh_token_of_ours, refresh_tokens_retried, refresh_tokens_settled,
@@ -330,6 +337,11 @@ impl Relay {
             Ok(Some(words)) => Err(words.clone()),
             Ok(None) | Err(()) => Ok(built),
         }
+    }
+
+    /// Returns the name of the route that leads here; `None` for the relay of the top-level `relayhost`.
+    pub fn route(&self) -> Option<&str> {
+        self.route.as_deref()
     }
 
     /// Returns warnings for the operator: no trust bundle of the system was found, a certificate in `tls.ca-file` was

@@ -43,7 +43,7 @@ pub(super) struct RelayReplyCommand {
 }
 
 /// Returns the relay of the route with this name; that of the top-level `relayhost` if none is named.
-fn relay_of<'c>(config: &'c Config, route: Option<&str>) -> Result<&'c RelayConfig, Failure> {
+pub(super) fn relay_of<'c>(config: &'c Config, route: Option<&str>) -> Result<&'c RelayConfig, Failure> {
     let Some(name) = route else { return Ok(&config.relay) };
     let named = config.routes.iter().find(|route| route.rule.name == name);
     named.map(|route| &route.relay).ok_or_else(|| {

@@ -66,6 +66,8 @@ pub(crate) struct Distrust {
     pin: Option<[u8; 32]>,
     /// The facts that the certificate states, in words.
     stated: Option<String>,
+    /// The certificates that were shown, the relay's own first.
+    shown: Vec<CertificateDer<'static>>,
 }
 
 /// The reason why a certificate is refused.
@@ -83,9 +85,15 @@ pub(crate) enum DistrustCause {
 }
 
 impl Distrust {
-    /// Returns the error of a handshake with a relay that has shown `certificate`.
-    pub(crate) fn error(why: DistrustCause, certificate: &CertificateDer<'_>) -> Error {
-        let distrust = Distrust { why, pin: pin_of(certificate), stated: stated(certificate) };
+    /// Returns the error of a handshake with a relay that has shown `certificate`, and with it those of its `issuers`.
+    pub(crate) fn error(
+        why: DistrustCause,
+        certificate: &CertificateDer<'_>,
+        issuers: &[CertificateDer<'_>],
+    ) -> Error {
+        let shown = std::iter::once(certificate).chain(issuers).map(|shown| shown.clone().into_owned());
+        let (pin, stated) = (pin_of(certificate), stated(certificate));
+        let distrust = Distrust { why, pin, stated, shown: shown.collect() };
         Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(distrust))))
     }
 
@@ -95,6 +103,11 @@ impl Distrust {
             Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
             _ => None,
         }
+    }
+
+    /// Returns the certificates that were shown, the relay's own first.
+    pub(crate) fn shown(&self) -> &[CertificateDer<'static>] {
+        &self.shown
     }
 
     /// Describes the refusal of a token endpoint's certificate.
@@ -114,9 +127,15 @@ impl Distrust {
     }
 
     /// Returns the same for an error of the verifier about `certificate`; other errors are returned unchanged.
-    pub(crate) fn found<T>(outcome: Result<T, Error>, certificate: &CertificateDer<'_>) -> Result<T, Error> {
+    pub(crate) fn found<T>(
+        outcome: Result<T, Error>,
+        certificate: &CertificateDer<'_>,
+        issuers: &[CertificateDer<'_>],
+    ) -> Result<T, Error> {
         outcome.map_err(|error| match error {
-            Error::InvalidCertificate(found) => Distrust::error(DistrustCause::Found(found), certificate),
+            Error::InvalidCertificate(found) => {
+                Distrust::error(DistrustCause::Found(found), certificate, issuers)
+            }
             other => other,
         })
     }
@@ -130,9 +149,9 @@ pub(crate) fn proof(
 ) -> Result<HandshakeSignatureValid, Error> {
     match short_rsa(certificate) {
         Some(bits) if outcome.is_err() => {
-            Err(Distrust::error(DistrustCause::ShortRsaProof { bits }, certificate))
+            Err(Distrust::error(DistrustCause::ShortRsaProof { bits }, certificate, &[]))
         }
-        _ => Distrust::found(outcome, certificate),
+        _ => Distrust::found(outcome, certificate, &[]),
     }
 }
 
@@ -146,7 +165,7 @@ impl fmt::Display for Distrust {
         let helps = match &self.why {
             DistrustCause::NotPinned => {
                 f.write_str("the relay's key is none of tls.pin-sha256; its pin is ")?;
-                Hex(self.pin.unwrap_or_default()).fmt(f)?;
+                PinText(self.pin.unwrap_or_default()).fmt(f)?;
                 return self.write_stated(f);
             }
             DistrustCause::ShortRsa { bits, of_authority } => {
@@ -179,7 +198,7 @@ impl fmt::Display for Distrust {
             Some(pin) if helps => write!(
                 f,
                 "; if it is your relay's own all the same, trust its key alone: tls.pin-sha256 = \"{}\"",
-                Hex(pin)
+                PinText(pin)
             )?,
             _ => {}
         }
@@ -196,14 +215,18 @@ impl Distrust {
 /// Returns what `certificate` says of itself: its names, its dates and its issuer. `None` if its dates cannot be read.
 pub(crate) fn stated(certificate: &CertificateDer<'_>) -> Option<String> {
     let (from, until) = validity_of(certificate)?;
-    let names = EndEntityCert::try_from(certificate);
-    let names: Vec<String> = match &names {
-        Ok(parsed) => parsed.valid_dns_names().take(MOST_NAMES).map(str::to_owned).collect(),
-        Err(_) => Vec::new(),
-    };
+    let names = names_of(certificate);
     let names = if names.is_empty() { "no host name".into() } else { names.join(", ") };
     let issuer = issuer_of(certificate).unwrap_or_else(|| "an issuer without a name".into());
     Some(format!("for {names}, valid from {} to {}, issued by {issuer}", day(from), day(until)))
+}
+
+/// Returns the host names that `certificate` is for; not more than are told.
+pub(crate) fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
+    match &EndEntityCert::try_from(certificate) {
+        Ok(parsed) => parsed.valid_dns_names().take(MOST_NAMES).map(str::to_owned).collect(),
+        Err(_) => Vec::new(),
+    }
 }
 
 impl std::error::Error for Distrust {}
@@ -308,9 +331,9 @@ fn bare_name(presented: &str) -> &str {
 }
 
 /// A pin, which displays in the form of `tls.pin-sha256`.
-struct Hex([u8; 32]);
+pub(crate) struct PinText(pub(crate) [u8; 32]);
 
-impl fmt::Display for Hex {
+impl fmt::Display for PinText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
     }

@@ -42,12 +42,13 @@ use super::dialog::Connection;
 use super::first_flight::{FirstFlight, KeyExchange};
 use super::host_memory::{FailureKind, HostFailure, HostMemory};
 use super::host_rests::HostWait;
-use super::opening::{self, Secured};
+use super::opening::{self, OpeningPlan, Secured};
 use super::reply_rules::ReplyRules;
 use super::running::{Running, first_ended};
 use super::service::ServiceHost;
 use super::tls::Protection;
 use super::trouble::{Cause, Peer, Phase, Trouble};
+use super::witness::{OpeningWitness, Unwatched};
 use super::{Relay, config};
 use crate::config::{HostOrIp, RelayPort, TlsSettings};
 use crate::log;
@@ -80,7 +81,7 @@ impl RelayTarget {
     }
 
     /// Returns one of the relayhosts of the configuration.
-    fn configured(relay: &Relay, host: &config::RelayHost) -> Self {
+    pub(super) fn configured(relay: &Relay, host: &config::RelayHost) -> Self {
         RelayTarget::new(relay, host.clone(), host.host.clone(), relay.protection.clone())
     }
 
@@ -88,7 +89,7 @@ impl RelayTarget {
     /// there, and has a certificate for it. So the name counts only if it is within the domain; otherwise the certificate
     /// must be for the domain (RFC 6186 6, RFC 7817 3), or for what `tls.server-name` says. If its name does not tell the
     /// provider, that of the domain does.
-    fn named_by(relay: &Relay, domain: &RelayTarget, found: ServiceHost) -> Self {
+    pub(super) fn named_by(relay: &Relay, domain: &RelayTarget, found: ServiceHost) -> Self {
         let protection = relay.protection.for_service(found.kind);
         let is_inside = found.is_within(&domain.host.host.to_string());
         let host = HostOrIp::Name(found.name);
@@ -107,7 +108,7 @@ impl RelayTarget {
     }
 
     /// Adds to trouble with the TLS of a host that is outside of the domain which names it why its own name is not enough.
-    fn explained(&self, trouble: Trouble, tls: &config::Tls) -> Trouble {
+    pub(super) fn explained(&self, trouble: Trouble, tls: &config::Tls) -> Trouble {
         let is_by_name = tls.settings().is_some_and(TlsSettings::expects_name_of_host);
         let is_outside = self.identity != self.host.host && is_by_name;
         match &trouble.cause {
@@ -303,7 +304,7 @@ impl<'a, N: Network> Failover<'a, N> {
         let begun = Begun { target: target.clone(), address: Some(address), at: Instant::now() };
         self.begin(begun, async move {
             let peer = peer(relay, &target.host, address);
-            let opened = relay.open(network, stream, peer, &target).await;
+            let opened = relay.open(network, stream, peer, &target, &Unwatched).await;
             relay.log_expiring();
             Step::Opened(Box::new(opened.map_err(|trouble| target.explained(trouble, &relay.settings.tls))))
         });
@@ -502,23 +503,26 @@ async fn seek<'a, N: Network>(relay: &'a Relay, network: &'a N, mut race: HostRa
     }
 }
 
-fn peer(relay: &Relay, host: &config::RelayHost, address: SocketAddr) -> Peer {
+/// Returns the peer at `address` of `host`.
+pub(super) fn peer(relay: &Relay, host: &config::RelayHost, address: SocketAddr) -> Peer {
     Peer { name: dial::name_of(&host.host), address, route: relay.route.clone(), tls: None }
 }
 
 impl Relay {
     /// Opens a session on `stream`, up to the login. If a handshake that may have resumed a session fails, one more
-    /// connection is made without resumption; if a ClientHello gets no answer, one more with a smaller one.
-    async fn open<N: Network>(
+    /// connection is made without resumption; if a ClientHello gets no answer, one more with a smaller one. `witness` sees it.
+    pub(super) async fn open<N: Network>(
         &self,
         network: &N,
         stream: N::Stream,
         peer: Peer,
         target: &RelayTarget,
+        witness: &dyn OpeningWitness,
     ) -> Result<Secured, Trouble> {
         let (address, limit) = (peer.address, self.settings.timeouts.connect);
         let mut flight = self.offer.flight();
-        let mut opened = self.open_with(network, &flight, stream, peer.clone(), target).await;
+        let way = OpenWay { network, peer: &peer, target, witness };
+        let mut opened = self.open_with(&way, &flight, stream).await;
         let is_tls = matches!(&opened, Err(trouble) if trouble.phase == Phase::Tls);
         // Silence is blamed on the size first: there may be no time for both beside another relayhost.
         let is_silence = matches!(&opened, Err(Trouble { cause: Cause::TimedOut(_), .. }))
@@ -526,7 +530,7 @@ impl Relay {
         if is_tls && target.protection.forget_sessions(flight.key_exchange()) && !is_silence {
             let Ok(stream) = dial::connect(network, address, limit).await else { return opened };
             flight = self.offer.flight();
-            opened = self.open_with(network, &flight, stream, peer.clone(), target).await;
+            opened = self.open_with(&way, &flight, stream).await;
         }
         let Err(unanswered) = opened else { return opened };
         if !flight.may_have_been_too_large() {
@@ -534,7 +538,7 @@ impl Relay {
         }
         let Ok(stream) = dial::connect(network, address, limit).await else { return Err(unanswered) };
         let smaller = FirstFlight::new(KeyExchange::Classical);
-        let opened = self.open_with(network, &smaller, stream, peer, target).await;
+        let opened = self.open_with(&way, &smaller, stream).await;
         if smaller.is_answered() && self.offer.fall_back() {
             log::classical_key_exchange(unanswered.route(), &unanswered);
         }
@@ -543,21 +547,27 @@ impl Relay {
 
     async fn open_with<N: Network>(
         &self,
-        network: &N,
+        way: &OpenWay<'_, N>,
         flight: &Arc<FirstFlight>,
         stream: N::Stream,
-        peer: Peer,
-        target: &RelayTarget,
     ) -> Result<Secured, Trouble> {
+        let OpenWay { network, peer, target, witness } = *way;
         let RelayTarget { identity, protection, .. } = target;
-        let (hello, at) = (protection.client_hello(identity), peer.clone());
-        let tls_at_once = self.port_looks.finds_tls(network, &at, hello);
+        let tls_at_once = self.port_looks.finds_tls(network, peer, protection.client_hello(identity));
         let watched = self.offer.watch(flight);
-        let opened =
-            opening::secure(stream, peer, identity, &self.settings, protection, flight, tls_at_once).await;
+        let plan = OpeningPlan { identity, settings: &self.settings, protection, flight, witness };
+        let opened = opening::secure(stream, peer.clone(), &plan, tls_at_once).await;
         watched.over();
         opened
     }
+}
+
+/// The way on which a session is opened.
+struct OpenWay<'a, N> {
+    network: &'a N,
+    peer: &'a Peer,
+    target: &'a RelayTarget,
+    witness: &'a dyn OpeningWitness,
 }
 
 /// Adds to trouble with TLS, where nothing came back to a ClientHello, the setting by which it has to be large.

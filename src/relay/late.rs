@@ -26,6 +26,11 @@ impl LateRelay {
         LateRelay { settings, route, loaded: OnceLock::new() }
     }
 
+    /// Returns the name of the route that leads to it; `None` for the relay of the top-level `relayhost`.
+    pub fn route(&self) -> Option<&str> {
+        self.route.as_deref()
+    }
+
     /// Returns the relay if its files could be read before.
     pub fn loaded(&self) -> Option<&Relay> {
         self.loaded.get()

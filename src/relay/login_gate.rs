@@ -46,12 +46,12 @@ impl Default for LoginGate {
 impl LoginGate {
     /// Runs `login` at `peer` when it is its turn. A connection that had `begun` before another one's login failed there gets the
     /// trouble of that one instead.
-    pub(super) async fn pass(
+    pub(super) async fn pass<T>(
         &self,
         peer: &Peer,
         begun: Instant,
-        login: impl Future<Output = Result<(), Trouble>>,
-    ) -> Result<(), Trouble> {
+        login: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
         // It is never closed.
         let _turn = self.turns.acquire().await;
         let host = (peer.name.clone(), peer.address.port());
@@ -113,7 +113,7 @@ mod tests {
                     let login = async {
                         tried.fetch_add(1, Ordering::SeqCst);
                         sleep(Duration::from_millis(300)).await;
-                        Err(refused(&peer("mx")))
+                        Err::<(), _>(refused(&peer("mx")))
                     };
                     gate.pass(&peer("mx"), begun, login).await
                 })
@@ -134,7 +134,7 @@ mod tests {
         let (gate, begun) = (LoginGate::default(), Instant::now());
         sleep(Duration::from_secs(1)).await;
         let trouble = Trouble { phase: Phase::Tls, ..refused(&peer("mx")) };
-        assert!(gate.pass(&peer("mx"), begun, async { Err(trouble) }).await.is_err());
+        assert!(gate.pass(&peer("mx"), begun, async { Err::<(), _>(trouble) }).await.is_err());
         assert!(gate.pass(&peer("mx"), begun, async { Ok(()) }).await.is_ok());
     }
 }

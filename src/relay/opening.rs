@@ -25,11 +25,13 @@ use super::dial::Transport;
 use super::dialog::Connection;
 use super::first_flight::FirstFlight;
 use super::login::Login;
+use super::sasl::WeighedMechanism;
 use super::tls::{Protection, TlsClient, Verified};
 use super::trouble::{Cause, Peer, Phase, Trouble};
 use super::verdict::{Judgement, judge};
+use super::witness::OpeningWitness;
 use super::{config, sasl};
-use crate::config::HostOrIp;
+use crate::config::{HostOrIp, Mechanism};
 use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{Reply, Severity};
 
@@ -58,28 +60,58 @@ impl Secured {
         settings: &config::RelayConfig,
     ) -> Result<Connection, Trouble> {
         if let Some(login) = login {
-            let peer = self.channel.peer().clone();
-            let exchange = sasl::authenticate(&mut self.channel, &self.offered.auth, login);
-            login.gate.pass(&peer, self.begun, exchange).await?;
-            self.channel.logged_in();
+            self.prove(login).await?;
         }
         Ok(Connection::new(self.channel, self.offered, settings))
     }
+
+    /// Logs in with `login`. Returns the mechanism that the relay took.
+    pub(crate) async fn prove(&mut self, login: &Login) -> Result<Mechanism, Trouble> {
+        let peer = self.channel.peer().clone();
+        let exchange = sasl::authenticate(&mut self.channel, &self.offered.auth, login);
+        let mechanism = login.gate.pass(&peer, self.begun, exchange).await?;
+        self.channel.logged_in();
+        Ok(mechanism)
+    }
+
+    /// Returns what there is to be said of each mechanism that the relay offers, for a login with `auth`.
+    pub(crate) fn weighed(&self, auth: &config::AuthConfig) -> Vec<WeighedMechanism> {
+        sasl::weighed(&self.offered.auth, auth, self.channel.stream().binding().is_some())
+    }
+
+    /// Returns trouble with this relay.
+    pub(crate) fn trouble(&self, phase: Phase, cause: Cause) -> Trouble {
+        self.channel.trouble(phase, cause)
+    }
+
+    /// Ends the session without mail. Returns whether the relay replied, or ended it itself.
+    pub(crate) async fn quit(self) -> bool {
+        self.channel.quit().await
+    }
 }
 
-/// Opens a session on `stream`, which is connected to `peer`, up to the login. The certificate of the relay must name
-/// `identity`. A handshake begins with `flight`. If `tls_at_once` ends before the greeting with STARTTLS has come, the port
-/// speaks TLS from the first octet.
+/// How a session with one host is to be opened.
+pub(crate) struct OpeningPlan<'a> {
+    /// The host that the relay's certificate must name.
+    pub(crate) identity: &'a HostOrIp,
+    pub(crate) settings: &'a config::RelayConfig,
+    pub(crate) protection: &'a Protection,
+    /// The start of a handshake.
+    pub(crate) flight: &'a Arc<FirstFlight>,
+    pub(crate) witness: &'a dyn OpeningWitness,
+}
+
+/// Opens a session on `stream`, which is connected to `peer`, up to the login, by `plan`. If `tls_at_once` ends before the
+/// greeting with STARTTLS has come, the port speaks TLS from the first octet.
 pub(crate) async fn secure<T: Transport>(
     stream: T,
     peer: Peer,
-    identity: &HostOrIp,
-    settings: &config::RelayConfig,
-    protection: &Protection,
-    flight: &Arc<FirstFlight>,
+    plan: &OpeningPlan<'_>,
     tls_at_once: impl Future<Output = ()>,
 ) -> Result<Secured, Trouble> {
     let begun = Instant::now();
+    let OpeningPlan { identity, settings, protection, flight, witness } = *plan;
+    witness.begins();
     let hello = match name_for(&stream, &settings.hello) {
         Ok(hello) => hello,
         Err(error) => {
@@ -90,7 +122,7 @@ pub(crate) async fn secure<T: Transport>(
             });
         }
     };
-    let opening = Opening { peer, identity, settings, flight, hello };
+    let opening = Opening { peer, identity, settings, flight, witness, hello };
     let (channel, offered) = match protection {
         Protection::StartTls(client) => opening.start_tls(stream, client, tls_at_once).await?,
         Protection::Implicit(client) => opening.implicit(stream, client).await?,
@@ -106,6 +138,7 @@ struct Opening<'a> {
     identity: &'a HostOrIp,
     settings: &'a config::RelayConfig,
     flight: &'a Arc<FirstFlight>,
+    witness: &'a dyn OpeningWitness,
     /// The name that we give in EHLO.
     hello: String,
 }
@@ -124,14 +157,15 @@ impl Opening<'_> {
         let mut plain = Channel::new(stream, self.peer.clone(), self.settings.timeouts.clone());
         tokio::select! {
             biased;
-            greeted = greeting(&mut plain) => drop(greeted.map_err(with_hint)?),
+            greeted = self.greeting(&mut plain) => greeted.map_err(with_hint)?,
             () = tls_at_once => return Err(self.trouble(Phase::Greeting, Cause::Misfit(TLS_AT_ONCE.into()))),
         }
         let before = self.ehlo(&mut plain).await?;
         if !before.starttls {
             return Err(plain.trouble(Phase::StartTls, Cause::Other(NO_STARTTLS.into())));
         }
-        say(&mut plain, Phase::StartTls, b"STARTTLS").await?;
+        let agreed = say(&mut plain, Phase::StartTls, b"STARTTLS").await?;
+        self.witness.heard(Phase::StartTls, &agreed);
         let mut channel = self.handshake(plain.into_stream()?, client).await?;
         let offered = self.ehlo(&mut channel).await?;
         if self.settings.auth.is_some() && offered.auth.is_empty() && !before.auth.is_empty() {
@@ -142,7 +176,7 @@ impl Opening<'_> {
 
     async fn implicit<T: Transport>(&self, stream: T, client: &TlsClient) -> OpeningResult {
         let mut channel = self.handshake(stream, client).await?;
-        greeting(&mut channel).await?;
+        self.greeting(&mut channel).await?;
         let offered = self.ehlo(&mut channel).await?;
         Ok((channel, offered))
     }
@@ -150,14 +184,16 @@ impl Opening<'_> {
     async fn loopback<T: Transport>(&self, stream: T) -> OpeningResult {
         let verified = Verified::loopback(stream).map_err(|cause| self.trouble(Phase::Tls, cause))?;
         let mut channel = self.verified_channel(verified);
-        greeting(&mut channel).await?;
+        self.greeting(&mut channel).await?;
         let reply = channel.command(Phase::Ehlo, &self.hello("EHLO")).await?;
         if reply.severity() == Severity::Permanent {
             // RFC 5321 3.2: a relay from before EHLO. It offers nothing.
-            say(&mut channel, Phase::Ehlo, &self.hello("HELO")).await?;
+            let reply = say(&mut channel, Phase::Ehlo, &self.hello("HELO")).await?;
+            self.witness.heard(Phase::Ehlo, &reply);
             return Ok((channel, Capabilities::default()));
         }
         let reply = agreed(&channel, Phase::Ehlo, reply)?;
+        self.witness.heard(Phase::Ehlo, &reply);
         Ok((channel, Capabilities::from_ehlo(&reply)))
     }
 
@@ -167,7 +203,7 @@ impl Opening<'_> {
         client: &TlsClient,
     ) -> Result<Channel<Verified>, Trouble> {
         let limit = self.settings.timeouts.tls;
-        let shaking = client.handshake(stream, self.identity, self.flight);
+        let shaking = client.handshake(stream, self.identity, self.flight, self.witness);
         match self.flight.within(limit, shaking).await {
             Ok(Ok(verified)) => Ok(self.verified_channel(verified)),
             Ok(Err(cause)) => Err(self.trouble(Phase::Tls, cause)),
@@ -184,7 +220,19 @@ impl Opening<'_> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        Ok(Capabilities::from_ehlo(&say(channel, Phase::Ehlo, &self.hello("EHLO")).await?))
+        let reply = say(channel, Phase::Ehlo, &self.hello("EHLO")).await?;
+        self.witness.heard(Phase::Ehlo, &reply);
+        Ok(Capabilities::from_ehlo(&reply))
+    }
+
+    async fn greeting<S>(&self, channel: &mut Channel<S>) -> Result<(), Trouble>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let reply = channel.reply(Phase::Greeting).await?;
+        let reply = agreed(channel, Phase::Greeting, reply)?;
+        self.witness.heard(Phase::Greeting, &reply);
+        Ok(())
     }
 
     fn hello(&self, verb: &str) -> Vec<u8> {
@@ -222,14 +270,6 @@ fn with_hint(trouble: Trouble) -> Trouble {
         }
         _ => trouble,
     }
-}
-
-async fn greeting<S>(channel: &mut Channel<S>) -> Result<Reply, Trouble>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let reply = channel.reply(Phase::Greeting).await?;
-    agreed(channel, Phase::Greeting, reply)
 }
 
 async fn say<S>(channel: &mut Channel<S>, phase: Phase, line: &[u8]) -> Result<Reply, Trouble>

@@ -40,16 +40,27 @@ const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 
 /// The addresses that were looked at within the last day, and are not known to speak TLS at once.
-#[derive(Default)]
 pub(crate) struct PortLooks {
+    silence: Duration,
     seen: Mutex<Vec<(SocketAddr, Instant)>>,
 }
 
+impl Default for PortLooks {
+    fn default() -> Self {
+        PortLooks::behind(SILENCE)
+    }
+}
+
 impl PortLooks {
+    /// Returns looks that are taken after a silence of another length, for somebody who waits for what is found.
+    pub(crate) fn behind(silence: Duration) -> Self {
+        PortLooks { silence, seen: Mutex::default() }
+    }
+
     /// Ends when it is found that the port of `peer` speaks TLS at once; never ends otherwise.
     pub(crate) async fn finds_tls<N: Network>(&self, network: &N, peer: &Peer, hello: Vec<u8>) {
         let begun = Instant::now();
-        sleep(SILENCE).await;
+        sleep(self.silence).await;
         if self.begin(peer.address) {
             let looking = speaks_tls(network, peer.address, &hello);
             if timeout(LIMIT, looking).await.ok().flatten() == Some(true) {

@@ -24,7 +24,7 @@
 //! ([`Cause::Misfit`]).
 //!
 //! Here: which mechanisms are tried. The dialogue is in `sasl/exchange.rs`, our side of each mechanism in `prover.rs` and
-//! `scram.rs`, of those that prove an access token in `bearer.rs`. Not here: reading the secret (`password.rs`).
+//! `scram.rs`, of those that prove an access token in `bearer.rs`; what is said of each that is offered in `weighing.rs`. Not here: reading the secret (`password.rs`).
 //!
 //! RFC 4954 (AUTH), RFC 9266 (channel binding); the mechanisms are named in their files.
 
@@ -32,6 +32,7 @@ mod bearer;
 mod exchange;
 mod prover;
 mod scram;
+mod weighing;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -48,6 +49,8 @@ use exchange::{Exchange, Stop};
 use prover::Prover;
 use scram::Binding;
 pub(super) use scram::PROOF_REFUSED;
+pub(super) use weighing::weighed;
+pub use weighing::{MechanismUse, WeighedMechanism};
 
 /// The start of the names of the mechanisms that hash the password.
 const SCRAM: &str = "SCRAM-";
@@ -69,12 +72,12 @@ struct Message {
 /// The longest AUTH line (RFC 5321 4.5.3.1.4). If the initial response makes it longer, the response is not included.
 const MAX_LINE_OCTETS: usize = 512;
 
-/// Authenticates with `login`, by one of the mechanisms in `offered`.
+/// Authenticates with `login`, by one of the mechanisms in `offered`. Returns the one that the relay took.
 pub(crate) async fn authenticate(
     channel: &mut Channel<Verified>,
     offered: &[String],
     login: &Login,
-) -> Result<(), Trouble> {
+) -> Result<Mechanism, Trouble> {
     if login.auth.secret.is_token() {
         return bearer::authenticate_by_token(channel, offered, login).await;
     }
@@ -83,13 +86,13 @@ pub(crate) async fn authenticate(
     // `common` and `usable` give at least one.
     let first = means.mechanisms[0];
     let unusable = match means.attempt(channel, first).await {
-        Ok(()) => return Ok(()),
+        Ok(()) => return Ok(first),
         Err(Stop::Final(trouble)) => return Err(trouble),
         Err(Stop::Unusable(trouble)) => trouble,
     };
     let Some(second) = second_to(first, &means.mechanisms) else { return Err(unusable) };
     match means.attempt(channel, second).await {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(second),
         // A relay that hangs up at a second AUTH says less by it than it said before.
         Err(Stop::Final(trouble) | Stop::Unusable(trouble)) => match trouble.cause {
             Cause::LoginRefused { .. } => Err(trouble),

@@ -33,6 +33,7 @@ use super::first_flight::{FirstFlight, KeyExchange};
 use super::remembered::Remembered;
 use super::trouble::Cause;
 use super::trust::{self, ClientConfigs, ClientTrust, RelayVerifier};
+use super::witness::OpeningWitness;
 use crate::config::{
     ClientCertificate, HostOrIp, KeyExchangeChoice, RelayHost, ServiceKind, SettingError, Tls, TlsSettings,
     TlsVersion, Trust,
@@ -239,22 +240,24 @@ impl TlsClient {
         Ok((client, warnings))
     }
 
-    /// Makes the handshake with a peer that should be `host`. It begins with `flight`.
+    /// Makes the handshake with a peer that should be `host`. It begins with `flight`; `witness` sees what the peer shows.
     pub(crate) async fn handshake<T: Transport>(
         &self,
         stream: T,
         host: &HostOrIp,
         flight: &Arc<FirstFlight>,
+        witness: &dyn OpeningWitness,
     ) -> Result<Verified, Cause> {
         let expected = self.expected(host).map_err(Cause::Other)?;
         let connecting =
             TlsConnector::from(self.config(flight)).connect(expected.clone(), flight.begin(stream));
-        let stream = connecting.await.map_err(|error| self.told(error))?;
+        let stream = connecting.await.map_err(|error| self.told(error, witness))?;
         let session = stream.get_ref().1;
         if session.handshake_kind() == Some(HandshakeKind::Resumed) {
             self.verify_again(session.peer_certificates(), &expected)?;
         }
         self.sessions(flight.key_exchange()).store(true, Ordering::Relaxed);
+        witness.shook_hands(session);
         let shown = session.peer_certificates().unwrap_or_default();
         match (self.is_pinned, shown.first()) {
             (true, Some(pinned)) => self.expiries.note_pinned(&expected.to_str(), pinned),
@@ -335,10 +338,15 @@ impl TlsClient {
         }
     }
 
-    /// Describes a failed handshake.
-    fn told(&self, error: io::Error) -> Cause {
+    /// Describes a failed handshake; `witness` sees the certificates that are refused.
+    fn told(&self, error: io::Error, witness: &dyn OpeningWitness) -> Cause {
         match tls_faults::within(&error) {
-            Some(error) => Cause::Other(escaped(&self.words(error))),
+            Some(error) => {
+                if let Some(distrust) = Distrust::within(error) {
+                    witness.distrusted(distrust.shown());
+                }
+                Cause::Other(escaped(&self.words(error)))
+            }
             None if error.kind() == io::ErrorKind::UnexpectedEof => Cause::Closed,
             None => Cause::from(error),
         }

@@ -113,6 +113,12 @@ impl TokenDesk {
         tokio::task::spawn_blocking(read).await.ok()
     }
 
+    /// Returns the time for which the token that is held is valid, if the endpoint states it; `None` if none is held.
+    pub(super) async fn held_validity(&self) -> Option<Option<Duration>> {
+        let end = self.keeping.lock().await.stated_end()?;
+        Some(end.map(|end| end.saturating_duration_since(Instant::now())))
+    }
+
     /// Returns the masks of the tokens that were exchanged lately.
     pub(super) fn exchanged(&self) -> SecretMasks {
         self.exchanged.masks()

@@ -291,6 +291,17 @@ impl Trouble {
         Bare(self).to_string()
     }
 
+    /// Returns the words of the cause alone, for where the peer and the phase are said otherwise.
+    pub(super) fn cause_in_words(&self) -> String {
+        struct Alone<'t>(&'t Trouble);
+        impl fmt::Display for Alone<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.describe_cause(f)
+            }
+        }
+        Alone(self).to_string()
+    }
+
     /// Writes the peer, the phase and the cause.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Cause::BeforeRestart { .. } = &self.cause {
@@ -300,6 +311,11 @@ impl Trouble {
             write!(f, "{peer}: ")?;
         }
         write!(f, "{}: ", self.phase)?;
+        self.describe_cause(f)
+    }
+
+    /// Writes the cause alone.
+    fn describe_cause(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.cause.tell(self.route(), f)?;
         match (self.phase, &self.cause) {
             (Phase::Ehlo, Cause::Reply(reply)) if may_be_about_our_name(reply) => {

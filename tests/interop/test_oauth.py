@@ -181,6 +181,30 @@ def test_a_refresh_token_that_is_replaced_each_time(world):
     world.keeps_quiet(daemon, also=screen)
 
 
+def test_processes_that_need_one_refresh_token_at_the_same_time_take_turns(world):
+    """A probe beside the daemon asked with the token that the daemon was asking with: both logins were revoked."""
+    daemon = world.on_a_terminal()
+    screen = world.log_in(daemon)
+    daemon.start()
+    probes = [
+        subprocess.Popen(
+            [str(daemon.program), "probe", "--json", "-c", str(daemon.config)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for _ in range(4)
+    ]
+    world.passes(daemon, b"beside the probes")
+    told = [probe.communicate(timeout=60)[0] for probe in probes]
+    assert [probe.returncode for probe in probes] == [0] * 4, told
+    tokens = [reply["refresh_token"] for reply in world.endpoint.granted()]
+    assert len(tokens) == len(set(tokens)) == 6, "the login, the daemon, and each probe"
+    assert world.refresh.read_text() == tokens[-1] + "\n"
+    daemon.kill()
+    daemon.start()
+    world.passes(daemon, b"behind them")
+    world.keeps_quiet(daemon, also=screen + "".join(told))
+
+
 def test_a_refresh_token_that_nullmta_replaced_is_no_change_at_a_reload_and_another_one_is(world):
     """A reload said that refresh-token-file had changed, which the daemon itself had written."""
     daemon = world.on_a_terminal()

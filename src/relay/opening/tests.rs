@@ -10,6 +10,7 @@ use super::super::first_flight::KeyExchange;
 use super::super::testing::authority::{Authority, Identity, file, tls_settings};
 use super::super::testing::failing::{FailingVoice, Failure};
 use super::super::testing::{Wire, play, settings, wire};
+use super::super::witness::Unwatched;
 use super::*;
 use crate::config::{
     AuthConfig, HostOrIp, RelayHost, RelayPort, SecretSource, Tls, TlsSettings, TlsVersion, Trust,
@@ -42,7 +43,8 @@ async fn open(
 ) -> Result<Connection, Trouble> {
     let identity = &settings.hosts[0].host;
     let greets = std::future::pending();
-    let secured = secure(stream, peer, identity, settings, protection, flight, greets).await?;
+    let plan = OpeningPlan { identity, settings, protection, flight, witness: &Unwatched };
+    let secured = secure(stream, peer, &plan, greets).await?;
     secured.log_in(login, settings).await
 }
 

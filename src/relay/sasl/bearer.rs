@@ -21,12 +21,12 @@ use crate::oauth::{AccessToken, Denial, reason_in, remedy_at_relay};
 use crate::smtp::reply::{Reply, Severity};
 
 /// Authenticates with the access token of the login `auth`, by one of the mechanisms in `offered`. A token that was handed
-/// out earlier, by `tokens`, and is refused now is replaced once.
+/// out earlier, by `tokens`, and is refused now is replaced once. Returns the mechanism that the relay took.
 pub(super) async fn authenticate_by_token(
     channel: &mut Channel<Verified>,
     offered: &[String],
     login: &Login,
-) -> Result<(), Trouble> {
+) -> Result<Mechanism, Trouble> {
     let auth = &login.auth;
     let common = |mechanism: &Mechanism| offered.iter().any(|name| name == mechanism.name());
     let Some(mechanism) = allowed(auth).into_iter().find(common) else {
@@ -35,7 +35,7 @@ pub(super) async fn authenticate_by_token(
     let Some(tokens) = &login.tokens else {
         let token = login.token().await;
         let token = token.map_err(|error| channel.trouble(Phase::Auth, error.cause()))?;
-        return authenticate(channel, mechanism, &auth.username, &token).await;
+        return authenticate(channel, mechanism, &auth.username, &token).await.map(|()| mechanism);
     };
     loop {
         let handed = login
@@ -55,7 +55,7 @@ pub(super) async fn authenticate_by_token(
                 if let Some(at) = handed.retires_at {
                     channel.retire_at(at);
                 }
-                return result;
+                return result.map(|()| mechanism);
             }
         }
     }

@@ -239,7 +239,7 @@ async fn authenticated_bound(
     let offered = offers(offered);
     let relaying = serve_bound(far, iterations, twist, theirs);
     let (result, heard) = tokio::join!(authenticate(&mut channel, &offered, &user.login), relaying);
-    let result = result.map_err(|trouble| {
+    let result = result.map(drop).map_err(|trouble| {
         assert_eq!(trouble.phase, Phase::Auth);
         let words = trouble.to_string();
         assert!(!words.contains(user.login.auth.username.as_str()) && !words.contains(PASSWORD), "{words}");
@@ -292,7 +292,7 @@ async fn played(login: &Login, offered: &str, script: &str) -> Result<(), String
     let authenticating = async {
         let result = authenticate(&mut channel, &offered, login).await;
         drop(channel);
-        result.map_err(|trouble| {
+        result.map(drop).map_err(|trouble| {
             let words = trouble.to_string();
             assert!(words.contains("mx.example.net[192.0.2.5]:587: AUTH: "), "{words}");
             words.replacen("mx.example.net[192.0.2.5]:587: AUTH: ", "", 1)

@@ -8,6 +8,7 @@ use super::super::first_flight::Offer;
 use super::super::remembered::PERIOD;
 use super::super::testing::authority::{Authority, Identity, kept, kept_path, tls_settings};
 use super::super::testing::wire;
+use super::super::witness::Unwatched;
 use super::*;
 use crate::config::RelayPort;
 
@@ -42,7 +43,8 @@ async fn shaken_offering(
     };
     let flight = FirstFlight::new(key_exchange);
     let shaking = async {
-        let mut verified = client.handshake(near, host, &flight).await.map_err(|cause| cause.to_string())?;
+        let mut verified =
+            client.handshake(near, host, &flight, &Unwatched).await.map_err(|cause| cause.to_string())?;
         // A relay that wants a client certificate says so only now (TLS 1.3).
         let echoed = async {
             let mut line = [0; 4];
@@ -294,7 +296,8 @@ async fn other_answers_are_told_apart() {
             far.read_to_end(&mut rest).await.unwrap();
         };
         let (host, flight) = (named("mx.example"), FirstFlight::new(KeyExchange::PostQuantum));
-        let refused = tokio::join!(ours.handshake(near, &host, &flight), answering).0.err().unwrap();
+        let refused =
+            tokio::join!(ours.handshake(near, &host, &flight, &Unwatched), answering).0.err().unwrap();
         assert!(refused.to_string().contains(expected), "{refused}");
     }
 }
@@ -359,7 +362,7 @@ async fn kind(client: &TlsClient, relay: &TlsAcceptor) -> Option<HandshakeKind> 
     };
     let shaking = async {
         let flight = FirstFlight::new(KeyExchange::PostQuantum);
-        let mut verified = client.handshake(near, &named("mx.example"), &flight).await.ok()?;
+        let mut verified = client.handshake(near, &named("mx.example"), &flight, &Unwatched).await.ok()?;
         // The tickets of TLS 1.3 come behind the handshake.
         verified.read_exact(&mut [0; 4]).await.ok()?;
         verified.write_u8(b'.').await.ok()?;

@@ -76,6 +76,11 @@ impl TokenKeeping {
         self.held.as_ref()?.retires_at
     }
 
+    /// Returns the end of the token that is held, if the endpoint states it; `None` if none is held.
+    pub(super) fn stated_end(&self) -> Option<Option<Instant>> {
+        self.held.as_ref().map(|held| held.retires_at.map(|_| held.ends_at))
+    }
+
     /// Returns an error while the endpoint wants no request.
     pub(super) fn rested(&self, now: Instant) -> Result<(), Denial> {
         match self.rest.as_ref().filter(|rest| now < rest.ends_at) {

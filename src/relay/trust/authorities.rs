@@ -108,7 +108,11 @@ impl ServerCertVerifier for AuthorityVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if let Some(bits) = short_rsa(end_entity) {
-            return Err(Distrust::error(DistrustCause::ShortRsa { bits, of_authority: false }, end_entity));
+            return Err(Distrust::error(
+                DistrustCause::ShortRsa { bits, of_authority: false },
+                end_entity,
+                intermediates,
+            ));
         }
         let usual = self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let outcome = match usual {
@@ -123,9 +127,13 @@ impl ServerCertVerifier for AuthorityVerifier {
         if outcome.is_err()
             && let Some(bits) = intermediates.iter().find_map(short_rsa)
         {
-            return Err(Distrust::error(DistrustCause::ShortRsa { bits, of_authority: true }, end_entity));
+            return Err(Distrust::error(
+                DistrustCause::ShortRsa { bits, of_authority: true },
+                end_entity,
+                intermediates,
+            ));
         }
-        Distrust::found(outcome, end_entity)
+        Distrust::found(outcome, end_entity, intermediates)
     }
 
     fn verify_tls12_signature(

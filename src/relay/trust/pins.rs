@@ -63,15 +63,19 @@ impl ServerCertVerifier for PinVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match pin_of(end_entity) {
             Some(seen) if self.pins.contains(&seen) => Ok(ServerCertVerified::assertion()),
-            Some(_) => Err(Distrust::error(DistrustCause::NotPinned, end_entity)),
-            None => Err(Distrust::error(DistrustCause::Found(CertificateError::BadEncoding), end_entity)),
+            Some(_) => Err(Distrust::error(DistrustCause::NotPinned, end_entity, intermediates)),
+            None => Err(Distrust::error(
+                DistrustCause::Found(CertificateError::BadEncoding),
+                end_entity,
+                intermediates,
+            )),
         }
     }
 

@@ -21,7 +21,7 @@ async fn ended(offered: &str, token: &str, script: &str) -> (Result<(), String>,
     let authenticating = async {
         let result = authenticate(&mut channel, &offered, &login).await;
         drop(channel);
-        result.map_err(|trouble| {
+        result.map(drop).map_err(|trouble| {
             let words = trouble.to_string();
             assert!(words.contains("mx.example.net[192.0.2.5]:587: AUTH: "), "{words}");
             words.replacen("mx.example.net[192.0.2.5]:587: AUTH: ", "", 1)

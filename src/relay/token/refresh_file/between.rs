@@ -204,8 +204,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
         drop(put(&path, "one"));
-        let _other = other_process(directory.path());
+        let mut other = other_process(directory.path());
         assert!(try_lock(&path).unwrap().is_some());
+        drop(other.stdin.take());
+        other.wait().unwrap();
     }
 
     #[test]

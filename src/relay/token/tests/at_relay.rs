@@ -21,7 +21,7 @@ async fn ended(mechanism: &str, login: &Login, script: &str) -> Result<(), Strin
     let authenticating = async {
         let result = authenticate(&mut channel, &offered, login).await;
         drop(channel);
-        result.map_err(|trouble| trouble.to_string())
+        result.map(drop).map_err(|trouble| trouble.to_string())
     };
     let (result, rest) = tokio::join!(authenticating, async move { relay.play(script).await });
     assert_eq!(rest, "", "nothing was said beyond the script");
