@@ -23,6 +23,7 @@ mod service_user;
 mod sink;
 mod spool;
 mod status;
+mod terminal;
 mod unit;
 mod unix_connection;
 mod user;

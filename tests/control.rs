@@ -245,7 +245,13 @@ fn each_route_is_shown_with_what_waits_for_it_and_is_flushed_alone() {
         assert!(!recipient(place)["reason"].as_str().unwrap().contains(&format!(":{other}:")), "{json}");
     }
     let shown = text(&host.nullmta(&["queue", "list"])).1;
-    assert!(shown.contains(&format!("\n{:18}route news: (127.0.0.1[127.0.0.1]:{port}: ", "")), "{shown}");
+    let headline = format!("127.0.0.1:{port} as ann, the relay of route news, is paused for ");
+    assert!(shown.contains(&headline), "{shown}");
+    assert_eq!(shown.matches(news["trouble"].as_str().unwrap()).count(), 1, "{shown}");
+    assert!(
+        shown.contains(" by route news\n     waits for the relay of route news, as said above\n"),
+        "{shown}"
+    );
     let log = host.log();
     assert!(log.contains(" route news: relay paused: ") && log.contains(" relay paused: 127"), "{log}");
     let mailq = text(&host.mailq()).1;

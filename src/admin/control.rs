@@ -234,6 +234,10 @@ impl Control {
         output: &mut ClientOutput,
     ) -> io::Result<()> {
         let mut selection = Selection::begin(&self.queue, &self.spool, filter, rights).await;
+        let headlines = selection.headlines();
+        if !headlines.is_empty() {
+            output.send(&Frame::Relays(headlines)).await?;
+        }
         let (mut left, mut more) = (limit.unwrap_or(u64::MAX), 0);
         while let Some(page) = selection.next_page().await? {
             for one in page {

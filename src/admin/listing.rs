@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::protocol::{QueuedMessage, QueuedRecipient};
+use super::protocol::{QueuedMessage, QueuedRecipient, RelayHeadline};
 use super::rights::Rights;
 use crate::filter::{FilteredMessage, FilteredRecipient};
 use crate::queue::{MessageStanding, QueueStatus, RelayStatus, Standing};
@@ -46,6 +46,22 @@ pub(super) fn seen(
         Err(error) if rights == Rights::Everything => Seen::Whole(Box::new(unreadable(listed, &error))),
         Ok(_) | Err(_) => Seen::Hidden,
     }
+}
+
+/// Returns the relays that keep mail, as this client may see them.
+pub(super) fn headlines(status: &QueueStatus, rights: Rights) -> Vec<RelayHeadline> {
+    let in_full = rights == Rights::Everything;
+    let headline = |relay: &RelayStatus| RelayHeadline {
+        route: relay.route.clone(),
+        relay: in_full.then(|| relay.name.clone()),
+        state: relay.state().into(),
+        paused_since: relay.paused_since.map(|time| format!("{time:.0}")),
+        next_probe: relay.paused_until.map(|time| format!("{time:.0}")),
+        keeps_mail: relay.keeps_mail(in_full),
+        held_because: relay.held_because.clone().filter(|_| in_full),
+    };
+    let headlines = status.relays.iter().map(headline);
+    headlines.filter(|relay| relay.keeps_mail.is_some() || relay.held_because.is_some()).collect()
 }
 
 /// Returns the facts of a shown message for a filter.

@@ -2,7 +2,8 @@
 //!
 //! The client sends one [`ControlRequest`]; the daemon answers with [`Frame`]s: any number of items, then `hidden` if
 //! there are more that this user may not see, and `more` if a limit left some out, then `done`, `denied`, `unknown` or
-//! `error`. If the connection ends without one of these four, the answer is not complete.
+//! `error`; if the connection ends without one of these four, the answer is not complete. A listing begins with `relays` if
+//! some of them keep their mail.
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +100,8 @@ impl ControlRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Frame {
+    /// The relays that keep mail, before the first item of a listing.
+    Relays(Vec<RelayHeadline>),
     /// One of the items that were requested.
     Item(serde_json::Value),
     /// The number of further items, which this user may not see.
@@ -113,6 +116,26 @@ pub enum Frame {
     Denied(String),
     /// The answer is complete.
     Done,
+}
+
+/// Why a relay keeps its mail, so that it need not be said at each message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RelayHeadline {
+    /// The name of the route that leads to it; `None` for that of the top-level `relayhost`.
+    pub route: Option<String>,
+    /// The relay: its hosts, and our user name there; `None` for a user who may see their own mail only.
+    pub relay: Option<String>,
+    /// Its state: `not tried yet`, `usable` or `paused`.
+    pub state: String,
+    /// The time at which its pause began (RFC 3339); `None` while it is usable.
+    pub paused_since: Option<String>,
+    /// The time of the next probe of a paused relay (RFC 3339).
+    pub next_probe: Option<String>,
+    /// Its trouble, or that its rates let nothing go now: the reason of each recipient that waits for nothing else.
+    pub keeps_mail: Option<String>,
+    /// The reason why messages are held and what to do about it; `None` for a user who may see their own mail only.
+    pub held_because: Option<String>,
 }
 
 /// The state of the daemon in a few numbers.
@@ -530,6 +553,7 @@ mod tests {
         assert_eq!(line(&|| serde_json::to_string(&Frame::Denied("x".into()))), r#"{"denied":"x"}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Unknown("x".into()))), r#"{"unknown":"x"}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Item(1.into()))), r#"{"item":1}"#);
+        assert_eq!(line(&|| serde_json::to_string(&Frame::Relays(Vec::new()))), r#"{"relays":[]}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::Hidden(3))), r#"{"hidden":3}"#);
         assert_eq!(line(&|| serde_json::to_string(&Frame::More(3))), r#"{"more":3}"#);
     }

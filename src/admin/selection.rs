@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::listing::{Seen, facts, seen};
-use super::protocol::QueuedMessage;
+use super::listing::{Seen, facts, headlines, seen};
+use super::protocol::{QueuedMessage, RelayHeadline};
 use super::rights::Rights;
 use crate::filter::QueueFilter;
 use crate::queue::{MessageStanding, Queue, QueueStatus};
@@ -69,6 +69,11 @@ impl Selection {
             pending: VecDeque::new(),
             hidden: 0,
         }
+    }
+
+    /// Returns the relays that keep mail, as of the beginning.
+    pub fn headlines(&self) -> Vec<RelayHeadline> {
+        self.status.as_deref().map_or_else(Vec::new, |status| headlines(status, self.rights))
     }
 
     /// Returns the number of messages so far that this client may not see. To tell it for a filter would tell about mail of

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::unix_connection::connect_within;
-use crate::admin::protocol::{ControlRequest, Frame};
+use crate::admin::protocol::{ControlRequest, Frame, RelayHeadline};
 
 /// Time for which the daemon may be silent: longer than a flush or a reload takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,14 +77,29 @@ pub struct AnswerRest {
     pub more: u64,
 }
 
-/// Sends `request` to the daemon at `socket`, and calls `each` with every item of the answer as it arrives. Returns how many
+/// What is done with the parts of an answer, as they arrive.
+pub trait AnswerReader<T> {
+    /// Takes an item.
+    fn item(&mut self, item: T) -> io::Result<()>;
+
+    /// Takes the relays that keep their mail, before the first item of a listing.
+    fn relays(&mut self, _relays: Vec<RelayHeadline>) {}
+}
+
+impl<T, F: FnMut(T) -> io::Result<()>> AnswerReader<T> for F {
+    fn item(&mut self, item: T) -> io::Result<()> {
+        self(item)
+    }
+}
+
+/// Sends `request` to the daemon at `socket`, and gives `reader` every part of the answer as it arrives. Returns how many items
 /// were left out.
 pub fn ask<T: DeserializeOwned>(
     socket: &Path,
     request: &ControlRequest,
-    each: impl FnMut(T) -> io::Result<()>,
+    reader: &mut impl AnswerReader<T>,
 ) -> Result<AnswerRest, ClientError> {
-    ask_within(PATIENCE, socket, request, each)
+    ask_within(PATIENCE, socket, request, reader)
 }
 
 /// Does the same with this `patience`.
@@ -92,7 +107,7 @@ fn ask_within<T: DeserializeOwned>(
     patience: Duration,
     socket: &Path,
     request: &ControlRequest,
-    mut each: impl FnMut(T) -> io::Result<()>,
+    reader: &mut impl AnswerReader<T>,
 ) -> Result<AnswerRest, ClientError> {
     let silent = || ClientError::Silent { socket: socket.to_owned(), patience };
     let unreachable = |source: io::Error| match is_too_late(&source) {
@@ -102,14 +117,14 @@ fn ask_within<T: DeserializeOwned>(
     let mut stream = connect_within(patience, socket).map_err(unreachable)?;
     stream.set_read_timeout(Some(patience)).map_err(unreachable)?;
     send(&mut stream, request).map_err(unreachable)?;
-    answer(stream, &silent, &mut each)
+    answer(stream, &silent, reader)
 }
 
 /// Reads the whole answer.
 fn answer<T: DeserializeOwned>(
     stream: UnixStream,
     silent: &dyn Fn() -> ClientError,
-    each: &mut impl FnMut(T) -> io::Result<()>,
+    reader: &mut impl AnswerReader<T>,
 ) -> Result<AnswerRest, ClientError> {
     let mut rest = AnswerRest::default();
     for line in BufReader::new(stream).lines() {
@@ -122,13 +137,14 @@ fn answer<T: DeserializeOwned>(
             Frame::Done => return Ok(rest),
             Frame::Hidden(count) => rest.hidden = count,
             Frame::More(count) => rest.more = count,
+            Frame::Relays(relays) => reader.relays(relays),
             Frame::Error(why) => return Err(ClientError::Refused(why)),
             Frame::Denied(why) => return Err(ClientError::Denied(why)),
             Frame::Unknown(why) => return Err(ClientError::Unknown(why)),
             Frame::Item(item) => {
                 let item = serde_json::from_value(item)
                     .map_err(|error| ClientError::BrokenOff(error.to_string()))?;
-                match each(item) {
+                match reader.item(item) {
                     // The reader of the output has closed it, and needs no more.
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(rest),
                     done => done.map_err(ClientError::Output)?,
@@ -166,7 +182,8 @@ mod tests {
         let socket = directory.path().join("control.sock");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let patience = Duration::from_millis(1);
-        let answered = ask_within(patience, &socket, &ControlRequest::Status, |_: serde_json::Value| Ok(()));
+        let answered =
+            ask_within(patience, &socket, &ControlRequest::Status, &mut |_: serde_json::Value| Ok(()));
         assert!(matches!(answered, Err(ClientError::Silent { .. })), "{answered:?}");
     }
 
@@ -181,7 +198,8 @@ mod tests {
         let patience = Duration::from_millis(1);
         let waiting: Vec<_> = (0..10).map_while(|_| connect_within(patience, &socket).ok()).collect();
         assert!(waiting.len() < 10, "the backlog is full");
-        let answered = ask_within(patience, &socket, &ControlRequest::Status, |_: serde_json::Value| Ok(()));
+        let answered =
+            ask_within(patience, &socket, &ControlRequest::Status, &mut |_: serde_json::Value| Ok(()));
         assert!(matches!(answered, Err(ClientError::Silent { .. })), "{answered:?}");
     }
 

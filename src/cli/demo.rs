@@ -157,7 +157,7 @@ impl Stage {
         control_client::ask(
             &self.path("control.sock"),
             &ControlRequest::whole_queue(),
-            |message: QueuedMessage| {
+            &mut |message: QueuedMessage| {
                 messages.push(message);
                 Ok(())
             },

@@ -27,7 +27,7 @@ impl FlushCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let mut answer = None;
         let request = ControlRequest::Flush { route: self.route.clone() };
-        ask(&self.config, &request, |flushed: Flushed| {
+        ask(&self.config, &request, &mut |flushed: Flushed| {
             answer = Some(flushed);
             Ok(())
         })?;

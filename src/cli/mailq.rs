@@ -38,7 +38,7 @@ const REASON_COLUMNS: usize = 76;
 pub(super) fn list(control: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let zone = TimeZone::system();
     let (mut messages, mut octets) = (0_u64, 0_u64);
-    let rest = control_client::ask(control, &ControlRequest::whole_queue(), |message: QueuedMessage| {
+    let rest = control_client::ask(control, &ControlRequest::whole_queue(), &mut |message: QueuedMessage| {
         writeln!(out, "{}", if messages == 0 { HEADING } else { "" })?;
         (messages, octets) = (messages + 1, octets + message.size);
         out.write_all(entry(&message, &zone).as_bytes())

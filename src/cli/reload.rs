@@ -12,7 +12,7 @@ use crate::log::Foreign;
 /// Prints the changed keys, and what is wrong with files that a relay waits for; fails if the daemon refused the new configuration.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let mut answer = None;
-    ask(file, &ControlRequest::Reload, |reloaded: Reloaded| {
+    ask(file, &ControlRequest::Reload, &mut |reloaded: Reloaded| {
         answer = Some(reloaded);
         Ok(())
     })?;

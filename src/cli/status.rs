@@ -24,7 +24,7 @@ pub(super) struct StatusCommand {
 impl StatusCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let mut answer = None;
-        ask(&self.config, &ControlRequest::Status, |status: protocol::DaemonStatus| {
+        ask(&self.config, &ControlRequest::Status, &mut |status: protocol::DaemonStatus| {
             answer = Some(status);
             Ok(())
         })?;
@@ -314,8 +314,9 @@ mod tests {
          config  /etc/nullmta.toml, in force since 2026-11-20T02:10:00Z; not in force before a restart: log.format\n\
          queue   4 messages: 1 ready, 0 active, 1 deferred, 0 held, 2 dead\n\
          refused the newer one of 2026-11-21T02:00:00Z: line 3: spool: x\n\
-         dead    newest of 2: 18A4F1C9A02B3D40  dead         2h      4096  <> -> ops@x\n\
-         \u{20}                 (550 5.7.1 null sender refused)\n\
+         dead    newest of 2: 18A4F1C9A02B3D40 dead       2h  4.0K    -  <>\n\
+         \u{20} to ops@x\n\
+         \u{20}    550 5.7.1 null sender refused\n\
          users   /etc/nullmta.users:3: no\n\
          spool   full: 1.0 MiB free; mail is refused\n\
          limit   web for uid 33: 0 messages left of 100/h; 12 refused, there is room again at 2026-11-21T02:10:00Z\n\

@@ -56,7 +56,7 @@ impl Steer {
         let mut tally = Tally::default();
         for (ids, filter) in meant {
             let request = ControlRequest::Steer { verb, ids, filter, dry_run: self.dry_run };
-            ask(&self.config, &request, |message: SteeredMessage| {
+            ask(&self.config, &request, &mut |message: SteeredMessage| {
                 let shown = if self.json { print_json(&message) } else { Ok(()) };
                 tally.count(message);
                 shown

@@ -1,0 +1,190 @@
+//! `nullmta queue list`: the messages of the queue, the oldest first.
+//!
+//! Promises: messages are printed as they come, so that even a million need little memory. A reader who closes the pipe is told
+//! nothing.
+//!
+//! Not here: how a message looks (`layout.rs`), which ones are meant and may be seen (`admin/selection.rs`).
+
+use std::io::{self, BufWriter, Write};
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::super::ConfigFile;
+use super::super::control_client::{AnswerReader, AnswerRest};
+use super::super::exit::Failure;
+use super::super::output::printed;
+use super::super::terminal;
+use super::filter_options::FilterOptions;
+use super::layout::{HEADING, Layout, ListTotal};
+use super::{ask, of_yours, write_json};
+use crate::admin::protocol::{ControlRequest, QueuedMessage, RelayHeadline};
+use crate::log::counted;
+
+/// List the messages in the queue.
+#[derive(Args)]
+pub(in crate::cli) struct QueueList {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
+    which: FilterOptions,
+    /// List so many messages at most, the oldest
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<u64>,
+    /// Cut no line to the width of the terminal
+    #[arg(long)]
+    wide: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl QueueList {
+    pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
+        let filter = self.which.filter();
+        let is_filtered = !filter.is_everything();
+        let request = ControlRequest::QueueList { filter, limit: self.limit };
+        if self.json {
+            return self.print_json(&request);
+        }
+        let width = if self.wide { None } else { terminal::width() };
+        let mut listing = Listing::new(BufWriter::new(io::stdout().lock()), width);
+        let rest = ask(&self.config, &request, &mut listing)?;
+        printed(listing.end(rest, is_filtered))
+    }
+
+    fn print_json(&self, request: &ControlRequest) -> Result<(), Failure> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let mut count = 0;
+        let rest = ask(&self.config, request, &mut |message: QueuedMessage| {
+            count += 1;
+            write_json(&mut out, &message)
+        })?;
+        printed(out.flush())?;
+        if rest.hidden > 0 {
+            eprintln!("nullmta: {}", of_yours(count, rest.hidden));
+        }
+        Ok(())
+    }
+}
+
+/// A listing that is being printed.
+struct Listing<W: Write> {
+    out: W,
+    layout: Layout,
+    total: ListTotal,
+}
+
+impl<W: Write> Listing<W> {
+    fn new(out: W, width: Option<usize>) -> Self {
+        let layout = Layout { width, relays: Vec::new() };
+        Listing { out, layout, total: ListTotal::default() }
+    }
+
+    /// Prints the last lines.
+    fn end(mut self, AnswerRest { hidden, more }: AnswerRest, is_filtered: bool) -> io::Result<()> {
+        match (self.total.messages, hidden) {
+            (0, 0) if is_filtered => writeln!(self.out, "No message that you may see is as asked for.")?,
+            (0, 0) => writeln!(self.out, "The queue is empty.")?,
+            (0, _) => {}
+            _ => writeln!(self.out, "\n{}", self.total.text())?,
+        }
+        if hidden > 0 {
+            writeln!(self.out, "{}.", of_yours(self.total.messages, hidden))?;
+        }
+        if more > 0 {
+            writeln!(self.out, "{} more beyond --limit.", counted(more, "message"))?;
+        }
+        self.out.flush()
+    }
+}
+
+impl<W: Write> AnswerReader<QueuedMessage> for Listing<W> {
+    fn relays(&mut self, relays: Vec<RelayHeadline>) {
+        self.layout.relays = relays;
+    }
+
+    fn item(&mut self, message: QueuedMessage) -> io::Result<()> {
+        let now = Timestamp::now();
+        if self.total.messages == 0 {
+            let headlines = self.layout.headlines(now);
+            let gap = if headlines.is_empty() { "" } else { "\n" };
+            writeln!(self.out, "{headlines}{gap}{HEADING}")?;
+        }
+        self.total.count(&message);
+        self.out.write_all(self.layout.message(&message, now).as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::protocol::{MessageState, QueuedRecipient};
+
+    fn message(state: MessageState) -> QueuedMessage {
+        let reason = Some("mx:587: connect: refused".to_owned());
+        QueuedMessage {
+            id: "18A4F1C9A02B3D40".into(),
+            state,
+            uid: None,
+            from: "app@x".into(),
+            recipients: vec![QueuedRecipient {
+                address: "ann@y".into(),
+                route: None,
+                reason: reason.clone(),
+            }],
+            size: 100,
+            arrived: "2026-11-21T02:10:00Z".into(),
+            age: 60,
+            next_attempt: None,
+            reason,
+        }
+    }
+
+    fn printed(messages: &[QueuedMessage], rest: AnswerRest, is_filtered: bool) -> String {
+        let mut text = Vec::new();
+        let mut listing = Listing::new(&mut text, Some(80));
+        listing.relays(vec![RelayHeadline {
+            route: None,
+            relay: Some("mx:587".into()),
+            state: "paused".into(),
+            paused_since: None,
+            next_probe: None,
+            keeps_mail: Some("mx:587: connect: refused".into()),
+            held_because: None,
+        }]);
+        messages.iter().for_each(|message| listing.item(message.clone()).unwrap());
+        listing.end(rest, is_filtered).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn a_listing_from_the_relay_s_trouble_to_the_total() {
+        let rest = AnswerRest { hidden: 0, more: 7 };
+        let shown = printed(&[message(MessageState::Ready), message(MessageState::Dead)], rest, false);
+        assert_eq!(
+            shown,
+            "mx:587 is paused:\n\
+             \u{20} mx:587: connect: refused\n\
+             \n\
+             QUEUE ID         STATE     AGE  SIZE NEXT  FROM\n\
+             18A4F1C9A02B3D40 ready     60s   100    -  app@x\n\
+             \u{20} to ann@y\n\
+             \u{20}    waits for the relay, as said above\n\
+             18A4F1C9A02B3D40 dead      60s   100    -  app@x\n\
+             \u{20} to ann@y\n\
+             \u{20}    waits for the relay, as said above\n\
+             \n\
+             2 messages, 200 octets: 1 ready, 1 dead.\n\
+             7 messages more beyond --limit.\n"
+        );
+    }
+
+    #[test]
+    fn a_listing_without_messages_says_what_that_means() {
+        let rest = AnswerRest::default();
+        assert_eq!(printed(&[], rest, false), "The queue is empty.\n");
+        assert_eq!(printed(&[], rest, true), "No message that you may see is as asked for.\n");
+        assert_eq!(printed(&[], AnswerRest { hidden: 3, more: 0 }, false), "0 of yours, 3 in all.\n");
+    }
+}
