@@ -36,6 +36,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::admin::protocol::Configuration;
+use crate::admin::standing;
 use crate::config::{Config, FileContents};
 use crate::journal::LevelHandle;
 use crate::listener::Service;
@@ -105,6 +106,7 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
             _ = look.tick() => {
                 daemon.spool.look();
                 daemon.logins.look();
+                standing::end_due(&daemon.spool);
             }
             part = daemon.failed() => {
                 daemon.stop().await;

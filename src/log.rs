@@ -24,6 +24,7 @@ mod pickup;
 mod queue;
 mod relay;
 mod spool;
+mod standing;
 mod text;
 
 pub use daemon::*;
@@ -33,6 +34,7 @@ pub use pickup::*;
 pub use queue::*;
 pub use relay::*;
 pub use spool::*;
+pub use standing::*;
 pub use text::{Foreign, counted, is_harmful, visible_json};
 
 #[cfg(test)]

@@ -35,6 +35,7 @@
 //! | D10 | file in `drop/` | `.tmp`, synced, then `.bsmtp` (`drop.rs`) | `.claimed`, committed (or its bounce is, then it is in `corrupt/`), unlinked, each synced | any of the three names, or two | the pick-up (`listener/pickup.rs`) |
 //! | D11 | `relays` | a relay takes its first message: `relays.part`, synced, renamed, directory synced | never | `relays.part`, or the list without that relay | the next list that is written; `relays.rs` |
 //! | D12 | `rates` | a part of a relay's rate is used: `rates.part`, synced, renamed, directory synced | never | `rates.part`, or the notes before | the next notes that are written; `rates.rs` |
+//! | D13 | `standing-orders` | an operator makes or lifts a hold rule: `standing-orders.part`, synced, renamed, directory synced | never | `standing-orders.part`, or the orders before | the next orders that are written; `standing.rs` |
 //!
 //! # The life of a message
 //!
@@ -53,6 +54,7 @@
 //! | M11 | moved by the cleaner | Moved, synced | as before | at one place or at both: the later one counts |
 //! | M12 | settled, or deleted by an operator: at the instant the sync returns | Settled record | D5 | gone |
 //! | M13 | dead no more: its dead recipients are open again | State, synced | as M5 | dead, or this |
+//! | M14 | on hold from the first, by a hold rule or a limit | Message record, which says so | State | as M3, and on hold |
 //!
 //! The order in which segments go keeps M12 true: a Settled record stands in the same segment as the message
 //! or in a later one, and segments go oldest first, each durably before the next.
@@ -63,7 +65,7 @@
 //! The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and `stock.rs` (segments), `space.rs` (who may take
 //! space), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` and `marks.rs` (the place and the marks of every
 //! message), `clean.rs`, `draft.rs` and `unfinished.rs` (content that is not whole), `room.rs`, `drop.rs`, `read.rs`, `glance.rs`,
-//! `relays.rs` and `rates.rs` (small files, written by `lines.rs`), `presence.rs` and `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta
+//! `relays.rs`, `rates.rs` and `standing.rs` (small files, written by `lines.rs`), `presence.rs` and `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta
 //! spool`), and `fs.rs`, through which every disk call goes, those of the pick-up too.
 
 mod change;
@@ -100,6 +102,7 @@ mod scan;
 mod segment;
 mod shared;
 mod space;
+mod standing;
 mod start;
 mod stock;
 mod unfinished;
@@ -129,12 +132,18 @@ pub use space::SHARE_IN_WORDS;
 #[derive(Debug)]
 pub struct Committed {
     id: QueueId,
+    on_hold: Option<String>,
 }
 
 impl Committed {
     /// Returns the queue id of the message.
     pub fn id(&self) -> QueueId {
         self.id
+    }
+
+    /// Returns why the message is on hold; `None` if it is not.
+    pub fn on_hold(&self) -> Option<&str> {
+        self.on_hold.as_deref()
     }
 }
 

@@ -446,6 +446,77 @@ fn a_flush_says_why_what_it_leaves_is_held() {
     assert_eq!(json["held-because"], held["held    ".len()..], "{json}");
 }
 
+/// A job that ran away was stopped only with all mail of the host.
+#[test]
+fn new_mail_is_held_by_a_rule_until_that_is_lifted() {
+    let host = Host::start();
+    let queue = |words: &[&str]| text(&host.nullmta(&[&["queue"], words].concat()));
+    let states = || host.listed().iter().map(|message| message["state"].clone()).collect::<Vec<_>>();
+    let new = ["hold", "--new", "--from", "app@*", "--reason", "a job ran away"];
+    let (code, out, _) = queue(&[&new[..], &["--dry-run"]].concat());
+    assert_eq!(
+        (code, &*out),
+        (0, "A hold rule would be made: new mail from app@* would be accepted and put on hold.\n")
+    );
+    assert_eq!(queue(&["hold", "--rules"]).1, "There is no hold rule.\n");
+    let (code, out, _) = queue(&[&new[..], &["--for", "2h"]].concat());
+    assert!(
+        code == 0 && out.starts_with("Hold rule 1: new mail from app@* is accepted and put on hold until "),
+        "{out}"
+    );
+    host.submit();
+    assert_eq!(states(), ["on-hold"]);
+    let by = format!("hold rule 1 of uid {}", fs::metadata(host.config()).unwrap().uid());
+    let reason = host.listed()[0]["reason"].as_str().unwrap().to_owned();
+    assert!(
+        reason.contains(&format!("; it came in on hold, by {by}")) && reason.ends_with(": a job ran away"),
+        "{reason}"
+    );
+    host.wait_for_log(&format!(": put on hold as it came in, by {by}"));
+
+    let status = host.status();
+    let rule = &status["hold-rules"][0];
+    assert_eq!((&rule["number"], &rule["messages"]), (&1.into(), &1.into()), "{status}");
+    let (_, listed, _) = queue(&["hold", "--rules", "--json"]);
+    assert_eq!(&serde_json::from_str::<serde_json::Value>(&listed).unwrap(), rule);
+    let (_, words, _) = text(&host.nullmta(&["status"]));
+    assert!(words.contains("\nhold    hold rule 1: new mail from app@* is put on hold since "), "{words}");
+
+    for (words, said) in [
+        (&["hold", "--new"][..], "say which new mail"),
+        (&["hold", "--new", "--state", "dead", "--from", "*"], "an age, a state or a route"),
+        (&["hold", "--new", "--from", "*", "--reason", "a\nb"], "one line"),
+        (&["release", "--new"], "say which hold rules"),
+        (&["hold", "--for", "2h"], "--new"),
+    ] {
+        let (code, out, err) = queue(words);
+        assert!((code, &*out) == (64, "") && err.contains(said), "{words:?}: {code} {err}");
+    }
+    assert_eq!(
+        queue(&["release", "--new", "7"]),
+        (1, "There is no hold rule 7.\n".into(), "nullmta: there was no such hold rule\n".into())
+    );
+    let (code, out, _) = queue(&["release", "--new", "--all"]);
+    assert!(
+        code == 0
+            && out.contains("Hold rule 1 is lifted")
+            && out.contains("(1 message since the start) stays so"),
+        "{out}"
+    );
+    host.wait_for_log("hold rule 1: lifted by uid ");
+    host.submit();
+    assert_eq!(states()[0], "on-hold");
+    assert_ne!(states()[1], "on-hold");
+    assert_eq!(queue(&["release", "--reason", "*hold rule 1 of*"]).1, "1 message released\n");
+    for words in [
+        &["queue", "hold", "--new", "--uid", "65534"][..],
+        &["queue", "hold", "--rules"],
+        &["queue", "release", "--new", "--all"],
+    ] {
+        assert_eq!(text(&host.as_nobody(words, "-c")).0, 77, "{words:?}");
+    }
+}
+
 /// Nothing but editing the spool took a message out of the queue, or kept one in it.
 #[test]
 fn messages_are_held_returned_and_deleted_and_the_log_says_by_whom() {

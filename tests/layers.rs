@@ -41,8 +41,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &[]),
     ("tls_faults", &[]),
     ("log", &["envelope", "key_names", "outcome", "queue_id", "status"]),
-    // Cores: the messages that an operator means, the way of a message, senders, changes to a message, SMTP, access tokens, logins of clients; pure.
+    // Cores: the messages that an operator means, orders about mail to come, the way of a message, senders, changes to a message, SMTP, access tokens, logins of clients; pure.
     ("filter", &["queue_id"]),
+    ("standing_orders", &["filter"]),
     ("routing", &["envelope"]),
     ("sender_policy", &["envelope", "routing"]),
     ("message", &["envelope", "queue_id", "sender_policy", "status"]),
@@ -57,7 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("import", &["config", "envelope", "message", "secret"]),
     // Shells: the users of this host, the disk, connections to the relay, connections from clients.
     ("users", &["log", "message"]),
-    ("spool", &["envelope", "log", "queue_id", "smtp"]),
+    ("spool", &["envelope", "log", "queue_id", "smtp", "standing_orders"]),
     (
         "relay",
         &[
@@ -110,7 +111,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // The control socket, and start, reload, stop.
-    ("admin", &["envelope", "filter", "listener", "log", "queue", "queue_id", "spool", "users"]),
+    (
+        "admin",
+        &["envelope", "filter", "listener", "log", "queue", "queue_id", "spool", "standing_orders", "users"],
+    ),
     ("journal", &["config", "log"]),
     ("systemd", &[]),
     (
@@ -142,6 +146,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "sink",
             "smtp",
             "spool",
+            "standing_orders",
             "status",
             "systemd",
             "users",

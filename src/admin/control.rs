@@ -30,6 +30,7 @@ use super::protocol::{
 };
 use super::rights::Rights;
 use super::selection::Selection;
+use super::standing::{self, StandingDesk};
 use super::steer::{Steering, SteeringDesk};
 use crate::filter::QueueFilter;
 use crate::listener::bind::BindError;
@@ -146,6 +147,27 @@ impl Control {
                     return output.end(&Frame::Unknown(failure.to_string())).await;
                 }
             },
+            (ControlRequest::HoldNew(rule), Rights::Everything) => {
+                match self.standing_desk(place).await.hold_new(rule).await {
+                    Ok(made) => output.item(&made).await?,
+                    Err(failure) => return output.end(&Frame::Error(failure.to_string())).await,
+                }
+            }
+            (ControlRequest::HoldRules, Rights::Everything) => {
+                for rule in standing::listed(&self.spool) {
+                    output.item(&rule).await?;
+                }
+            }
+            (ControlRequest::LiftHold { rules, dry_run }, Rights::Everything) => {
+                match self.standing_desk(place).await.lift(rules, dry_run).await {
+                    Ok(lifted) => {
+                        for rule in lifted {
+                            output.item(&rule).await?;
+                        }
+                    }
+                    Err(failure) => return output.end(&Frame::Error(failure.to_string())).await,
+                }
+            }
             (ControlRequest::Reload, Rights::Everything) => {
                 output.answer(self.reload().await.as_ref()).await?;
             }
@@ -181,6 +203,7 @@ impl Control {
                 trouble: relay.trouble.clone(),
                 held_because: relay.held_because.clone(),
                 expiring: status.relays.iter().flat_map(|relay| relay.expiring.clone()).collect(),
+                hold_rules: standing::listed(&self.spool),
                 limits: self.limits.figures(Timestamp::now()).into_iter().map(limited).collect(),
                 pace: speed(&relay.pace),
                 relays: status.relays.iter().map(figures).collect(),
@@ -192,6 +215,11 @@ impl Control {
     async fn operator(&self, uid: u32) -> Operator {
         let name = self.users.named_soon(uid).await.map(|user| user.login.as_str().into());
         Operator { uid, name }
+    }
+
+    /// Returns the desk at which this client gives standing orders.
+    async fn standing_desk(&self, client: &ClientSlot) -> StandingDesk<'_> {
+        StandingDesk { spool: &self.spool, by: self.operator(client.uid()).await }
     }
 
     /// Makes the daemon read its configuration again. Returns the result; `None` if the daemon is stopping.

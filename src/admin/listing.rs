@@ -105,7 +105,7 @@ fn recipients(
             address: stored.envelope.recipients.get(index)?.address.to_string(),
             route: relay.and_then(|relay| relay.route.clone()),
             reason: match listed.standing {
-                Standing::OnHold => Some(on_hold(said.as_deref())),
+                Standing::OnHold => Some(on_hold(said.as_deref(), came_on_hold(stored, rights))),
                 _ => said.or_else(|| unsaid(relay)),
             },
         })
@@ -113,9 +113,16 @@ fn recipients(
     shown.collect()
 }
 
-/// Returns why a message is here that an operator holds, with the last reply about it.
-fn on_hold(said: Option<&str>) -> String {
-    said.map_or(ON_HOLD.to_owned(), |said| format!("{ON_HOLD}; the last reply: {said}"))
+/// Returns why a message is here that an operator holds, with why it came in so, and the last reply about it.
+fn on_hold(said: Option<&str>, came_so: Option<&str>) -> String {
+    let came_so = came_so.map_or(String::new(), |by| format!("; it came in on hold, by {by}"));
+    let said = said.map_or(String::new(), |said| format!("; the last reply: {said}"));
+    format!("{ON_HOLD}{came_so}{said}")
+}
+
+/// Returns why a message was on hold from the first, if this client may know it: the words are an operator's.
+fn came_on_hold(stored: &Stored, rights: Rights) -> Option<&str> {
+    stored.came_on_hold.as_deref().filter(|_| rights == Rights::Everything)
 }
 
 /// Returns why a message is here during which connections were lost.

@@ -5,12 +5,15 @@
 //! `error`; if the connection ends without one of these four, the answer is not complete. A listing begins with `relays` if
 //! some of them keep their mail.
 
+mod standing;
+
 use serde::{Deserialize, Serialize};
 
 pub use crate::filter::MessageState;
 use crate::filter::QueueFilter;
 use crate::queue::Standing;
 use crate::spool::{Entry, EntryState, Mark, OperatorVerb};
+pub use standing::{LiftResult, LiftedRule, ListedHoldRule, NewHoldRule};
 
 /// A request of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +39,19 @@ pub enum ControlRequest {
     },
     /// Makes the daemon read its configuration again. The answer is a [`Reloaded`].
     Reload,
+    /// Makes a hold rule. The answer is the [`ListedHoldRule`].
+    HoldNew(NewHoldRule),
+    /// Asks for a [`ListedHoldRule`] for each hold rule, the oldest first.
+    HoldRules,
+    /// Lifts hold rules. The answer is a [`LiftedRule`] for each of them.
+    LiftHold {
+        /// The numbers of the rules; absent for all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rules: Option<Vec<u32>>,
+        /// True if nothing is to be done, and the answer says what would be.
+        #[serde(default)]
+        dry_run: bool,
+    },
     /// Does something with messages. The answer is a [`SteeredMessage`] for each of them.
     Steer {
         /// What is done.
@@ -186,6 +202,9 @@ pub struct DaemonStatus {
     /// A sentence for each certificate, a relay's or ours, that expires within two weeks.
     #[serde(default)]
     pub expiring: Vec<String>,
+    /// The hold rules, by which new mail is put on hold.
+    #[serde(default)]
+    pub hold_rules: Vec<ListedHoldRule>,
     /// Each `[[limit]]` of which something is used now, or that has refused something since the start, for each user whom it
     /// counts apart.
     #[serde(default)]

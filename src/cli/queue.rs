@@ -1,6 +1,7 @@
 //! `nullmta queue …`: lists the queue (`queue/list.rs`), and steers it (`queue/steer.rs`).
 
 mod filter_options;
+pub(super) mod hold_rules;
 mod layout;
 mod list;
 mod steer;
@@ -19,6 +20,7 @@ use crate::admin::protocol::{ControlRequest, QueuedMessage};
 use crate::config::Config;
 use crate::log::visible_json;
 use crate::spool::OperatorVerb;
+use hold_rules::{HoldCommand, ReleaseCommand};
 use layout::Layout;
 use list::QueueList;
 use steer::Steer;
@@ -28,10 +30,10 @@ use steer::Steer;
 pub(super) enum QueueCommand {
     /// List the messages in the queue, oldest first
     List(QueueList),
-    /// Put messages on hold: they are not sent before you release them
-    Hold(Steer),
-    /// Release messages that are on hold
-    Release(Steer),
+    /// Put messages on hold: they are not sent before you release them; with --new, mail that is still to come
+    Hold(HoldCommand),
+    /// Release messages that are on hold; with --new, lift the rules that put new mail on hold
+    Release(ReleaseCommand),
     /// Try messages now: also those that are held after a refusal, and dead ones
     Retry(Steer),
     /// Return messages to their senders now, as undeliverable
@@ -44,8 +46,8 @@ impl QueueCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         match self {
             QueueCommand::List(list) => list.run(),
-            QueueCommand::Hold(steer) => steer.run(OperatorVerb::Hold),
-            QueueCommand::Release(steer) => steer.run(OperatorVerb::Release),
+            QueueCommand::Hold(hold) => hold.run(),
+            QueueCommand::Release(release) => release.run(),
             QueueCommand::Retry(steer) => steer.run(OperatorVerb::Retry),
             QueueCommand::Expire(steer) => steer.run(OperatorVerb::Expire),
             QueueCommand::Delete(steer) => steer.run(OperatorVerb::Delete),

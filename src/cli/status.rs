@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::exit::Failure;
 use super::output::printed;
-use super::queue::{self, ask, print_json};
+use super::queue::{self, ask, hold_rules, print_json};
 use super::{ConfigFile, exit::Exit};
 use crate::admin::protocol::{self, ControlRequest, RefusedConfiguration};
 use crate::log::{Foreign, counted};
@@ -62,6 +62,7 @@ fn text(status: &protocol::DaemonStatus) -> String {
     if let Some(trouble) = &status.spool_trouble {
         text += &format!("spool   {}; mail is refused\n", Foreign(trouble));
     }
+    status.hold_rules.iter().for_each(|rule| text += &format!("hold    {}\n", hold_rules::line(rule)));
     status.limits.iter().for_each(|limited| text += &limit_line(limited));
     match &relays[..] {
         // The daemon is an older one.
@@ -272,6 +273,7 @@ mod tests {
             next_probe: None,
             held_because: None,
             expiring: Vec::new(),
+            hold_rules: Vec::new(),
             limits: vec![
                 protocol::ClientLimited {
                     limit: "web".into(),

@@ -264,6 +264,13 @@ impl SpoolBackend {
     }
 }
 
+/// Logs that a message came in on hold, if it did.
+fn log_on_hold(committed: &Committed) {
+    if let Some(by) = committed.on_hold() {
+        log::came_on_hold(committed.id(), by);
+    }
+}
+
 /// The parts of the log line about an accepted message that are kept while the spool commits it.
 struct Summary {
     from: ReversePath,
@@ -352,6 +359,7 @@ impl Backend for SpoolBackend {
             .map_err(|error| self.not_queued(id, error))?;
         charge.keep(octets);
         self.log_accepted(&committed, size, &summary);
+        log_on_hold(&committed);
         if let Some(done) = long_lines {
             log::long_lines(id, &done);
         }

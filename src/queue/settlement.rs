@@ -166,6 +166,9 @@ impl Settlement {
             }
         };
         log(id, committed.id());
+        if let Some(by) = committed.on_hold() {
+            log::came_on_hold(committed.id(), by);
+        }
         Ok(())
     }
 

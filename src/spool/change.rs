@@ -14,7 +14,8 @@ pub(super) enum IndexChange {
     /// A message arrives, and may do something to another one.
     Arrive {
         effect: DsnEffect,
-        large: bool,
+        /// The marks that it has from the first.
+        marks: Marks,
         /// The user who submitted it, if that is known.
         uid: Option<u32>,
     },
@@ -77,7 +78,7 @@ impl IndexChange {
                 let (from, meta) = (message.from(), message.meta);
                 let change = IndexChange::Arrive {
                     effect: meta.effect.clone(),
-                    large: meta.large.is_some(),
+                    marks: meta.marks(),
                     uid: meta.submitter.user(),
                 };
                 (change, Some((meta, from)))

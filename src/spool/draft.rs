@@ -45,6 +45,8 @@ pub struct Draft {
     memory: Memory,
     large: Option<Spilled>,
     failed: Option<CommitError>,
+    /// Why the message is to be on hold from the first, if it is.
+    on_hold: Option<String>,
     /// A clone of the token by which [`SharedSpool::has_drafts`] knows that there is a draft.
     _token: Arc<()>,
 }
@@ -75,6 +77,7 @@ pub(super) struct LargeName {
 
 /// The content of a draft that is complete.
 pub(super) struct FinishedDraft {
+    pub on_hold: Option<String>,
     pub memory: Vec<u8>,
     pub large: Option<(Large, LargeName)>,
 }
@@ -83,7 +86,16 @@ impl Draft {
     pub(super) fn new(shared: Arc<SharedSpool>, id: QueueId) -> Self {
         let _token = Arc::clone(&shared.draft_token);
         let memory = Memory { octets: Vec::new(), counted: 0, shared: Arc::clone(&shared) };
-        Draft { shared, id, whose: Submitter::Ourselves, memory, large: None, failed: None, _token }
+        Draft {
+            shared,
+            id,
+            whose: Submitter::Ourselves,
+            memory,
+            large: None,
+            failed: None,
+            on_hold: None,
+            _token,
+        }
     }
 
     /// Returns the draft as that of a submitter, who may not fill the disk with it (`unfinished.rs`).
@@ -91,6 +103,11 @@ impl Draft {
     pub fn of(mut self, whose: Submitter) -> Self {
         self.whose = whose;
         self
+    }
+
+    /// Has the message be on hold from the moment at which it is committed, for this reason.
+    pub fn hold(&mut self, why: impl Into<String>) {
+        self.on_hold = Some(why.into());
     }
 
     /// Returns the queue id that the message will have.
@@ -154,7 +171,7 @@ impl Draft {
             None => None,
             Some(large) => Some(large.finish().await?),
         };
-        Ok(FinishedDraft { memory: self.memory.take(), large })
+        Ok(FinishedDraft { memory: self.memory.take(), large, on_hold: self.on_hold })
     }
 
     /// Returns whether it is a draft of this spool.

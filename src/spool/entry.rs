@@ -168,6 +168,8 @@ pub struct Stored {
     pub arrived: Timestamp,
     /// The submitter of the message, as far as is known.
     pub submitter: Submitter,
+    /// Why it was on hold from the first; `None` if it was not.
+    pub came_on_hold: Option<String>,
     /// The content, octet by octet as it was committed.
     pub content: StoredContent,
     /// The length of the content, in octets.

@@ -28,6 +28,7 @@ use super::shared::SharedSpool;
 use super::start::{self, OpenedSpool};
 use crate::envelope::{Envelope, ReversePath, ReversePathKey, Submitter};
 use crate::queue_id::QueueId;
+use crate::standing_orders::{HoldRule, NewMessage, StandingOrders};
 
 /// A handle of the spool; clones share one writer. When the last one is dropped, what has been sent to the writer is
 /// written, and the writer ends without the mark of a clean end.
@@ -246,6 +247,22 @@ impl Spool {
         shared.rates.write(&*shared.fs, &shared.paths)
     }
 
+    /// Returns the standing orders of operators.
+    pub fn standing_orders(&self) -> Arc<StandingOrders> {
+        self.shared().standing.orders()
+    }
+
+    /// Changes the standing orders: on stable storage, and in force, when this returns Ok. This blocks.
+    pub fn change_standing_orders<T>(&self, change: impl FnOnce(&mut StandingOrders) -> T) -> io::Result<T> {
+        let shared = self.shared();
+        shared.standing.change(&*shared.fs, &shared.paths, change)
+    }
+
+    /// Returns the number of messages that the hold rule of this number has held since the start.
+    pub fn held_by_rule(&self, number: u32) -> u64 {
+        self.shared().standing.held_by(number)
+    }
+
     /// Returns the `count` messages that follow `after`, or the first ones, in the order of their ids: a page of a listing.
     pub fn following(&self, after: Option<QueueId>, count: usize) -> Vec<IndexedMessage> {
         self.shared().index().following(after, count)
@@ -343,13 +360,15 @@ impl Spool {
             return Err(CommitError::Trouble);
         }
         let id = draft.id();
-        let FinishedDraft { memory: content, large } = draft.finish().await?;
+        let FinishedDraft { memory: content, large, on_hold } = draft.finish().await?;
         let (large, name) = large.unzip();
-        let change =
-            IndexChange::Arrive { effect: effect.clone(), large: large.is_some(), uid: submitter.user() };
+        let by_rule = self.hold_rule_for(&envelope, submitter, now);
+        let on_hold = by_rule.as_ref().map(HoldRule::to_string).or(on_hold);
         let lane = lane(submitter, &envelope.reverse_path);
         let patience_mark = shared.relay_clock.load(Ordering::Relaxed);
-        let meta = Meta { arrived: now, submitter, lane, patience_mark, effect, large };
+        let meta = Meta { arrived: now, submitter, lane, patience_mark, effect, large, on_hold };
+        let change =
+            IndexChange::Arrive { effect: meta.effect.clone(), marks: meta.marks(), uid: submitter.user() };
         let front = payload::encode_message(&meta, &envelope);
         let sum = shared.spool.payload_sum(&[&front, &content]);
         let entry = Some(meta.entry(id, ReversePathKey::from(&envelope.reverse_path)));
@@ -357,7 +376,23 @@ impl Spool {
         let answer = Acknowledgement::Durable(answer);
         let request = Request { id, change, front, content, sum, entry, large: name, answer };
         self.ask(request, done).await?;
-        Ok(Committed { id })
+        by_rule.iter().for_each(|rule| shared.standing.count_held(rule.number));
+        Ok(Committed { id, on_hold: meta.on_hold })
+    }
+
+    /// Returns the rule that holds this message, if there is one.
+    fn hold_rule_for(&self, envelope: &Envelope, submitter: Submitter, now: Timestamp) -> Option<HoldRule> {
+        let orders = self.standing_orders();
+        orders.rules(now).next()?;
+        let to: Vec<String> =
+            envelope.recipients.iter().map(|recipient| recipient.address.to_string()).collect();
+        let message = NewMessage {
+            uid: submitter.user(),
+            is_report: submitter == Submitter::Ourselves,
+            from: &envelope.reverse_path.to_string(),
+            to: &to,
+        };
+        orders.hold_rule_for(&message, now).cloned()
     }
 
     async fn change(&self, id: QueueId, change: IndexChange, payload: Vec<u8>) -> Result<(), CommitError> {

@@ -237,9 +237,9 @@ impl Index {
     /// Applies the change of the record at `place`. Returns true when the large file of the message is needed no more.
     pub fn apply(&mut self, id: QueueId, place: RecordPlace, change: &IndexChange) -> bool {
         match change {
-            IndexChange::Arrive { effect, large, uid } => {
+            IndexChange::Arrive { effect, marks, uid } => {
                 self.put(id, place, *uid);
-                self.mark(id, Mark::Large, *large);
+                self.with(id, |slot| slot.marks = *marks);
                 self.apply_effect(effect);
             }
             IndexChange::Move(carried) => self.carry(id, place, carried),

@@ -3,7 +3,7 @@
 //! Promises: [`write_lines`] returns Ok when the lines are on stable storage; a crash leaves the file as it was or as it
 //! is to be. What cannot be read is as if nothing had been written, and is logged.
 //!
-//! Not here: what the lines say (`relays.rs`, `rates.rs`).
+//! Not here: what the lines say (`relays.rs`, `rates.rs`, `standing.rs`).
 
 use std::io::{self, ErrorKind};
 use std::path::Path;

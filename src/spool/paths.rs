@@ -18,7 +18,8 @@ pub(super) struct DamagedRange {
 }
 
 /// The names of all that a spool has in its directory. Whatever else is there, such as `lost+found`, is left alone.
-pub const PARTS: [&str; 7] = ["log", "large", "corrupt", "drop", "lock", "relays", "rates"];
+pub const PARTS: [&str; 8] =
+    ["log", "large", "corrupt", "drop", "lock", "relays", "rates", "standing-orders"];
 
 /// The paths of one spool.
 #[derive(Clone, Debug)]
@@ -33,12 +34,14 @@ pub(super) struct SpoolPaths {
     pub lock: PathBuf,
     pub relays: PathBuf,
     pub rates: PathBuf,
+    pub standing_orders: PathBuf,
 }
 
 impl SpoolPaths {
     pub fn under(root: &Path) -> Self {
-        let [segments, large, corrupt, drop, lock, relays, rates] = PARTS.map(|name| root.join(name));
-        SpoolPaths { root: root.into(), segments, large, corrupt, drop, lock, relays, rates }
+        let [segments, large, corrupt, drop, lock, relays, rates, standing_orders] =
+            PARTS.map(|name| root.join(name));
+        SpoolPaths { root: root.into(), segments, large, corrupt, drop, lock, relays, rates, standing_orders }
     }
 
     pub fn root(&self) -> &Path {

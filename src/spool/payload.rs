@@ -1,14 +1,15 @@
-//! Writes and reads the payloads of records, version 3.
+//! Writes and reads the payloads of records, version 4.
 //!
 //! ```text
 //! Message    meta, envelope length (4), envelope, content: all the rest, empty if it is in a file
-//!   meta     flags (1: content in large/, 2: closes, 4: warns), arrived seconds (8) and
+//!   meta     flags (1: content in large/, 2: closes, 4: warns, 8: on hold), arrived seconds (8) and
 //!            nanoseconds (4), submitter (1: 0 uid, 1 loopback, 2 ourselves) and uid (4; for loopback the uid
 //!            plus one, or 0 if it is not known. Older versions wrote 0, and read every number as loopback), lane
 //!            (8), patience mark (4); then, as the flags say,
 //!     1      length (8) and checksum (4) of large/<queue id>
 //!     2      queue id (8) and recipients (count 4, index 4 ...) of the message that this one bounces
 //!     4      queue id (8) of the message that this one warns of
+//!     8      text: why it is on hold from the first; it is so until a State says something else
 //!   envelope flags (1: null reverse-path, 2: SMTPUTF8, 4: 8BITMIME, 8: RET given, 16: RET=FULL,
 //!            32: ENVID), reverse-path text, ENVID text, recipients: count (4), then each
 //!            flags (1: original, 2: ORCPT, 4: NOTIFY given, 8: success, 16: failure, 32: delay; 4
@@ -26,7 +27,7 @@
 //!            reader that does not look, all are the first)
 //! Settled, CleanEnd   nothing
 //! ```
-//! Version 2 had no state 3 and 4. Version 1 had no dead recipients and the one note. Everything in them reads as it did.
+//! Version 3 had no flag 8. Version 2 had no state 3 and 4. Version 1 had no dead recipients and the one note. Everything in them reads as it did.
 //!
 //! Promises: what was encoded decodes to the same; nothing panics; a count never allocates more than
 //! the octets at hand can hold; addresses that come out are valid (`Address::parse`).
@@ -38,7 +39,7 @@ use jiff::Timestamp;
 use super::entry::Entry;
 use super::ledger::{Fate, Fates};
 use super::marks::{EntryState, Flight, Mark, Marks};
-use super::octets::{MalformedOctets, OctetReader, optional, pack, put_u32, put_u64, unpack};
+use super::octets::{MalformedOctets, OctetReader, optional, pack, put_text, put_u32, put_u64, unpack};
 use crate::envelope::{Envelope, ReversePathKey, Submitter};
 use crate::queue_id::QueueId;
 
@@ -75,9 +76,17 @@ pub(super) struct Meta {
     pub patience_mark: u32,
     pub effect: DsnEffect,
     pub large: Option<Large>,
+    /// Why the message is on hold from the first, if it is.
+    pub on_hold: Option<String>,
 }
 
 impl Meta {
+    /// Returns the marks that the message has when it is committed.
+    pub fn marks(&self) -> Marks {
+        let state = if self.on_hold.is_some() { EntryState::OnHold } else { EntryState::Active };
+        Marks::from(state).and(Mark::Large, self.large.is_some())
+    }
+
     /// Returns the entry with which the arrival of the message, whose reverse-path has the key `from`, is announced to the
     /// queue.
     pub fn entry(&self, id: QueueId, from: ReversePathKey) -> Entry {
@@ -89,7 +98,7 @@ impl Meta {
             from,
             patience_mark: self.patience_mark,
             patience_used: 0,
-            marks: Marks::default().and(Mark::Large, self.large.is_some()),
+            marks: self.marks(),
         }
     }
 }
@@ -150,7 +159,8 @@ fn encode_meta(out: &mut Vec<u8>, meta: &Meta) {
         DsnEffect::Closes { .. } => 2,
         DsnEffect::Warns { .. } => 4,
     };
-    out.push(u8::from(meta.large.is_some()) | effect);
+    let on_hold = if meta.on_hold.is_some() { 8 } else { 0 };
+    out.push(u8::from(meta.large.is_some()) | effect | on_hold);
     out.extend_from_slice(&meta.arrived.as_second().to_le_bytes());
     out.extend_from_slice(&meta.arrived.subsec_nanosecond().to_le_bytes());
     let (tag, uid) = match meta.submitter {
@@ -177,6 +187,7 @@ fn encode_meta(out: &mut Vec<u8>, meta: &Meta) {
         }
         DsnEffect::Warns { of } => put_u64(out, of.raw()),
     }
+    meta.on_hold.iter().for_each(|why| put_text(out, why));
 }
 
 fn decode_meta(reader: &mut OctetReader<'_>) -> Result<Meta, MalformedOctets> {
@@ -197,7 +208,8 @@ fn decode_meta(reader: &mut OctetReader<'_>) -> Result<Meta, MalformedOctets> {
         _ => Some(Large { length: reader.u64()?, sum: reader.u32()? }),
     };
     let effect = decode_effect(flags, reader)?;
-    Ok(Meta { arrived, submitter, lane, patience_mark, effect, large })
+    let on_hold = optional(flags & 8 != 0, || reader.text())?.map(str::to_owned);
+    Ok(Meta { arrived, submitter, lane, patience_mark, effect, large, on_hold })
 }
 
 fn decode_effect(flags: u8, reader: &mut OctetReader<'_>) -> Result<DsnEffect, MalformedOctets> {

@@ -81,8 +81,8 @@ fn stored(
         Some(large) => (open_large(shared, id, large, check)?, large.length),
     };
     let ledger = Ledger::new(id, envelope.recipients.len(), &fates);
-    let (arrived, submitter) = (meta.arrived, meta.submitter);
-    Ok(Stored { envelope, arrived, submitter, content, content_len, ledger, replies })
+    let (arrived, submitter, came_on_hold) = (meta.arrived, meta.submitter, meta.on_hold);
+    Ok(Stored { envelope, arrived, submitter, came_on_hold, content, content_len, ledger, replies })
 }
 
 /// A record that was read back and is whole.

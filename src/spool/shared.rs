@@ -17,6 +17,7 @@ use super::rates::RateNotes;
 use super::relays::KnownRelays;
 use super::room::MailRoom;
 use super::space::size_of_next;
+use super::standing::StandingFile;
 use super::stock::Stock;
 use super::unfinished::Unfinished;
 use crate::queue_id::QueueIds;
@@ -36,6 +37,7 @@ pub(super) struct SharedSpool {
     pub relay_clock: AtomicU32,
     pub relays: KnownRelays,
     pub rates: RateNotes,
+    pub standing: StandingFile,
     pub stock: Stock,
     /// The token of which every draft has a clone, so that [`SharedSpool::has_drafts`] can count them.
     pub draft_token: Arc<()>,
@@ -68,6 +70,7 @@ impl SharedSpool {
     pub fn new(start: SpoolParts) -> Self {
         let SpoolParts { fs, paths, options, spool, ids, relay_clock, index, next_segment } = start;
         let (relays, rates) = (KnownRelays::read(&*fs, &paths), RateNotes::read(&*fs, &paths));
+        let standing = StandingFile::read(&*fs, &paths);
         let (size, largest) = (size_of_next(index.live_octets(), 0, options.sizes()), options.segment_size);
         let stock = Stock::new(Arc::clone(&fs), paths.clone(), largest, next_segment, size);
         let room = MailRoom::new(Arc::clone(&fs), paths.root().into(), &options);
@@ -80,6 +83,7 @@ impl SharedSpool {
             relay_clock: AtomicU32::new(relay_clock),
             relays,
             rates,
+            standing,
             stock,
             draft_token: Arc::new(()),
             index: Mutex::new(index),

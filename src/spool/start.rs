@@ -56,7 +56,7 @@ pub(super) fn open(
     let mut survey = recover::survey(&*fs, &paths)?;
     let made_before = survey.take_next_segment();
     let damaged = recover::tidy(&*fs, &paths, &mut survey)?;
-    let recovery = Recovery {
+    let mut recovery = Recovery {
         entries: survey.take_entries(),
         damaged,
         torn: survey.torn,
@@ -65,6 +65,7 @@ pub(super) fn open(
     };
     let (previous, unused) = (survey.last, Unused::of(&survey));
     let shared = Arc::new(share(options, fs, paths, survey)?);
+    recovery.damaged.extend(shared.standing.mend(&*shared.fs, &shared.paths));
     if let Some(left) = made_before {
         shared.stock.take_over(left).map_err(|e| failed("clear", &shared.paths.segments, e))?;
     }

@@ -8,6 +8,7 @@ mod fault;
 mod full;
 mod life;
 mod removed;
+mod standing;
 mod start;
 
 use std::path::Path;
@@ -31,10 +32,12 @@ fn every_row_of_the_tables_is_cited_by_a_test() {
         include_str!("tests/fault.rs"),
         include_str!("tests/full.rs"),
         include_str!("tests/life.rs"),
+        include_str!("tests/standing.rs"),
         include_str!("tests/start.rs"),
         include_str!("drop/tests.rs"),
         include_str!("rates.rs"),
         include_str!("relays.rs"),
+        include_str!("standing.rs"),
         include_str!("../listener/pickup/tests.rs"),
     ];
     let words = |text: &'static str| text.split(|c: char| !c.is_ascii_alphanumeric());
@@ -43,7 +46,7 @@ fn every_row_of_the_tables_is_cited_by_a_test() {
         .lines()
         .filter_map(|line| line.strip_prefix("//! | ")?.split(" |").next());
     let rows: Vec<&str> = rows.filter(|row| row.starts_with(['D', 'M'])).collect();
-    assert_eq!(rows.len(), 12 + 13);
+    assert_eq!(rows.len(), 13 + 14);
     for row in rows {
         assert!(cited.contains(row), "{row}");
     }

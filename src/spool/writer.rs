@@ -31,6 +31,7 @@ use super::clean::{Cleaner, CleanerStep};
 use super::draft::LargeName;
 use super::entry::{CommitError, Entry};
 use super::format::{FORMAT_VERSION, MAX_PAYLOAD, PreviousSegment, SECTOR, SegmentHeader, record_length};
+use super::marks::Mark;
 use super::presence::{Presence, leads_to};
 use super::request::{Acknowledgement, Batch, Order, Request};
 use super::segment::{ActiveSegment, AppendPoint, NewRecord};
@@ -318,7 +319,9 @@ impl SpoolWriter {
     fn refuse(&mut self, batch: &mut Batch, error: CommitError) {
         for (request, _) in batch.requests.drain(..) {
             self.note_refusal(&request, error);
-            if let IndexChange::Arrive { large: true, .. } = request.change {
+            if let IndexChange::Arrive { marks, .. } = &request.change
+                && marks.has(Mark::Large)
+            {
                 self.doubtful.push(request.id);
             }
             request.answer.durable(Err(error));

@@ -30,21 +30,21 @@ const NAMED: usize = 10;
 #[derive(Args)]
 pub(in crate::cli) struct Steer {
     #[command(flatten)]
-    config: ConfigFile,
+    pub(super) config: ConfigFile,
     #[command(flatten)]
-    which: FilterOptions,
+    pub(super) which: FilterOptions,
     /// All messages that are in the queue now, or all of yours; it asks first
     #[arg(long)]
-    all: bool,
+    pub(super) all: bool,
     /// Do not ask
     #[arg(long, requires = "all")]
     yes: bool,
     /// Only say what would be done
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Print one JSON object a line, for each message
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Steer {

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::dialogue::{BouncedMessage, RefusedMessage};
 use crate::envelope::{Envelope, Submitter};
 use crate::listener::intake::SessionDesk;
+use crate::log;
 use crate::message::dsn::{self, Affected, Audience, Dsn, DsnKind};
 use crate::queue_id::QueueId;
 use crate::smtp::reply::Reply;
@@ -69,6 +70,9 @@ pub(super) async fn bounce(
     };
     draft.write(&dsn.content()).await?;
     let committed = desk.spool.commit(draft, dsn.envelope(), Submitter::Ourselves, now.timestamp()).await?;
+    if let Some(by) = committed.on_hold() {
+        log::came_on_hold(committed.id(), by);
+    }
     Ok(BounceNotice::Sender { id, dsn: committed.id() })
 }
 

@@ -11,7 +11,7 @@ fn at(segment: u32) -> RecordPlace {
 }
 
 fn arrive(effect: DsnEffect) -> IndexChange {
-    IndexChange::Arrive { effect, large: false, uid: None }
+    IndexChange::Arrive { effect, marks: Marks::default(), uid: None }
 }
 
 /// Returns an index of segments 1, 2 and 3, each with one message of the same number.

@@ -33,6 +33,7 @@ fn meta() -> Meta {
         patience_mark: 77,
         effect: DsnEffect::Nothing,
         large: None,
+        on_hold: None,
     }
 }
 
@@ -54,6 +55,11 @@ fn every_shape_of_message_comes_back_the_same() {
     }
     let large = Some(Large { length: 1 << 40, sum: 0xDEAD_BEEF });
     round_trip(&Meta { large, submitter: Submitter::Loopback, ..meta() }, &envelope(), b"");
+    for why in ["", "hold rule 3"] {
+        let on_hold = Some(why.to_owned());
+        let effect = DsnEffect::Warns { of };
+        round_trip(&Meta { on_hold, large, effect, ..meta() }, &envelope(), b"");
+    }
     for uid in [0, 33, u32::MAX - 1] {
         round_trip(&Meta { submitter: Submitter::LoopbackUid(uid), ..meta() }, &envelope(), b"");
     }

@@ -63,6 +63,7 @@ impl Teller {
             // This clock stands still: after a restart a refused draft's id, which nobody was told, is given
             // again, and what was to be a DSN under it never was one.
             told.bounces.retain(|(dsn, _)| *dsn != draft.id());
+            told.states.remove(&draft.id());
         });
         Some(draft)
     }
@@ -75,8 +76,13 @@ impl Teller {
     }
 
     pub async fn commit(&mut self, length: usize) -> Option<QueueId> {
-        let draft = self.offer(length).await?;
+        let mut draft = self.offer(length).await?;
         let id = draft.id();
+        if self.choice.between((0, 2)) == 0 {
+            draft.hold("hold rule 1");
+            // Promised at once: it must never be found without.
+            self.tell(|told| told.states.insert(id, EntryState::OnHold));
+        }
         let result = self.rig.spool.commit(draft, envelope(2), Submitter::Loopback, now()).await;
         self.answered(id, result)
     }
@@ -259,7 +265,7 @@ async fn play(seed: u64, steps: usize, each: u64) -> Vec<(SimFs, Told, u64)> {
     Arc::try_unwrap(images).ok().unwrap().into_inner().unwrap()
 }
 
-/// Promises 1 to 4; D1, D3, D4, D5, D6, D7, D8; M1, M2, M3, M6, M7, M9, M10, M11, M12, M13; and recover.rs 1, 2,
+/// Promises 1 to 4; D1, D3, D4, D5, D6, D7, D8; M1, M2, M3, M6, M7, M9, M10, M11, M12, M13, M14; and recover.rs 1, 2,
 /// 4, 5.
 #[tokio::test]
 async fn nothing_promised_is_lost_wherever_the_power_goes() {

@@ -1,0 +1,138 @@
+//! Standing orders: an operator gives and lifts them, and their time ends them.
+//!
+//! Promises: what is answered as ordered is on stable storage and in force, for all mail that is accepted after the answer; each
+//! order has its log line when it is given, when it is lifted, and when its time is over.
+//!
+//! Fails: with [`StandingFailure`]; then nothing has changed. Not here: who may give them (`control.rs`), what they mean
+//! (`standing_orders.rs`).
+
+use std::fmt;
+use std::io;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::protocol::{LiftResult, LiftedRule, ListedHoldRule, NewHoldRule};
+use crate::log;
+use crate::spool::{Operator, Spool};
+use crate::standing_orders::{BadHoldRule, BadReason, HoldRule, OrderTerms, StandingOrders, checked_reason};
+
+/// The longest time for which an order may be given, in seconds: a year.
+const LONGEST: u64 = 366 * 86_400;
+
+/// The reason why an order was not given, or not lifted.
+#[derive(Debug)]
+pub(super) enum StandingFailure {
+    /// No rule may have these conditions, or there are too many rules.
+    Rule(BadHoldRule),
+    /// The reason is none.
+    Reason(BadReason),
+    /// It is for too long.
+    TooLong,
+    /// It could not be written.
+    Unwritten(io::Error),
+}
+
+impl fmt::Display for StandingFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StandingFailure::Rule(why) => why.fmt(f),
+            StandingFailure::Reason(why) => why.fmt(f),
+            StandingFailure::TooLong => f.write_str("an order ends after a year at most, or not by itself"),
+            StandingFailure::Unwritten(why) => {
+                write!(f, "the order cannot be kept over a restart, so it is not in force: {why}")
+            }
+        }
+    }
+}
+
+/// An operator at the standing orders of this spool.
+pub(super) struct StandingDesk<'a> {
+    pub(super) spool: &'a Spool,
+    pub(super) by: Operator,
+}
+
+impl StandingDesk<'_> {
+    /// Makes a hold rule. Returns it; with `dry_run`, as it would be.
+    pub(super) async fn hold_new(&self, asked: NewHoldRule) -> Result<ListedHoldRule, StandingFailure> {
+        let NewHoldRule { conditions, seconds, reason, dry_run } = asked;
+        conditions.check().map_err(StandingFailure::Rule)?;
+        let terms = self.terms(seconds, reason)?;
+        if dry_run {
+            return Ok(ListedHoldRule::to_be(&conditions, &terms));
+        }
+        let rule = change(self.spool, move |orders| orders.add_rule(conditions, terms)).await?;
+        let rule = rule.map_err(StandingFailure::Rule)?;
+        log::hold_rule_made(rule.number, &rule.conditions, rule.terms.until, self.by.uid, &rule.terms);
+        Ok(ListedHoldRule::of(&rule, 0))
+    }
+
+    /// Lifts the hold rules of these numbers; all if none are given. With `dry_run` it only says what it would lift.
+    pub(super) async fn lift(
+        &self,
+        numbers: Option<Vec<u32>>,
+        dry_run: bool,
+    ) -> Result<Vec<LiftedRule>, StandingFailure> {
+        let numbers = numbers.unwrap_or_else(|| self.numbers());
+        let lift = move |orders: &mut StandingOrders| -> Vec<(u32, Option<HoldRule>)> {
+            numbers.into_iter().map(|number| (number, orders.lift_rule(number))).collect()
+        };
+        let lifted = match dry_run {
+            true => lift(&mut (*self.spool.standing_orders()).clone()),
+            false => change(self.spool, lift).await?,
+        };
+        Ok(lifted.into_iter().map(|(number, rule)| self.lifted(number, rule, dry_run)).collect())
+    }
+
+    fn numbers(&self) -> Vec<u32> {
+        self.spool.standing_orders().rules(Timestamp::now()).map(|rule| rule.number).collect()
+    }
+
+    fn lifted(&self, number: u32, rule: Option<HoldRule>, dry_run: bool) -> LiftedRule {
+        let messages = self.spool.held_by_rule(number);
+        if rule.is_some() && !dry_run {
+            log::hold_rule_lifted(number, messages, self.by.uid, &self.by);
+        }
+        let result = if rule.is_some() { LiftResult::Lifted } else { LiftResult::NotFound };
+        LiftedRule { number, result, rule: rule.map(|rule| ListedHoldRule::of(&rule, messages)) }
+    }
+
+    fn terms(&self, seconds: Option<u64>, reason: Option<String>) -> Result<OrderTerms, StandingFailure> {
+        let reason = checked_reason(&reason.unwrap_or_default()).map_err(StandingFailure::Reason)?;
+        let since = Timestamp::now();
+        let until = seconds.map(|seconds| match seconds {
+            0..=LONGEST => Ok(since + SignedDuration::from_secs(seconds as i64)),
+            _ => Err(StandingFailure::TooLong),
+        });
+        Ok(OrderTerms { by: self.by.to_string(), since, until: until.transpose()?, reason })
+    }
+}
+
+/// Returns the hold rules in force on this spool, the oldest first.
+pub(super) fn listed(spool: &Spool) -> Vec<ListedHoldRule> {
+    let orders = spool.standing_orders();
+    let rules = orders.rules(Timestamp::now());
+    rules.map(|rule| ListedHoldRule::of(rule, spool.held_by_rule(rule.number))).collect()
+}
+
+/// Takes out the orders whose time is over, and says so. It is called each second; it does not wait for the disk.
+pub fn end_due(spool: &Spool) {
+    let now = Timestamp::now();
+    if !spool.standing_orders().have_ended(now) {
+        return;
+    }
+    let spool = spool.clone();
+    tokio::task::spawn_blocking(move || {
+        // What cannot be written now has no effect any more, and is taken out at one of the next seconds.
+        let ended = spool.change_standing_orders(|orders| orders.take_ended(now)).unwrap_or_default();
+        ended.iter().for_each(|rule| log::hold_rule_ended(rule.number, spool.held_by_rule(rule.number)));
+    });
+}
+
+async fn change<T: Send + 'static>(
+    spool: &Spool,
+    change: impl FnOnce(&mut StandingOrders) -> T + Send + 'static,
+) -> Result<T, StandingFailure> {
+    let spool = spool.clone();
+    let written = tokio::task::spawn_blocking(move || spool.change_standing_orders(change)).await;
+    written.map_err(io::Error::other).and_then(|written| written).map_err(StandingFailure::Unwritten)
+}

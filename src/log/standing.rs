@@ -1,0 +1,49 @@
+//! The lines about standing orders of operators.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::text::{Foreign, counted, foreign};
+use crate::queue_id::QueueId;
+
+/// Logs that a message was accepted and put on hold.
+pub fn came_on_hold(id: QueueId, by: &str) {
+    info!(queue_id = %id, "{id}: put on hold as it came in, by {}", Foreign(by));
+}
+
+/// Logs that an operator has made a hold rule: `terms` say who and why.
+pub fn hold_rule_made(
+    number: u32,
+    conditions: &dyn fmt::Display,
+    until: Option<Timestamp>,
+    uid: u32,
+    terms: &dyn fmt::Display,
+) {
+    let until = until.map_or("it is lifted".to_owned(), |until| format!("{until:.0}"));
+    warn!(
+        uid,
+        "hold rule {number}: new mail {} is put on hold until {until}, as ordered by {}",
+        foreign(conditions),
+        foreign(terms)
+    );
+}
+
+/// Logs that an operator has lifted a hold rule.
+pub fn hold_rule_lifted(number: u32, messages: u64, uid: u32, by: &dyn fmt::Display) {
+    info!(uid, "hold rule {number}: lifted by {by}; {}", staying(messages));
+}
+
+/// Logs that the time of a hold rule is over.
+pub fn hold_rule_ended(number: u32, messages: u64) {
+    info!("hold rule {number}: its time is over; {}", staying(messages));
+}
+
+/// Returns what becomes of the messages that a rule has held.
+fn staying(messages: u64) -> String {
+    format!(
+        "what it has put on hold, {} since the start, stays so until it is released",
+        counted(messages, "message")
+    )
+}
