@@ -2,17 +2,20 @@
 //!
 //! - [`protocol`]: the messages on the socket, shared by daemon and command line.
 //! - [`control`]: the server in the daemon; `selection`: the messages that a request is about; `listing`: a message as
-//!   it is shown; `steer`: orders about messages; `standing`: orders about mail to come; `flush`: the one request that waits for the relay; `rights`: what a
-//!   client may see and do; `clients`: the limits on clients; `output`: the stream to a client.
+//!   it is shown; `steer`: orders about messages; `standing`: orders about mail to come; `reading` and [`detail`]: a message
+//!   in full; `flush`: the one request that waits for the relay; `rights`: what a client may see and do; `clients`: the
+//!   limits on clients; `output`: the stream to a client.
 //!
 //! Not here: the client (`cli/control_client.rs`).
 
 mod clients;
 pub mod control;
+pub mod detail;
 mod flush;
 mod listing;
 mod output;
 pub mod protocol;
+mod reading;
 mod rights;
 mod selection;
 pub mod standing;

@@ -28,6 +28,7 @@ use super::protocol::{
     AmountLeft, ClientLimited, Configuration, ControlRequest, DaemonStatus, Flushed, Frame, QueuedMessage,
     RateLeft, RelayFigures, RelaySpeed, Reloaded,
 };
+use super::reading::MessageReading;
 use super::rights::Rights;
 use super::selection::Selection;
 use super::standing::{self, StandingDesk};
@@ -127,6 +128,9 @@ impl Control {
         match (request, rights) {
             (ControlRequest::QueueList { filter, limit }, _) => {
                 self.queue_list(filter, limit, rights, output).await?;
+            }
+            (ControlRequest::QueueRead { id, most }, _) => {
+                MessageReading { id, rights, most }.answer(&self.queue, &self.spool, output).await?;
             }
             (ControlRequest::Steer { verb, ids, filter, dry_run }, _) => {
                 let by = self.operator(place.uid()).await;
@@ -246,7 +250,7 @@ impl Control {
             self.spool.clone(),
             MessageStanding { id, standing: Standing::Dead, losses: 0, met_overlong: false },
         );
-        let look = move || seen(&spool, listed, Rights::Everything, None::<&QueueStatus>);
+        let look = move || seen(&spool, listed.into(), Rights::Everything, None::<&QueueStatus>);
         Ok(match tokio::task::spawn_blocking(look).await? {
             Seen::Whole(message) => Some(*message),
             Seen::Hidden | Seen::Gone => None,

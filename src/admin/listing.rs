@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::protocol::{QueuedMessage, QueuedRecipient, RelayHeadline};
+use super::protocol::{MessageState, QueuedMessage, QueuedRecipient, RelayHeadline};
 use super::rights::Rights;
 use crate::filter::{FilteredMessage, FilteredRecipient};
 use crate::queue::{MessageStanding, QueueStatus, RelayStatus, Standing};
@@ -20,6 +20,29 @@ const ON_HOLD: &str = "on hold, as an operator wants it: nullmta queue release h
 /// The reason shown for a dead message whose replies are not known: it is from an older version, or its note was lost.
 const FORGOTTEN: &str =
     "it failed, the failure could be reported to nobody, and the replies that it got are not known";
+
+/// What is known of a message besides what is stored of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListedMessage {
+    pub id: QueueId,
+    pub state: MessageState,
+    /// The time of its next attempt, if that is known.
+    pub next_attempt: Option<Timestamp>,
+    /// Number of attempts in a row in which the connection was lost during this message.
+    pub losses: u8,
+    /// True if the last one was given up for a reply that is too long.
+    pub met_overlong: bool,
+}
+
+impl From<MessageStanding> for ListedMessage {
+    fn from(MessageStanding { id, standing, losses, met_overlong }: MessageStanding) -> Self {
+        let next_attempt = match standing {
+            Standing::Waiting(due) => Timestamp::from_second(due.into()).ok(),
+            _ => None,
+        };
+        ListedMessage { id, state: standing.into(), next_attempt, losses, met_overlong }
+    }
+}
 
 /// The part of a message that a client may see.
 pub(super) enum Seen {
@@ -33,14 +56,13 @@ pub(super) enum Seen {
 /// Returns the part of the message that this client may see; `status` says what its relays are doing.
 pub(super) fn seen(
     spool: &Spool,
-    listed: MessageStanding,
+    listed: ListedMessage,
     rights: Rights,
     status: Option<&QueueStatus>,
 ) -> Seen {
     match spool.peek(listed.id) {
         Ok(stored) if rights.include(stored.submitter) => {
-            let recipients = recipients(listed, &stored, rights, status);
-            Seen::Whole(Box::new(message(listed, &stored, recipients)))
+            Seen::Whole(Box::new(message(listed, &stored, rights, status)))
         }
         Err(ReadError::Gone) => Seen::Gone,
         Err(error) if rights == Rights::Everything => Seen::Whole(Box::new(unreadable(listed, &error))),
@@ -82,33 +104,36 @@ pub(super) fn facts(id: QueueId, message: &QueuedMessage) -> FilteredMessage<'_>
     }
 }
 
-/// Returns the recipients that have not had their end, each with its route and why it is still here.
-fn recipients(
-    listed: MessageStanding,
+/// Returns the recipients that have not had their end, each with its index, its route and why it is still here.
+pub(super) fn recipients(
+    listed: ListedMessage,
     stored: &Stored,
     rights: Rights,
     status: Option<&QueueStatus>,
-) -> Vec<QueuedRecipient> {
+) -> Vec<(usize, QueuedRecipient)> {
     let relays: BTreeMap<usize, &RelayStatus> =
         status.into_iter().flat_map(|status| status.relays_of(stored)).collect();
-    let unsaid = |relay: Option<&&RelayStatus>| match listed.standing {
+    let unsaid = |relay: Option<&&RelayStatus>| match listed.state {
         // The relay's present trouble is not why dead mail is here.
-        Standing::Dead => Some(FORGOTTEN.to_owned()),
-        Standing::Held => relay?.holds_mail_of(&stored.envelope.reverse_path, rights == Rights::Everything),
+        MessageState::Dead => Some(FORGOTTEN.to_owned()),
+        MessageState::Held => {
+            relay?.holds_mail_of(&stored.envelope.reverse_path, rights == Rights::Everything)
+        }
         _ if listed.losses > 0 => Some(lost(listed)),
         _ => relay?.keeps_mail(rights == Rights::Everything),
     };
     let shown = stored.ledger.unsettled().filter_map(|index| {
         let relay = relays.get(&index);
         let said = stored.replies.of(index).map(str::to_owned);
-        Some(QueuedRecipient {
+        let recipient = QueuedRecipient {
             address: stored.envelope.recipients.get(index)?.address.to_string(),
             route: relay.and_then(|relay| relay.route.clone()),
-            reason: match listed.standing {
-                Standing::OnHold => Some(on_hold(said.as_deref(), came_on_hold(stored, rights))),
+            reason: match listed.state {
+                MessageState::OnHold => Some(on_hold(said.as_deref(), came_on_hold(stored, rights))),
                 _ => said.or_else(|| unsaid(relay)),
             },
-        })
+        };
+        Some((index, recipient))
     });
     shown.collect()
 }
@@ -126,7 +151,7 @@ fn came_on_hold(stored: &Stored, rights: Rights) -> Option<&str> {
 }
 
 /// Returns why a message is here during which connections were lost.
-fn lost(MessageStanding { losses, met_overlong, .. }: MessageStanding) -> String {
+fn lost(ListedMessage { losses, met_overlong, .. }: ListedMessage) -> String {
     let times = if losses == 1 { "once".to_owned() } else { format!("{losses} times in a row") };
     let how = if met_overlong {
         format!(
@@ -138,10 +163,18 @@ fn lost(MessageStanding { losses, met_overlong, .. }: MessageStanding) -> String
     format!("the connection to the relay was {how}; it is tried again, alone on its connection")
 }
 
-fn message(listed: MessageStanding, stored: &Stored, recipients: Vec<QueuedRecipient>) -> QueuedMessage {
+/// Returns a message as it is listed.
+pub(super) fn message(
+    listed: ListedMessage,
+    stored: &Stored,
+    rights: Rights,
+    status: Option<&QueueStatus>,
+) -> QueuedMessage {
+    let recipients = recipients(listed, stored, rights, status).into_iter();
+    let recipients: Vec<QueuedRecipient> = recipients.map(|(_, recipient)| recipient).collect();
     let age = Timestamp::now().duration_since(stored.arrived).as_secs();
     QueuedMessage {
-        state: listed.standing.into(),
+        state: listed.state,
         uid: stored.submitter.user(),
         from: stored.envelope.reverse_path.to_string(),
         reason: recipients.iter().find_map(|recipient| recipient.reason.clone()),
@@ -149,34 +182,23 @@ fn message(listed: MessageStanding, stored: &Stored, recipients: Vec<QueuedRecip
         size: stored.content_len,
         arrived: format!("{:.0}", stored.arrived),
         age: u64::try_from(age).unwrap_or(0),
-        next_attempt: next_attempt(listed.standing),
+        next_attempt: listed.next_attempt.map(|due| due.to_string()),
         id: listed.id.to_string(),
     }
 }
 
-fn unreadable(listed: MessageStanding, error: &ReadError) -> QueuedMessage {
+/// Returns a message as it is listed that cannot be read.
+pub(super) fn unreadable(listed: ListedMessage, error: &ReadError) -> QueuedMessage {
     QueuedMessage {
         id: listed.id.to_string(),
-        state: listed.standing.into(),
+        state: listed.state,
         uid: None,
         from: String::new(),
         recipients: Vec::new(),
         size: 0,
         arrived: String::new(),
         age: 0,
-        next_attempt: next_attempt(listed.standing),
+        next_attempt: listed.next_attempt.map(|due| due.to_string()),
         reason: Some(error.to_string()),
-    }
-}
-
-fn next_attempt(standing: Standing) -> Option<String> {
-    match standing {
-        Standing::Waiting(due) => Timestamp::from_second(due.into()).ok().map(|due| due.to_string()),
-        Standing::Ready
-        | Standing::UnderWay
-        | Standing::Elsewhere(_)
-        | Standing::Held
-        | Standing::OnHold
-        | Standing::Dead => None,
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::filter::MessageState;
 use crate::filter::QueueFilter;
 use crate::queue::Standing;
+use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState, Mark, OperatorVerb};
 pub use standing::{LiftResult, LiftedRule, ListedHoldRule, NewHoldRule};
 
@@ -29,6 +30,13 @@ pub enum ControlRequest {
         /// The most messages of the answer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u64>,
+    },
+    /// Asks for one message and its content: the answer is some [`super::detail::ReadPart`]s.
+    QueueRead {
+        /// The message.
+        id: QueueId,
+        /// The most octets of its content that are wanted.
+        most: u64,
     },
     /// Makes the daemon probe the relays and try every deferred message now. The answer is a [`Flushed`], after a few
     /// seconds at most.

@@ -185,7 +185,7 @@ impl Selection {
         let look = move || {
             let (mut meant, mut hidden) = (Vec::new(), 0);
             for standing in standings {
-                match seen(&spool, standing, rights, status.as_deref()) {
+                match seen(&spool, standing.into(), rights, status.as_deref()) {
                     Seen::Whole(message) if filter.includes(&facts(standing.id, &message)) => {
                         meant.push(*message);
                     }

@@ -1,9 +1,14 @@
-//! `nullmta queue …`: lists the queue (`queue/list.rs`), and steers it (`queue/steer.rs`).
+//! `nullmta queue …`: lists the queue (`queue/list.rs`), shows messages of it (`queue/show.rs`, `queue/cat.rs`), and steers
+//! it (`queue/steer.rs`, `queue/hold_rules.rs`).
 
+mod cat;
+mod fetch;
 mod filter_options;
 pub(super) mod hold_rules;
 mod layout;
 mod list;
+mod outline;
+mod show;
 mod steer;
 
 use std::io::{self, Write};
@@ -20,9 +25,11 @@ use crate::admin::protocol::{ControlRequest, QueuedMessage};
 use crate::config::Config;
 use crate::log::visible_json;
 use crate::spool::OperatorVerb;
+use cat::QueueCat;
 use hold_rules::{HoldCommand, ReleaseCommand};
 use layout::Layout;
 use list::QueueList;
+use show::QueueShow;
 use steer::Steer;
 
 /// List the queue, and steer it.
@@ -30,6 +37,10 @@ use steer::Steer;
 pub(super) enum QueueCommand {
     /// List the messages in the queue, oldest first
     List(QueueList),
+    /// Show messages in full: who and what, each recipient's state and last reply, and the parts
+    Show(QueueShow),
+    /// Print the content of a message, octet by octet
+    Cat(QueueCat),
     /// Put messages on hold: they are not sent before you release them; with --new, mail that is still to come
     Hold(HoldCommand),
     /// Release messages that are on hold; with --new, lift the rules that put new mail on hold
@@ -46,6 +57,8 @@ impl QueueCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         match self {
             QueueCommand::List(list) => list.run(),
+            QueueCommand::Show(show) => show.run(),
+            QueueCommand::Cat(cat) => cat.run(),
             QueueCommand::Hold(hold) => hold.run(),
             QueueCommand::Release(release) => release.run(),
             QueueCommand::Retry(steer) => steer.run(OperatorVerb::Retry),

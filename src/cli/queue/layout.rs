@@ -197,7 +197,7 @@ fn between(time: &str, now: Timestamp) -> Option<u64> {
 }
 
 /// Returns the seconds from `now` to `time`, 0 if it is past; `None` if it is no time.
-fn until(time: &str, now: Timestamp) -> Option<u64> {
+pub(super) fn until(time: &str, now: Timestamp) -> Option<u64> {
     let time: Timestamp = time.parse().ok()?;
     Some(u64::try_from(time.as_second() - now.as_second()).unwrap_or(0))
 }
