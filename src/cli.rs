@@ -133,7 +133,9 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("nullmta: {failure}");
+            if !failure.is_said() {
+                eprintln!("nullmta: {failure}");
+            }
             failure.exit().into()
         }
     }

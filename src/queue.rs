@@ -56,6 +56,7 @@ mod settlement;
 mod soundings;
 mod status;
 mod suspects;
+mod tally;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -95,6 +96,7 @@ pub use roster::Standing;
 use schedule::RetryPolicy;
 use settlement::Settlement;
 pub use status::{MessageStanding, PaceStatus, QueueStatus, RelayStatus, SenderStatus, TooSoon};
+pub use tally::RelayCounts;
 
 /// Opens connections to the relay. Each connection asks the queue for messages, and sends them, until there are no
 /// more.
@@ -331,7 +333,7 @@ pub fn queue(
     let policy = settings.policy(&spool);
     let Recovery { entries, relay_clock, .. } = &recovery;
     let reducer = Reducer::new(policy, entries, *relay_clock, Rng::new(), clock.moment());
-    let executor = Executor::new(DeliveryDesk::new(queue.clone(), spool, settings, clock));
+    let executor = Executor::new(DeliveryDesk::new(queue.clone(), spool, settings, clock, Arc::default()));
     (queue, Owner::new(reducer, executor, inbox, arrivals).run())
 }
 

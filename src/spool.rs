@@ -118,7 +118,7 @@ use crate::smtp::session::Durable;
 pub use draft::Draft;
 pub use entry::{
     CommitError, ContentInMemory, Entry, GlancedEnvelope, IndexedMessage, OpenError, Options, ReadError,
-    Recovery, Stored, StoredContent,
+    Recovery, SpoolSpace, Stored, StoredContent,
 };
 pub use handle::Spool;
 pub use ledger::{Fate, Ledger, MustReport, Settled};

@@ -554,9 +554,9 @@ fn messages_are_held_returned_and_deleted_and_the_log_says_by_whom() {
         (2, &"".into(), &"app@example.org".into())
     );
 
-    let (code, json, _) = queue(&["release", "--json", first, "nonsense"]);
+    let (code, json, _) = queue(&["release", "--json", first, second]);
     let expected = format!(
-        "{{\"id\":\"{first}\",\"result\":\"done\"}}\n{{\"id\":\"nonsense\",\"result\":\"not-found\"}}\n"
+        "{{\"id\":\"{first}\",\"result\":\"done\"}}\n{{\"id\":\"{second}\",\"result\":\"not-found\"}}\n"
     );
     assert_eq!((code, json), (0, expected));
     let by =

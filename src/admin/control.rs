@@ -25,8 +25,8 @@ use super::flush::{FlushFailure, flush};
 use super::listing::{Seen, seen};
 use super::output::{CLIENT_PATIENCE, ClientOutput};
 use super::protocol::{
-    AmountLeft, ClientLimited, Configuration, ControlRequest, DaemonStatus, Flushed, Frame, QueuedMessage,
-    RateLeft, RelayFigures, RelaySpeed, Reloaded,
+    AmountLeft, ClientLimited, Configuration, ControlRequest, DaemonStatus, Flushed, Frame, OutcomeCounts,
+    QueuedMessage, RateLeft, RelayFigures, RelaySpeed, Reloaded, SpoolFigures,
 };
 use super::reading::MessageReading;
 use super::rights::Rights;
@@ -39,9 +39,9 @@ use crate::listener::client_limits::{ClientLimits, LimitFigures};
 use crate::listener::login::LoginDesk;
 use crate::listener::unix::{make_directory_of, remove_stale};
 use crate::log;
-use crate::queue::{MessageStanding, PaceStatus, Queue, QueueStatus, RelayStatus, Standing};
+use crate::queue::{MessageStanding, PaceStatus, Queue, QueueStatus, RelayCounts, RelayStatus, Standing};
 use crate::queue_id::QueueId;
-use crate::spool::{Operator, Spool};
+use crate::spool::{Operator, Spool, SpoolSpace};
 use crate::users::Users;
 
 /// The longest request, in octets: some thousand queue ids.
@@ -137,11 +137,11 @@ impl Control {
                 let desk = SteeringDesk { queue: &self.queue, spool: &self.spool, rights, by };
                 return desk.steer(Steering { verb, ids, filter, dry_run }, place, output).await;
             }
+            (ControlRequest::Status, _) => self.status(rights, output).await?,
             (_, Rights::Own(_)) => {
                 let why = "only root and the daemon's own user and group may ask for that";
                 return output.end(&Frame::Denied(why.into())).await;
             }
-            (ControlRequest::Status, Rights::Everything) => self.status(output).await?,
             (ControlRequest::Flush { route }, Rights::Everything) => match self.flush(route).await? {
                 Ok(flushed) => output.item(&flushed).await?,
                 Err(failure @ FlushFailure::Stopping) => {
@@ -179,40 +179,51 @@ impl Control {
         output.end(&Frame::Done).await
     }
 
-    async fn status(&self, output: &mut ClientOutput) -> io::Result<()> {
-        let Some(status) = self.queue.status().await else {
-            return output.send(&Frame::Error("the daemon is stopping".into())).await;
-        };
+    async fn status(&self, rights: Rights, output: &mut ClientOutput) -> io::Result<()> {
+        let status = self.figures().await?;
+        let shown = status.map(|status| match rights {
+            Rights::Everything => status,
+            Rights::Own(_) => status.for_anybody(),
+        });
+        output.answer(shown.as_ref()).await
+    }
+
+    /// Returns the figures of the daemon; `None` if it is stopping.
+    pub(super) async fn figures(&self) -> io::Result<Option<DaemonStatus>> {
+        let Some(status) = self.queue.status().await else { return Ok(None) };
         let configuration = self.configuration.borrow().clone();
         let newest_dead = self.dead(status.newest_dead).await?;
         let relay = status.foremost();
-        output
-            .item(&DaemonStatus {
-                version: env!("CARGO_PKG_VERSION").into(),
-                pid: std::process::id(),
-                configuration,
-                messages: status.live,
-                ready: status.ready,
-                deferred: status.deferred,
-                held: status.held,
-                on_hold: status.on_hold,
-                dead: status.dead,
-                newest_dead,
-                active: status.under_way,
-                connections: status.connections(),
-                relay: relay.state().into(),
-                next_probe: relay.paused_until.map(|time| format!("{time:.0}")),
-                spool_trouble: self.spool.trouble(),
-                users_trouble: self.logins.trouble(),
-                trouble: relay.trouble.clone(),
-                held_because: relay.held_because.clone(),
-                expiring: status.relays.iter().flat_map(|relay| relay.expiring.clone()).collect(),
-                hold_rules: standing::listed(&self.spool),
-                limits: self.limits.figures(Timestamp::now()).into_iter().map(limited).collect(),
-                pace: speed(&relay.pace),
-                relays: status.relays.iter().map(figures).collect(),
-            })
-            .await
+        let now = Timestamp::now();
+        Ok(Some(DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            is_in_part: false,
+            configuration,
+            messages: status.live,
+            ready: status.ready,
+            deferred: status.deferred,
+            held: status.held,
+            on_hold: status.on_hold,
+            dead: status.dead,
+            newest_dead,
+            active: status.under_way,
+            oldest: status.oldest().map(|time| format!("{time:.0}")),
+            oldest_age: status.oldest().map(|time| age_at(now, time)),
+            connections: status.connections(),
+            relay: relay.state().into(),
+            next_probe: relay.paused_until.map(|time| format!("{time:.0}")),
+            spool_trouble: self.spool.trouble(),
+            spool: space(self.spool.space()),
+            users_trouble: self.logins.trouble(),
+            trouble: relay.trouble.clone(),
+            held_because: relay.held_because.clone(),
+            expiring: status.relays.iter().flat_map(|relay| relay.expiring.clone()).collect(),
+            hold_rules: standing::listed(&self.spool),
+            limits: self.limits.figures(now).into_iter().map(limited).collect(),
+            pace: speed(&relay.pace),
+            relays: status.relays.iter().map(figures).collect(),
+        }))
     }
 
     /// Returns who the client with this uid is.
@@ -319,6 +330,10 @@ fn figures(relay: &RelayStatus) -> RelayFigures {
         paused_since: relay.paused_since.map(|time| format!("{time:.0}")),
         next_probe: relay.paused_until.map(|time| format!("{time:.0}")),
         trouble: relay.trouble.clone(),
+        trouble_outline: relay.trouble_outline.clone(),
+        last_success: relay.counts.last_sent.map(|time| format!("{time:.0}")),
+        outcomes: outcomes(relay.counts),
+        oldest: relay.oldest.map(|time| format!("{time:.0}")),
         messages: relay.live,
         ready: relay.ready,
         active: relay.under_way,
@@ -332,6 +347,21 @@ fn figures(relay: &RelayStatus) -> RelayFigures {
         passed_over: relay.passed_over.clone(),
         unwritten_token: relay.unwritten_token.clone(),
     }
+}
+
+fn outcomes(counts: RelayCounts) -> OutcomeCounts {
+    let RelayCounts { sent, deferred, held, bounced, expired, last_sent: _ } = counts;
+    OutcomeCounts { sent, deferred, held, bounced, expired }
+}
+
+fn space(space: SpoolSpace) -> SpoolFigures {
+    let SpoolSpace { octets, free, reserve } = space;
+    SpoolFigures { octets, free, reserve }
+}
+
+/// Returns the whole seconds from `time` to `now`; none if the clock was set back behind it.
+fn age_at(now: Timestamp, time: Timestamp) -> u64 {
+    u64::try_from(now.duration_since(time).as_secs()).unwrap_or(0)
 }
 
 /// Returns the pace of a relay as it is shown.

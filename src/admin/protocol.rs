@@ -170,6 +170,9 @@ pub struct DaemonStatus {
     pub version: String,
     /// The process id of the daemon.
     pub pid: u32,
+    /// True if reasons and names are left out, since the client may only know the numbers.
+    #[serde(default, rename = "in-part")]
+    pub is_in_part: bool,
     /// The configuration in force.
     pub configuration: Configuration,
     /// The number of live messages.
@@ -189,15 +192,25 @@ pub struct DaemonStatus {
     pub newest_dead: Option<QueuedMessage>,
     /// The number of messages on a connection now, or whose result is being recorded in the spool.
     pub active: usize,
+    /// The time at which the oldest message was accepted that is neither dead nor on hold (RFC 3339); `None` if there is
+    /// none.
+    #[serde(default)]
+    pub oldest: Option<String>,
+    /// The age of that message, in seconds.
+    #[serde(default)]
+    pub oldest_age: Option<u64>,
     /// The number of open connections to the relay.
     pub connections: usize,
-    /// The state of the relay: `usable` or `paused`. With routes, this and the keys below are about the first relay that
+    /// The state of the relay: `not tried yet`, `usable` or `paused`. With routes, this and the keys below are about the first relay that
     /// is in trouble, or else about that of the top-level `relayhost`; `relays` has each.
     pub relay: String,
     /// The time of the next probe of a paused relay (RFC 3339).
     pub next_probe: Option<String>,
     /// The reason why no mail can be accepted, such as a full disk or a removed spool.
     pub spool_trouble: Option<String>,
+    /// The space of the spool.
+    #[serde(default)]
+    pub spool: SpoolFigures,
     /// What is wrong with the file of `listen.users-file`, and what that means for logins; `None` if nothing is.
     #[serde(default)]
     pub users_trouble: Option<String>,
@@ -220,6 +233,18 @@ pub struct DaemonStatus {
     /// Each relay: first that of the top-level `relayhost`, then those of the routes in their order.
     #[serde(default)]
     pub relays: Vec<RelayFigures>,
+}
+
+/// The space of the spool, in octets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SpoolFigures {
+    /// What the records of live messages take.
+    pub octets: u64,
+    /// What is free on its disk; `None` if the disk does not say it.
+    pub free: Option<u64>,
+    /// What must be free for mail to be accepted: `queue.min-free-space`.
+    pub reserve: u64,
 }
 
 /// What one `[[limit]]` says of one user, or of all that it is about.
@@ -266,6 +291,18 @@ pub struct RelayFigures {
     pub next_probe: Option<String>,
     /// The last trouble with it as a whole; `None` once it has answered again.
     pub trouble: Option<String>,
+    /// The last trouble without the words of the relay and names.
+    #[serde(default)]
+    pub trouble_outline: Option<String>,
+    /// The time at which it last took a message since the start (RFC 3339).
+    #[serde(default)]
+    pub last_success: Option<String>,
+    /// What came of recipients at it since the start, each time that one was tried.
+    #[serde(default)]
+    pub outcomes: OutcomeCounts,
+    /// The time at which the oldest message that it gets was accepted, and that is neither dead nor on hold (RFC 3339).
+    #[serde(default)]
+    pub oldest: Option<String>,
     /// The number of live messages that it gets.
     pub messages: usize,
     /// The number of them that wait for a free connection.
@@ -293,6 +330,22 @@ pub struct RelayFigures {
     /// A sentence about a refresh token that could not be written yet, and is in memory alone.
     #[serde(default)]
     pub unwritten_token: Option<String>,
+}
+
+/// The number of times that a recipient had each outcome, as the log says it, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OutcomeCounts {
+    /// The relay took the message.
+    pub sent: u64,
+    /// It is tried again later.
+    pub deferred: u64,
+    /// It was refused for a reason that only an operator can mend.
+    pub held: u64,
+    /// It was refused for good.
+    pub bounced: u64,
+    /// Its time was over, or an operator returned the message.
+    pub expired: u64,
 }
 
 /// How fast the relay gets mail.
@@ -347,6 +400,46 @@ pub struct Configuration {
     #[serde(default)]
     pub overruled: Vec<String>,
 }
+
+impl DaemonStatus {
+    /// Returns what anybody on this host may know: the numbers, the states and their times. What may name a user, an
+    /// address or a path, or repeat the words of a relay, is left out.
+    pub fn for_anybody(self) -> Self {
+        let unnamed = |relay: RelayFigures| RelayFigures {
+            trouble: relay.trouble_outline.clone(),
+            held_because: relay.held_because.and(Some(UNTOLD.into())),
+            relay: String::new(),
+            expiring: Vec::new(),
+            passed_over: Vec::new(),
+            unwritten_token: relay.unwritten_token.and(Some(UNTOLD.into())),
+            ..relay
+        };
+        let relays: Vec<RelayFigures> = self.relays.into_iter().map(unnamed).collect();
+        let foremost = relays.iter().find(|relay| relay.trouble.is_some());
+        DaemonStatus {
+            is_in_part: true,
+            newest_dead: None,
+            users_trouble: self.users_trouble.and(Some(UNTOLD.into())),
+            trouble: foremost.and_then(|relay| relay.trouble.clone()),
+            held_because: self.held_because.and(Some(UNTOLD.into())),
+            expiring: self.expiring.iter().map(|_| UNTOLD.into()).collect(),
+            hold_rules: Vec::new(),
+            limits: Vec::new(),
+            configuration: Configuration {
+                refused: self
+                    .configuration
+                    .refused
+                    .map(|refused| RefusedConfiguration { why: UNTOLD.into(), ..refused }),
+                ..self.configuration
+            },
+            relays,
+            ..self
+        }
+    }
+}
+
+/// What stands in the place of words that not everybody may read.
+const UNTOLD: &str = "why is told to root and the daemon's own user and group";
 
 impl Configuration {
     /// Returns the keys that are not in force, with the reasons, as text to append to the name of the file; empty if all

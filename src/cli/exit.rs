@@ -10,6 +10,10 @@ use super::control_client::ClientError;
 pub enum Exit {
     /// 1: the command did its work, and the answer is no.
     Failed,
+    /// 2: `status --check` alone: something is so wrong that somebody must act now.
+    Critical,
+    /// 3: `status --check` alone: the state could not be found out.
+    Unknown,
     /// 64: the command line is wrong.
     Usage,
     /// 65: the input data is not valid.
@@ -51,6 +55,8 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(match exit {
             Exit::Failed => 1,
+            Exit::Critical => 2,
+            Exit::Unknown => 3,
             Exit::Usage => 64,
             Exit::DataErr => 65,
             Exit::NoUser => 67,
@@ -77,6 +83,16 @@ impl Failure {
     /// Returns a failure with this exit code and `message`.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
         Failure { exit, message: message.to_string() }
+    }
+
+    /// Returns an end with this exit code of a command whose output has said everything.
+    pub fn said(exit: Exit) -> Self {
+        Failure { exit, message: String::new() }
+    }
+
+    /// Returns whether its output has said everything, so that there is no message.
+    pub fn is_said(&self) -> bool {
+        self.message.is_empty()
     }
 
     /// Returns the exit code.

@@ -1,4 +1,7 @@
-//! `nullmta status`: shows the state of the daemon, and of each relay, in a few numbers.
+//! `nullmta status`: shows the state of the daemon, and of each relay, in a few numbers; with `--check` in one line and an
+//! exit code, for a monitoring program (`status/monitoring.rs`).
+
+mod monitoring;
 
 use std::io::{self, Write};
 
@@ -10,6 +13,7 @@ use super::queue::{self, ask, hold_rules, print_json};
 use super::{ConfigFile, exit::Exit};
 use crate::admin::protocol::{self, ControlRequest, RefusedConfiguration};
 use crate::log::{Foreign, counted};
+use monitoring::MonitoringBounds;
 
 /// Show the state of the daemon in a few numbers.
 #[derive(Args)]
@@ -19,20 +23,36 @@ pub(super) struct StatusCommand {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Say in one line whether mail gets through, as monitoring plug-ins do: exit code 0 is OK, 1 WARNING, 2 CRITICAL, 3
+    /// UNKNOWN
+    #[arg(long, conflicts_with = "json")]
+    check: bool,
+    #[command(flatten)]
+    bounds: MonitoringBounds,
 }
 
 impl StatusCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
+        if self.check {
+            return monitoring::report(&self.answer(), &self.bounds);
+        }
+        let status = self.answer()?;
+        if self.json {
+            return printed(print_json(&status));
+        }
+        printed(write!(io::stdout(), "{}", text(&status)))
+    }
+}
+
+impl StatusCommand {
+    /// Asks the daemon for its state.
+    fn answer(&self) -> Result<protocol::DaemonStatus, Failure> {
         let mut answer = None;
         ask(&self.config, &ControlRequest::Status, &mut |status: protocol::DaemonStatus| {
             answer = Some(status);
             Ok(())
         })?;
-        let status = answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
-        if self.json {
-            return printed(print_json(&status));
-        }
-        printed(write!(io::stdout(), "{}", text(&status)))
+        answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))
     }
 }
 
@@ -50,6 +70,7 @@ fn text(status: &protocol::DaemonStatus) -> String {
         counted(*messages, "message"),
         on_hold(status.on_hold)
     );
+    text += &oldest_line(status);
     if let Some(RefusedConfiguration { at, why }) = &configuration.refused {
         text += &format!("refused the newer one of {at}: {}\n", Foreign(why));
     }
@@ -62,6 +83,7 @@ fn text(status: &protocol::DaemonStatus) -> String {
     if let Some(trouble) = &status.spool_trouble {
         text += &format!("spool   {}; mail is refused\n", Foreign(trouble));
     }
+    text += &space_line(status.spool);
     status.hold_rules.iter().for_each(|rule| text += &format!("hold    {}\n", hold_rules::line(rule)));
     status.limits.iter().for_each(|limited| text += &limit_line(limited));
     match &relays[..] {
@@ -73,7 +95,30 @@ fn text(status: &protocol::DaemonStatus) -> String {
         }
         several => several.iter().for_each(|relay| text += &block(relay)),
     }
+    if status.is_in_part {
+        text += "These are the numbers that everybody may know. Names and reasons are told to root and to the daemon's own user \
+                 and group.\n";
+    }
     text
+}
+
+/// Returns the line about the oldest message that is to be sent; none if there is none.
+fn oldest_line(status: &protocol::DaemonStatus) -> String {
+    let oldest = status.oldest.as_ref().zip(status.oldest_age);
+    oldest.map_or(String::new(), |(time, age)| format!("oldest  {}, accepted {time}\n", queue::age(age)))
+}
+
+/// Returns the line about the space of the spool; none if its disk does not say how much is free.
+fn space_line(space: protocol::SpoolFigures) -> String {
+    let protocol::SpoolFigures { octets, free, reserve } = space;
+    free.map_or(String::new(), |free| {
+        let [free, reserve, octets] = [free, reserve, octets].map(mebibytes);
+        format!("disk    {free} free, of which {reserve} stay so; messages take {octets}\n")
+    })
+}
+
+fn mebibytes(octets: u64) -> String {
+    format!("{:.1} MiB", octets as f64 / f64::from(1 << 20))
 }
 
 /// Returns the line about what one user, or all that it is about, have used of a limit, and what it has refused.
@@ -129,8 +174,10 @@ fn details(relay: &protocol::RelayFigures, indent: &str) -> String {
     let probe = relay.next_probe.as_ref().map(|probe| format!("probe   {probe}\n"));
     let passed_over = relay.passed_over.iter().map(|notice| format!("passed  {}\n", Foreign(notice)));
     let token = relay.unwritten_token.as_ref().map(|notice| format!("token   {}\n", Foreign(notice)));
-    let lines = pace
+    let outcomes = Some(outcomes_line(relay)).filter(|line| !line.is_empty());
+    let lines = outcomes
         .into_iter()
+        .chain(pace)
         .chain(trouble)
         .chain(token)
         .chain(held)
@@ -138,6 +185,22 @@ fn details(relay: &protocol::RelayFigures, indent: &str) -> String {
         .chain(passed_over)
         .chain(probe);
     lines.map(|line| format!("{indent}{line}")).collect()
+}
+
+/// Returns the line about what came of recipients since the start; none if none was tried.
+fn outcomes_line(relay: &protocol::RelayFigures) -> String {
+    let protocol::OutcomeCounts { sent, deferred, held, bounced, expired } = relay.outcomes;
+    let words = ["sent", "deferred", "held", "bounced", "expired"];
+    let counts = [sent, deferred, held, bounced, expired].into_iter().zip(words);
+    let tried = counts.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
+    let tried: Vec<String> = tried.collect();
+    let last = relay.last_success.as_ref();
+    let last = last.map_or(String::new(), |time| format!("; it last took a message {time}"));
+    if tried.is_empty() {
+        String::new()
+    } else {
+        format!("tried   since the start: {}{last}\n", tried.join(", "))
+    }
 }
 
 /// Returns the line about how fast the relay gets mail; none if nothing but the number of connections limits that, and
@@ -214,7 +277,7 @@ mod tests {
         }
     }
 
-    fn paused() -> protocol::RelayFigures {
+    pub(super) fn paused() -> protocol::RelayFigures {
         protocol::RelayFigures {
             route: None,
             relay: "mx:587".into(),
@@ -222,6 +285,10 @@ mod tests {
             paused_since: Some("2026-11-21T01:00:00Z".into()),
             next_probe: Some("2026-11-21T02:10:00Z".into()),
             trouble: Some("connect to mx[192.0.2.1]:587: refused\u{1b}".into()),
+            trouble_outline: Some("connect: refused".into()),
+            last_success: Some("2026-11-21T00:59:00Z".into()),
+            outcomes: protocol::OutcomeCounts { sent: 12, deferred: 3, held: 0, bounced: 1, expired: 0 },
+            oldest: None,
             messages: 4,
             ready: 1,
             active: 0,
@@ -246,7 +313,7 @@ mod tests {
         }
     }
 
-    fn status(relays: Vec<protocol::RelayFigures>) -> protocol::DaemonStatus {
+    pub(super) fn status(relays: Vec<protocol::RelayFigures>) -> protocol::DaemonStatus {
         protocol::DaemonStatus {
             version: "0.1.0".into(),
             pid: 42,
@@ -260,6 +327,10 @@ mod tests {
                 needs_restart: vec!["log.format".into()],
                 overruled: Vec::new(),
             },
+            is_in_part: false,
+            oldest: Some("2026-11-21T00:10:00Z".into()),
+            oldest_age: Some(7200),
+            spool: protocol::SpoolFigures { octets: 3 << 20, free: Some(5 << 30), reserve: 128 << 20 },
             messages: 4,
             ready: 1,
             deferred: 1,
@@ -302,6 +373,35 @@ mod tests {
         }
     }
 
+    /// Returns a relay in no trouble.
+    pub(super) fn usable() -> protocol::RelayFigures {
+        protocol::RelayFigures {
+            state: "usable".into(),
+            paused_since: None,
+            next_probe: None,
+            trouble: None,
+            held_because: None,
+            expiring: Vec::new(),
+            passed_over: Vec::new(),
+            unwritten_token: None,
+            ..paused()
+        }
+    }
+
+    /// Returns a daemon in no trouble but that of its relays.
+    pub(super) fn dead_free(relays: Vec<protocol::RelayFigures>) -> protocol::DaemonStatus {
+        let sound = status(relays);
+        let configuration = protocol::Configuration { refused: None, ..sound.configuration };
+        protocol::DaemonStatus {
+            configuration,
+            dead: 0,
+            newest_dead: None,
+            spool_trouble: None,
+            users_trouble: None,
+            ..sound
+        }
+    }
+
     /// One message over one connection was called several.
     #[test]
     fn one_is_said_in_the_singular() {
@@ -315,18 +415,21 @@ mod tests {
     const TOP: &str = "nullmta 0.1.0, pid 42\n\
          config  /etc/nullmta.toml, in force since 2026-11-20T02:10:00Z; not in force before a restart: log.format\n\
          queue   4 messages: 1 ready, 0 active, 1 deferred, 0 held, 2 dead\n\
+         oldest  2h, accepted 2026-11-21T00:10:00Z\n\
          refused the newer one of 2026-11-21T02:00:00Z: line 3: spool: x\n\
          dead    newest of 2: 18A4F1C9A02B3D40 dead       2h  4.0K    -  <>\n\
          \u{20} to ops@x\n\
          \u{20}    550 5.7.1 null sender refused\n\
          users   /etc/nullmta.users:3: no\n\
          spool   full: 1.0 MiB free; mail is refused\n\
+         disk    5120.0 MiB free, of which 128.0 MiB stay so; messages take 3.0 MiB\n\
          limit   web for uid 33: 0 messages left of 100/h; 12 refused, there is room again at 2026-11-21T02:10:00Z\n\
          limit   own\\u{1b}: 1 refused\n";
 
     #[test]
     fn a_paused_relay_shows_why_and_since_and_until_when() {
         let expected = "relay   paused since 2026-11-21T01:00:00Z, 0 connections\n\
+             tried   since the start: 12 sent, 3 deferred, 1 bounced; it last took a message 2026-11-21T00:59:00Z\n\
              pace    1 of 20 connections allowed; 10000/day (812 at once now); slowed to 3.5/s, as the relay asked; \
              10 recipients in a transaction, as the relay took; one domain in a transaction, as the relay asked; \
              fewer connections while the relay is paused; next message 2026-11-21T02:09:00Z\n\
@@ -342,19 +445,7 @@ mod tests {
     /// Of several relays only one was shown, and nobody could see which of them worked.
     #[test]
     fn each_of_several_relays_has_its_own_lines() {
-        let usable = protocol::RelayFigures {
-            state: "usable".into(),
-            paused_since: None,
-            next_probe: None,
-            trouble: None,
-            held_because: None,
-            pace: pace(),
-            expiring: Vec::new(),
-            passed_over: Vec::new(),
-            unwritten_token: None,
-            connections: 2,
-            ..paused()
-        };
+        let usable = protocol::RelayFigures { connections: 2, pace: pace(), ..usable() };
         let news = protocol::RelayFigures {
             route: Some("news".into()),
             relay: "news.example:587 as ann".into(),
@@ -366,8 +457,10 @@ mod tests {
             ..paused()
         };
         let expected = "relay   mx:587: usable, 2 connections; 4 messages: 1 ready, 0 active, 1 deferred, 0 held\n\
+             \u{20} tried   since the start: 12 sent, 3 deferred, 1 bounced; it last took a message 2026-11-21T00:59:00Z\n\
              route   news, to news.example:587 as ann: paused since 2026-11-21T01:00:00Z, 0 connections; 4 messages: 1 \
              ready, 0 active, 1 deferred, 0 held\n\
+             \u{20} tried   since the start: 12 sent, 3 deferred, 1 bounced; it last took a message 2026-11-21T00:59:00Z\n\
              \u{20} trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
              \u{20} probe   2026-11-21T02:10:00Z\n";
         assert_eq!(text(&status(vec![usable, news])), format!("{TOP}{expected}"));

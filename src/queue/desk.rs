@@ -7,6 +7,7 @@ use super::clock::Clock;
 use super::null_sender::NullSender;
 use super::reducer::{Disposition, Event};
 use super::settlement::SettlementTerms;
+use super::tally::{RelayTallies, RelayTally};
 use super::{Queue, RelayPlace, RelaySettings, Settings};
 use crate::log;
 use crate::queue_id::QueueId;
@@ -20,20 +21,37 @@ pub(super) struct DeliveryDesk {
     pub(super) clock: Arc<dyn Clock>,
     /// What each relay gets in place of `<>`, in the order of the relays.
     null_senders: Vec<NullSender>,
+    pub(super) tallies: Arc<RelayTallies>,
+    /// The counters of each relay, in the order of the relays.
+    relay_tallies: Vec<Arc<RelayTally>>,
 }
 
 impl DeliveryDesk {
-    pub(super) fn new(queue: Queue, spool: Spool, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        queue: Queue,
+        spool: Spool,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        tallies: Arc<RelayTallies>,
+    ) -> Self {
         let null_sender =
             |relay: &RelaySettings| NullSender::new(relay.route.clone(), settings.null_substitutes());
         let null_senders = settings.relays.iter().map(null_sender).collect();
-        DeliveryDesk { queue, spool, settings, clock, null_senders }
+        let tally = |relay: &RelaySettings| tallies.of(relay.route.as_deref());
+        let relay_tallies = settings.relays.iter().map(tally).collect();
+        DeliveryDesk { queue, spool, settings, clock, null_senders, tallies, relay_tallies }
     }
 
     /// Returns what this relay gets in place of `<>`.
     pub(super) fn null_sender(&self, place: RelayPlace) -> &NullSender {
         // A place is one of the settings in force, whose desk this is.
         &self.null_senders[place.0]
+    }
+
+    /// Returns the counters of this relay.
+    pub(super) fn tally(&self, place: RelayPlace) -> &RelayTally {
+        // A place is one of the settings in force, whose desk this is.
+        &self.relay_tallies[place.0]
     }
 
     /// Returns the settings of this relay.

@@ -240,6 +240,7 @@ impl Work for QueueLink {
         }
         let said = AttemptResult::of(&attempt, report, ruling, &self.desk.terms());
         said.log(&attempt);
+        self.desk.tally(self.relay).count(said.outcomes(&attempt), self.desk.clock.now());
         if breaks_off || attempt.rest.is_empty() {
             return self.settle(Settling::of_result(attempt, said));
         }

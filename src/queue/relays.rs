@@ -111,6 +111,11 @@ impl Relays {
         &self.in_force
     }
 
+    /// Returns the relays of the configuration, each at its place, to be changed.
+    pub(super) fn in_force_mut(&mut self) -> &mut [RelayState] {
+        &mut self.in_force
+    }
+
     /// Returns all relays, with those that are retired.
     pub(super) fn all(&self) -> impl Iterator<Item = &RelayState> {
         self.in_force.iter().chain(&self.retired)

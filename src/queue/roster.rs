@@ -21,6 +21,7 @@ mod refused_senders;
 mod senders;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -53,6 +54,8 @@ pub struct Roster {
     waiting: BTreeSet<(u32, QueueId)>,
     senders: RefusedSenders,
     dead: BTreeSet<QueueId>,
+    /// Every message of a lower id is dead or on hold; `None` if that is not known of any.
+    oldest_from: Option<QueueId>,
     clocks: PatienceClocks,
 }
 
@@ -75,6 +78,22 @@ impl Roster {
     /// Returns the newest dead message.
     pub fn newest_dead(&self) -> Option<QueueId> {
         self.dead.last().copied()
+    }
+
+    /// Returns when the oldest message was accepted that is neither dead nor on hold.
+    pub fn oldest(&mut self) -> Option<Timestamp> {
+        let id = self.oldest_awaited()?;
+        Timestamp::from_second(self.member(id)?.arrived.into()).ok()
+    }
+
+    /// Returns the oldest message that is neither dead nor on hold. What is found to be so is not looked at again, so that a
+    /// million messages on hold cost one walk.
+    fn oldest_awaited(&mut self) -> Option<QueueId> {
+        let from = self.oldest_from.map_or(Bound::Unbounded, Bound::Included);
+        let mut left = self.members.range((from, Bound::Unbounded));
+        let found = left.find(|(_, member)| member.standing.is_awaited()).map(|(id, _)| *id);
+        self.oldest_from = found.or(self.members.last_key_value().map(|(id, _)| *id));
+        found
     }
 
     /// Returns the number of ready messages without losses.
@@ -462,6 +481,9 @@ impl Roster {
             member.standing = Standing::Held;
         }
         let standing = member.standing;
+        if standing.is_awaited() {
+            self.oldest_from = self.oldest_from.map(|from| from.min(id));
+        }
         self.counts.more(standing);
         match standing {
             Standing::Ready if member.losses > 0 => drop(self.lost.insert((member.ready_since, id))),

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::Standing;
 use super::routes::places_of;
+use super::tally::RelayCounts;
 use crate::envelope::{ReversePath, ReversePathKey};
 use crate::queue_id::QueueId;
 use crate::routing::Routes;
@@ -79,6 +80,10 @@ pub struct RelayStatus {
     pub on_hold: usize,
     /// The number of connections to the relay.
     pub connections: usize,
+    /// The time at which the oldest message was accepted that is neither dead nor on hold; `None` if there is none.
+    pub oldest: Option<Timestamp>,
+    /// What came of its recipients since the start.
+    pub counts: RelayCounts,
     /// Number of connections to the relay since the start that were found to work.
     pub reached: u64,
     /// Number of troubles of the relay since the start.
@@ -169,6 +174,11 @@ impl QueueStatus {
     /// Returns the number of connections to all relays.
     pub fn connections(&self) -> usize {
         self.relays.iter().map(|relay| relay.connections).sum::<usize>() + self.retired_connections
+    }
+
+    /// Returns when the oldest message was accepted that is neither dead nor on hold; `None` if there is none at any relay.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.relays.iter().filter_map(|relay| relay.oldest).min()
     }
 
     /// Returns the relay of each recipient of this message that has not had its end, by the recipient's index.

@@ -16,6 +16,17 @@ use super::space::{SHARE_IN_WORDS, SMALLEST, Sizes};
 use crate::envelope::{Envelope, ReversePathKey, Submitter};
 use crate::queue_id::QueueId;
 
+/// The space of a spool, in octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpoolSpace {
+    /// What the records of live messages take.
+    pub octets: u64,
+    /// What is free on its disk; `None` if the disk does not say it.
+    pub free: Option<u64>,
+    /// What must be free for mail to be accepted.
+    pub reserve: u64,
+}
+
 /// The options of a spool: the path of its directory, the sizes of its parts, and its limits.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -13,7 +13,8 @@ use super::Committed;
 use super::change::IndexChange;
 use super::draft::{Draft, FinishedDraft};
 use super::entry::{
-    CommitError, Entry, GlancedEnvelope, IndexedMessage, OpenError, Options, ReadError, Recovery, Stored,
+    CommitError, Entry, GlancedEnvelope, IndexedMessage, OpenError, Options, ReadError, Recovery, SpoolSpace,
+    Stored,
 };
 use super::fs::Fs;
 use super::glance;
@@ -67,6 +68,16 @@ impl Spool {
             return Err(CommitError::Astray);
         }
         shared.room.check(size, self.len(), &shared.unfinished)
+    }
+
+    /// Returns the space that live messages take, and that of the disk, as of the last second.
+    pub fn space(&self) -> SpoolSpace {
+        let shared = self.shared();
+        SpoolSpace {
+            octets: shared.index().live_octets(),
+            free: shared.room.free_space().ok(),
+            reserve: shared.options.min_free_space,
+        }
     }
 
     /// Returns the reason, in words, why no mail is taken; `None` while mail is taken.

@@ -1,7 +1,7 @@
 //! What came of a flush at a relay, by its figures before and after it.
 
 use super::*;
-use crate::queue::PaceStatus;
+use crate::queue::{PaceStatus, RelayCounts};
 use crate::routing::Routes;
 
 fn at(second: i64) -> Timestamp {
@@ -20,6 +20,8 @@ fn relay() -> RelayStatus {
         held: 0,
         on_hold: 0,
         connections: 0,
+        oldest: None,
+        counts: RelayCounts::default(),
         reached: 1,
         troubles: 1,
         is_untried: false,

@@ -166,7 +166,7 @@ impl ListTotal {
 }
 
 /// Returns an age in the largest unit, up to days, of which it is two: `59s`, `90m`, `2h` or `20d`.
-pub(super) fn age(seconds: u64) -> String {
+pub(in crate::cli) fn age(seconds: u64) -> String {
     let mut units = units_of_time().filter(|(unit, _)| *unit != "w");
     let (unit, length) = units.find(|(_, length)| seconds >= 2 * *length).unwrap_or(("s", 1));
     format!("{}{unit}", seconds / length)

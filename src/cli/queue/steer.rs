@@ -54,7 +54,7 @@ impl Steer {
             confirm(verb)?;
         }
         let mut tally = Tally::default();
-        for (ids, filter) in meant {
+        for MeantMessages { ids, filter } in meant {
             let request = ControlRequest::Steer { verb, ids, filter, dry_run: self.dry_run };
             ask(&self.config, &request, &mut |message: SteeredMessage| {
                 let shown = if self.json { print_json(&message) } else { Ok(()) };
@@ -68,28 +68,37 @@ impl Steer {
         tally.outcome()
     }
 
-    /// Returns the messages that are meant, for one request after the other: those that are named alone, or a filter.
-    fn meant(&self) -> Result<Vec<(Vec<String>, Option<QueueFilter>)>, Failure> {
+    /// Returns the messages that are meant, those of one request after the other.
+    fn meant(&self) -> Result<Vec<MeantMessages>, Failure> {
         let usage = |why: &str| Err(Failure::new(Exit::Usage, why));
+        let filtered = |filter| MeantMessages { ids: Vec::new(), filter: Some(filter) };
+        let named = |page: &[QueueId]| page.iter().map(QueueId::to_string).collect();
         let QueueFilter { ids, .. } = self.which.filter();
         let beside_ids = QueueFilter { ids: Vec::new(), ..self.which.filter() };
         let pages = ids.chunks(AT_A_TIME);
         match (self.all, ids.is_empty(), beside_ids.is_everything()) {
-            (true, true, true) => Ok(vec![(Vec::new(), Some(beside_ids))]),
+            (true, true, true) | (false, true, false) => Ok(vec![filtered(beside_ids)]),
             (true, _, _) => usage("--all is about every message: it goes with no id and no condition"),
             (false, true, true) => {
                 usage("say which messages: by their ids, by a condition such as --from, or --all")
             }
-            (false, true, false) => Ok(vec![(Vec::new(), Some(beside_ids))]),
             (false, false, true) => {
-                Ok(pages.map(|page| (page.iter().map(QueueId::to_string).collect(), None)).collect())
+                Ok(pages.map(|page| MeantMessages { ids: named(page), filter: None }).collect())
             }
-            (false, false, false) => {
-                let of = |page: &[QueueId]| QueueFilter { ids: page.to_vec(), ..beside_ids.clone() };
-                Ok(pages.map(|page| (Vec::new(), Some(of(page)))).collect())
-            }
+            (false, false, false) => Ok(pages
+                .map(|page| filtered(QueueFilter { ids: page.to_vec(), ..beside_ids.clone() }))
+                .collect()),
         }
     }
+}
+
+/// The messages of one request.
+#[derive(Debug, PartialEq, Eq)]
+struct MeantMessages {
+    /// Those that are named, each of which has its answer.
+    ids: Vec<String>,
+    /// Those that a filter means.
+    filter: Option<QueueFilter>,
 }
 
 /// Asks at a terminal whether all messages are meant.
@@ -234,7 +243,8 @@ mod tests {
         let line = <Line as clap::Parser>::try_parse_from([&["x"], words].concat());
         let meant =
             line.map_err(|error| error.to_string())?.steer.meant().map_err(|error| error.to_string())?;
-        Ok(serde_json::to_string(&meant).unwrap())
+        let pairs: Vec<_> = meant.into_iter().map(|MeantMessages { ids, filter }| (ids, filter)).collect();
+        Ok(serde_json::to_string(&pairs).unwrap())
     }
 
     /// A filter that a slip made empty must not mean everything.

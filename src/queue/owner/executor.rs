@@ -92,9 +92,12 @@ impl Executor {
         }
     }
 
-    /// Adds to the figures of each relay what its connector knows of certificates, tokens and hosts that do not work.
+    /// Adds to the figures of each relay the counts of its recipients, and what its connector knows of certificates, tokens
+    /// and hosts that do not work.
     fn add_notices(&self, status: &mut QueueStatus) {
-        for (relay, settings) in status.relays.iter_mut().zip(&self.desk.settings.relays) {
+        for (place, (relay, settings)) in status.relays.iter_mut().zip(&self.desk.settings.relays).enumerate()
+        {
+            relay.counts = self.desk.tally(RelayPlace(place)).counts();
             relay.expiring = settings.connector.expiring();
             relay.passed_over = settings.connector.passed_over();
             relay.unwritten_token = settings.connector.unwritten_token();
@@ -162,9 +165,10 @@ impl Executor {
     pub(super) fn reconfigure(&mut self, settings: Settings) -> Event {
         // A place in the settings may be that of another relay from now on.
         self.secret_watches.clear();
-        let DeliveryDesk { queue, spool, clock, .. } = &*self.desk;
+        let DeliveryDesk { queue, spool, clock, tallies, .. } = &*self.desk;
         let policy = Box::new(settings.policy(spool));
-        self.desk = Arc::new(DeliveryDesk::new(queue.clone(), spool.clone(), settings, clock.clone()));
+        let desk = DeliveryDesk::new(queue.clone(), spool.clone(), settings, clock.clone(), tallies.clone());
+        self.desk = Arc::new(desk);
         Event::Reconfigured(policy)
     }
 

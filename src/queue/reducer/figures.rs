@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use super::super::relay_state::RelayState;
 use super::super::roster::{RefusedSender, SenderRefusal, Standing};
 use super::super::status::rate_in_words;
-use super::super::{MessageStanding, PaceStatus, QueueStatus, RelayStatus, SenderStatus, TooSoon};
+use super::super::{
+    MessageStanding, PaceStatus, QueueStatus, RelayCounts, RelayStatus, SenderStatus, TooSoon,
+};
 use super::{AtRelay, Effect, Reducer};
 use crate::log::{HeldBack, SenderHeldBack};
 use crate::queue_id::QueueId;
@@ -85,7 +87,11 @@ impl Reducer {
         u32::try_from(self.shared.now.time_of_day_at(steady).as_second().max(0)).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn status(&self) -> QueueStatus {
+    pub(super) fn status(&mut self) -> QueueStatus {
+        let oldest = |relay: &mut RelayState| relay.roster.oldest();
+        let oldest: Vec<Option<Timestamp>> = self.relays.in_force_mut().iter_mut().map(oldest).collect();
+        let relays = self.relays.in_force().iter().zip(oldest);
+        let relays = relays.map(|(relay, oldest)| self.relay_status(relay, oldest)).collect();
         let counts = self.relays.counts();
         QueueStatus {
             live: self.relays.live(),
@@ -97,13 +103,13 @@ impl Reducer {
             dead: counts.dead,
             newest_dead: self.relays.newest_dead(),
             astray: self.relays.astray(),
-            relays: self.relays.in_force().iter().map(|relay| self.relay_status(relay)).collect(),
+            relays,
             routes: self.relays.routes().clone(),
             retired_connections: self.relays.retired_connections(),
         }
     }
 
-    fn relay_status(&self, relay: &RelayState) -> RelayStatus {
+    fn relay_status(&self, relay: &RelayState, oldest: Option<Timestamp>) -> RelayStatus {
         let counts = relay.roster.counts();
         RelayStatus {
             route: relay.route.clone(),
@@ -115,6 +121,9 @@ impl Reducer {
             held: counts.held,
             on_hold: counts.on_hold,
             connections: relay.connections.len(),
+            oldest,
+            // The executor knows them.
+            counts: RelayCounts::default(),
             reached: relay.reached,
             troubles: relay.troubles,
             is_untried: relay.breaker.is_untried(),

@@ -29,6 +29,13 @@ pub enum Standing {
     Dead,
 }
 
+impl Standing {
+    /// Returns whether it is to be sent, by itself or when what holds it up is mended.
+    pub fn is_awaited(self) -> bool {
+        !matches!(self, Standing::OnHold | Standing::Dead)
+    }
+}
+
 /// The state of a message at one relay when another relay, which has it now, gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aside {

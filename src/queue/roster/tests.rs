@@ -318,7 +318,7 @@ fn names_of_messages_that_have_left_take_no_turns_and_little_memory() {
 }
 
 /// What is known of each message by the words of the calls alone.
-fn assert_counts(roster: &Roster, known: &BTreeMap<u64, (Standing, u8)>, told: &str) {
+fn assert_counts(roster: &mut Roster, known: &BTreeMap<u64, (Standing, u8)>, told: &str) {
     let mut counts = StandingCounts::default();
     for (raw, (standing, losses)) in known {
         counts.more(*standing);
@@ -331,6 +331,8 @@ fn assert_counts(roster: &Roster, known: &BTreeMap<u64, (Standing, u8)>, told: &
     assert_eq!((roster.ready(), roster.has_lost()), (counts.ready - lost, lost > 0), "{told}");
     assert!(roster.lanes.len() >= roster.ready(), "{told}");
     assert!(roster.lanes.len() <= 2 * known.len() + SPARE_NAMES, "{told}");
+    let awaited = known.iter().find(|(_, (standing, _))| standing.is_awaited());
+    assert_eq!(roster.oldest_awaited(), awaited.map(|(raw, _)| QueueId::from_raw(*raw)), "{told}");
 }
 
 /// Whatever is done to the messages in whatever order, each is counted once, and all that are ready are given out once.
@@ -342,7 +344,7 @@ fn the_counts_agree_with_the_members_after_any_history() {
         for step in 0..300 {
             let raw = random.u64(1..12);
             let told = one_call(&mut random, &mut roster, &mut known, raw);
-            assert_counts(&roster, &known, &format!("seed {seed}, step {step}: {told} {raw}"));
+            assert_counts(&mut roster, &known, &format!("seed {seed}, step {step}: {told} {raw}"));
         }
         let ready = known.values().filter(|(standing, _)| *standing == Standing::Ready).count();
         let given =
@@ -445,7 +447,7 @@ fn one_call(
                 "split",
             );
             assert_counts(
-                &idle,
+                &mut idle,
                 &known.iter().filter(|(_, known)| is_idle(known)).map(copied).collect(),
                 "split",
             );

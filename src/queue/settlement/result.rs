@@ -92,6 +92,11 @@ impl AttemptResult {
         self.lines(attempt).for_each(|line| log::delivery(&line));
     }
 
+    /// Returns the outcome for each recipient that has a line in the log.
+    pub(in crate::queue) fn outcomes<'a>(&'a self, attempt: &'a Attempt) -> impl Iterator<Item = Outcome> {
+        self.lines(attempt).map(|line| line.outcome)
+    }
+
     /// Returns one line for each recipient. Recipients whose transaction was never begun, or whose commands were sent
     /// behind another message, get none: the line about the relay is enough.
     pub(in crate::queue) fn lines<'a>(
