@@ -6,12 +6,15 @@
 //!   in full; `flush`: the one request that waits for the relay; `rights`: what a client may see and do; `clients`: the
 //!   limits on clients; `output`: the stream to a client.
 //!
+//! [`from_spool`] is for the commands that read the queue while no daemon runs.
+//!
 //! Not here: the client (`cli/control_client.rs`).
 
 mod clients;
 pub mod control;
 pub mod detail;
 mod flush;
+pub mod from_spool;
 mod listing;
 mod output;
 pub mod protocol;

@@ -7,6 +7,7 @@ mod filter_options;
 pub(super) mod hold_rules;
 mod layout;
 mod list;
+mod offline;
 mod outline;
 mod show;
 mod steer;
@@ -21,8 +22,9 @@ use serde::de::DeserializeOwned;
 use super::ConfigFile;
 use super::control_client::{self, AnswerReader, AnswerRest, ClientError};
 use super::exit::{Exit, Failure};
+use crate::admin::from_spool::QueueOnSpool;
 use crate::admin::protocol::{ControlRequest, QueuedMessage};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::log::visible_json;
 use crate::spool::OperatorVerb;
 use cat::QueueCat;
@@ -77,15 +79,56 @@ pub(super) fn ask<T: DeserializeOwned>(
     request: &ControlRequest,
     reader: &mut impl AnswerReader<T>,
 ) -> Result<AnswerRest, Failure> {
-    let (control, fault) = match Config::read(&file.config) {
-        Ok(config) => (config.control, None),
-        Err(error) => (Config::control_in(&file.config), Some(error)),
-    };
-    match (control_client::ask(&control, request, reader), fault) {
+    ask_daemon(file, request, reader).map_err(|no_answer| match no_answer {
         // Perhaps nobody answers since the file names another place.
-        (Err(ClientError::Unreachable { .. }), Some(fault)) => Err(super::config_failure(fault)),
-        (answer, _) => answer.map_err(|error| Failure::new(Exit::of(&error), error)),
+        NoAnswer { error: ClientError::Unreachable { .. }, config: Err(fault) } => {
+            super::config_failure(fault)
+        }
+        NoAnswer { error, .. } => Failure::new(Exit::of(&error), error),
+    })
+}
+
+/// The answer to a request that the spool can answer, too.
+enum QueueAnswered {
+    /// The daemon has answered; holds what it left out.
+    ByDaemon(AnswerRest),
+    /// No daemon runs: here is the queue on the spool.
+    OnSpool(QueueOnSpool),
+}
+
+/// Sends `request` to the daemon; if none runs, reads the spool, and says so on standard error.
+fn ask_or_read<T: DeserializeOwned>(
+    file: &ConfigFile,
+    request: &ControlRequest,
+    reader: &mut impl AnswerReader<T>,
+) -> Result<QueueAnswered, Failure> {
+    match ask_daemon(file, request, reader) {
+        Ok(rest) => Ok(QueueAnswered::ByDaemon(rest)),
+        Err(NoAnswer { error: error @ ClientError::Unreachable { .. }, config }) => {
+            let config = config.map_err(super::config_failure)?;
+            offline::open(&config, &error).map(QueueAnswered::OnSpool)
+        }
+        Err(NoAnswer { error, .. }) => Err(Failure::new(Exit::of(&error), error)),
     }
+}
+
+/// The daemon did not answer a request, and this is the configuration by which it was looked for.
+struct NoAnswer {
+    error: ClientError,
+    config: Result<Box<Config>, ConfigError>,
+}
+
+fn ask_daemon<T: DeserializeOwned>(
+    file: &ConfigFile,
+    request: &ControlRequest,
+    reader: &mut impl AnswerReader<T>,
+) -> Result<AnswerRest, NoAnswer> {
+    let config = Config::read(&file.config).map(Box::new);
+    let control = match &config {
+        Ok(config) => config.control.clone(),
+        Err(_) => Config::control_in(&file.config),
+    };
+    control_client::ask(&control, request, reader).map_err(|error| NoAnswer { error, config })
 }
 
 /// Returns the last line of a listing of `own` messages for a user who may not see `hidden` more.

@@ -17,8 +17,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::entry::{Entry, OpenError, ReadError, Stored};
+use super::entry::{Entry, GlancedEnvelope, OpenError, ReadError, Stored};
 use super::fs::Fs;
+use super::glance;
 use super::index::SegmentTally;
 use super::paths::{DamagedRange, SpoolPaths, large_id};
 use super::read::{self, Check};
@@ -144,6 +145,16 @@ impl Inspection {
         read::read(&self.shared, id, Check::Everything)
     }
 
+    /// Reads a message as [`super::Spool::peek`] does.
+    pub fn peek(&self, id: QueueId) -> Result<Stored, ReadError> {
+        read::read(&self.shared, id, Check::AllButLarge)
+    }
+
+    /// Looks at the envelope of a message as [`super::Spool::glance`] does.
+    pub fn glance(&self, id: QueueId) -> Option<GlancedEnvelope> {
+        glance::glance(&self.shared, id)
+    }
+
     /// Counts the large files.
     pub fn large(&self) -> Result<Files, OpenError> {
         let large = &self.shared.paths.large;
@@ -210,10 +221,15 @@ pub fn verify(directory: &Path) -> Result<SpoolReport, OpenError> {
 /// Reads all segments; does so again where one of them was removed meanwhile.
 fn survey(paths: &SpoolPaths) -> Result<Survey, OpenError> {
     let path = paths.root().to_owned();
-    match path.metadata() {
-        Ok(_) if !paths.segments.is_dir() => return Err(OpenError::NotASpool { path }),
-        Err(e) if e.kind() == ErrorKind::NotFound => return Err(OpenError::NoSuchSpool { path }),
-        _ => {}
+    match (path.metadata(), paths.segments.metadata()) {
+        (Err(e), _) if e.kind() == ErrorKind::NotFound => return Err(OpenError::NoSuchSpool { path }),
+        // Who may not look into the directory does not know what is in it.
+        (Err(source), _) | (_, Err(source)) if source.kind() == ErrorKind::PermissionDenied => {
+            return Err(OpenError::Io { operation: "read", path, source });
+        }
+        (Ok(_), Ok(segments)) if segments.is_dir() => {}
+        (Ok(_), _) => return Err(OpenError::NotASpool { path }),
+        (Err(_), _) => {}
     }
     let mut surveys = 1;
     loop {

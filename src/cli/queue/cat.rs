@@ -10,7 +10,7 @@ use clap::Args;
 use super::super::ConfigFile;
 use super::super::exit::Failure;
 use super::super::output::printed;
-use super::fetch::{Fetched, absent, fetch, unreadable};
+use super::fetch::{Fetched, MessageSource, absent, unreadable};
 use crate::log::is_harmful;
 use crate::queue_id::QueueId;
 
@@ -26,7 +26,7 @@ pub(in crate::cli) struct QueueCat {
 
 impl QueueCat {
     pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
-        match fetch(&self.config, self.id, u64::MAX)? {
+        match MessageSource::of(&self.config).fetch(self.id, u64::MAX)? {
             Fetched::Message(_, content) => printed(print(&content)),
             Fetched::Unreadable(why) => Err(unreadable(self.id, &why)),
             Fetched::Absent => Err(absent(self.id)),

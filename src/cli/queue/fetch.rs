@@ -1,17 +1,19 @@
-//! Gets one message of the queue, with its content, from the daemon.
+//! Gets messages of the queue, with their content, from the daemon, or from the spool while none runs.
 //!
 //! Promise: a content that did not arrive as a whole is no content.
 
-use std::io;
+use std::io::{self, Read};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use super::super::ConfigFile;
 use super::super::exit::{Exit, Failure};
-use super::ask;
+use super::{QueueAnswered, ask_or_read};
 use crate::admin::detail::{MessageDetail, ReadPart};
+use crate::admin::from_spool::{MessageOnSpool, QueueOnSpool};
 use crate::admin::protocol::ControlRequest;
 use crate::queue_id::QueueId;
+use crate::spool::StoredContent;
 
 /// A message of the queue.
 pub(super) enum Fetched {
@@ -23,10 +25,63 @@ pub(super) enum Fetched {
     Absent,
 }
 
-/// Returns the message `id`, with at most `most` octets of its content.
-pub(super) fn fetch(config: &ConfigFile, id: QueueId, most: u64) -> Result<Fetched, Failure> {
+/// Where messages come from.
+pub(super) struct MessageSource<'a> {
+    config: &'a ConfigFile,
+    /// The queue on the spool, from when on no daemon answers.
+    queue: Option<QueueOnSpool>,
+}
+
+impl<'a> MessageSource<'a> {
+    /// Returns the source that the configuration names.
+    pub fn of(config: &'a ConfigFile) -> Self {
+        MessageSource { config, queue: None }
+    }
+
+    /// Returns the message `id`, with at most `most` octets of its content.
+    pub fn fetch(&mut self, id: QueueId, most: u64) -> Result<Fetched, Failure> {
+        let fetched = match &self.queue {
+            Some(queue) => from_spool(queue, id, most)?,
+            None => match ask(self.config, id, most)? {
+                Ok(fetched) => fetched,
+                Err(queue) => from_spool(self.queue.insert(queue), id, most)?,
+            },
+        };
+        match fetched {
+            Fetched::Message(message, content) if content.len() as u64 != message.size.min(most) => {
+                let why = "the content did not arrive as a whole; try again";
+                Err(Failure::new(Exit::TempFail, why))
+            }
+            fetched => Ok(fetched),
+        }
+    }
+}
+
+fn from_spool(queue: &QueueOnSpool, id: QueueId, most: u64) -> Result<Fetched, Failure> {
+    Ok(match queue.message_of(id) {
+        MessageOnSpool::Whole(message, content) => {
+            let content = first(content, most).map_err(|error| Failure::new(Exit::IoError, error))?;
+            Fetched::Message(message, content)
+        }
+        MessageOnSpool::Unreadable(error) => Fetched::Unreadable(error.to_string()),
+        MessageOnSpool::Absent => Fetched::Absent,
+    })
+}
+
+/// Returns the first octets of a content, `most` at most.
+fn first(content: StoredContent, most: u64) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    match content {
+        StoredContent::Memory(content) => content.as_ref().take(most).read_to_end(&mut octets)?,
+        StoredContent::File { file, .. } => file.take(most).read_to_end(&mut octets)?,
+    };
+    Ok(octets)
+}
+
+/// Asks the daemon for a message; returns the queue on the spool if none runs.
+fn ask(config: &ConfigFile, id: QueueId, most: u64) -> Result<Result<Fetched, QueueOnSpool>, Failure> {
     let (mut fetched, mut content) = (Fetched::Absent, Vec::new());
-    ask(config, &ControlRequest::QueueRead { id, most }, &mut |part: ReadPart| {
+    let answered = ask_or_read(config, &ControlRequest::QueueRead { id, most }, &mut |part: ReadPart| {
         match part {
             ReadPart::Message(message) => fetched = Fetched::Message(message, Vec::new()),
             ReadPart::Content(piece) => {
@@ -38,15 +93,11 @@ pub(super) fn fetch(config: &ConfigFile, id: QueueId, most: u64) -> Result<Fetch
         }
         Ok(())
     })?;
-    match fetched {
-        Fetched::Message(message, _) if content.len() as u64 == message.size.min(most) => {
-            Ok(Fetched::Message(message, content))
-        }
-        Fetched::Message(..) => {
-            Err(Failure::new(Exit::TempFail, "the content did not arrive as a whole; try again"))
-        }
-        other => Ok(other),
-    }
+    Ok(match (answered, fetched) {
+        (QueueAnswered::OnSpool(queue), _) => Err(queue),
+        (QueueAnswered::ByDaemon(_), Fetched::Message(message, _)) => Ok(Fetched::Message(message, content)),
+        (QueueAnswered::ByDaemon(_), fetched) => Ok(fetched),
+    })
 }
 
 /// Returns the failure for a message that this user cannot have.

@@ -17,8 +17,9 @@ use super::super::output::printed;
 use super::super::terminal;
 use super::filter_options::FilterOptions;
 use super::layout::{HEADING, Layout, ListTotal};
-use super::{ask, of_yours, write_json};
+use super::{QueueAnswered, ask_or_read, of_yours, offline, write_json};
 use crate::admin::protocol::{ControlRequest, QueuedMessage, RelayHeadline};
+use crate::filter::QueueFilter;
 use crate::log::counted;
 
 /// List the messages in the queue.
@@ -43,20 +44,39 @@ impl QueueList {
     pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
         let filter = self.which.filter();
         let is_filtered = !filter.is_everything();
-        let request = ControlRequest::QueueList { filter, limit: self.limit };
         if self.json {
-            return self.print_json(&request);
+            return self.print_json(&filter);
         }
         let width = if self.wide { None } else { terminal::width() };
         let mut listing = Listing::new(BufWriter::new(io::stdout().lock()), width);
-        let rest = ask(&self.config, &request, &mut listing)?;
+        let rest = self.read(&filter, &mut listing)?;
         printed(listing.end(rest, is_filtered))
     }
 
-    fn print_json(&self, request: &ControlRequest) -> Result<(), Failure> {
+    /// Gives `reader` the messages that `filter` means, from the daemon, or from the spool while none runs. Returns how many
+    /// were left out.
+    fn read(
+        &self,
+        filter: &QueueFilter,
+        reader: &mut impl AnswerReader<QueuedMessage>,
+    ) -> Result<AnswerRest, Failure> {
+        let request = ControlRequest::QueueList { filter: filter.clone(), limit: self.limit };
+        match ask_or_read(&self.config, &request, reader)? {
+            QueueAnswered::ByDaemon(rest) => Ok(rest),
+            QueueAnswered::OnSpool(queue) => {
+                offline::check(filter)?;
+                let mut more = 0;
+                let listed = queue.list(filter, self.limit, |message| reader.item(message));
+                printed(listed.map(|left| more = left))?;
+                Ok(AnswerRest { hidden: 0, more })
+            }
+        }
+    }
+
+    fn print_json(&self, filter: &QueueFilter) -> Result<(), Failure> {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut count = 0;
-        let rest = ask(&self.config, request, &mut |message: QueuedMessage| {
+        let rest = self.read(filter, &mut |message: QueuedMessage| {
             count += 1;
             write_json(&mut out, &message)
         })?;

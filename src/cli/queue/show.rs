@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::super::ConfigFile;
 use super::super::exit::Failure;
 use super::super::output::printed;
-use super::fetch::{Fetched, absent, fetch, unreadable};
+use super::fetch::{Fetched, MessageSource, absent, unreadable};
 use super::layout::{age, until};
 use super::outline::{ContentOutline, PartOutline, Person};
 use super::write_json;
@@ -53,9 +53,10 @@ struct ShownMessage<'a> {
 impl QueueShow {
     pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
         let mut out = BufWriter::new(io::stdout().lock());
+        let mut source = MessageSource::of(&self.config);
         let (mut outcome, mut gap) = (Ok(()), "");
         for id in &self.ids {
-            match fetch(&self.config, *id, LOOKED_AT)? {
+            match source.fetch(*id, LOOKED_AT)? {
                 Fetched::Message(message, content) => {
                     let is_whole = content.len() as u64 == message.size;
                     let content = ContentOutline::of(&content, is_whole);

@@ -1,0 +1,126 @@
+//! The queue as it is on the spool, for the commands that read it while no daemon runs.
+//!
+//! Promises: nothing on the spool changes, and no lock keeps a daemon from starting meanwhile; a write that was cut off is passed
+//! by (`spool/inspect.rs`). Messages are shown and filtered as the daemon does it, as far as the spool knows them: not which
+//! route they take, nor when they are tried next, nor what the relay is doing.
+//!
+//! Not here: who may read a spool, which the system says by the rights of its files.
+
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::detail::{MessageDetail, detail};
+use super::listing::{ListedMessage, facts, message, unreadable};
+use super::protocol::{MessageState, QueuedMessage};
+use super::rights::Rights;
+use crate::filter::QueueFilter;
+use crate::queue_id::QueueId;
+use crate::spool::inspect::Inspection;
+use crate::spool::{Entry, OpenError, ReadError, StoredContent};
+
+/// The reason shown for a message that only waits to be sent.
+const NOT_RUNNING: &str = "nullmta is not running";
+
+/// A queue that is read from its spool.
+pub struct QueueOnSpool {
+    inspection: Inspection,
+}
+
+/// A message that was read from the spool.
+pub enum MessageOnSpool {
+    /// The message and its content.
+    Whole(Box<MessageDetail>, StoredContent),
+    /// It is damaged.
+    Unreadable(ReadError),
+    /// There is none of this id.
+    Absent,
+}
+
+impl QueueOnSpool {
+    /// Reads what is on the spool in `directory`.
+    pub fn read(directory: &Path) -> Result<Self, OpenError> {
+        Ok(QueueOnSpool { inspection: Inspection::beside(directory)? })
+    }
+
+    /// Returns the number of files that wait in the drop directory.
+    pub fn dropped(&self) -> Result<u64, OpenError> {
+        Ok(self.inspection.dropped()?.count)
+    }
+
+    /// Gives `each` the messages that `filter` means, the oldest first, `limit` at most. Returns the number of the others.
+    pub fn list(
+        &self,
+        filter: &QueueFilter,
+        limit: Option<u64>,
+        mut each: impl FnMut(QueuedMessage) -> io::Result<()>,
+    ) -> io::Result<u64> {
+        let (mut left, mut more) = (limit.unwrap_or(u64::MAX), 0);
+        let now = Timestamp::now();
+        for entry in self.inspection.entries().iter().filter(|entry| self.may_be(filter, entry, now)) {
+            let Some(message) =
+                self.message(entry).filter(|message| filter.includes(&facts(entry.id, message)))
+            else {
+                continue;
+            };
+            if left == 0 {
+                more += 1;
+            } else {
+                each(message)?;
+                left -= 1;
+            }
+        }
+        Ok(more)
+    }
+
+    /// Returns whether the message may be meant, as far as is known before it is read.
+    fn may_be(&self, filter: &QueueFilter, entry: &Entry, now: Timestamp) -> bool {
+        let uid = entry.submitter.user();
+        if !filter.may_be(entry.id, uid, now) || !filter.may_be_of(uid) || !filter.may_stand(entry.into()) {
+            return false;
+        }
+        let envelope = if filter.asks_for_envelope() { self.inspection.glance(entry.id) } else { None };
+        envelope.is_none_or(|envelope| {
+            filter.may_go(&envelope.reverse_path, envelope.recipients.iter().map(|to| &**to))
+        })
+    }
+
+    /// Returns a message as it is listed; `None` if it is gone.
+    fn message(&self, entry: &Entry) -> Option<QueuedMessage> {
+        let mut shown = match self.inspection.peek(entry.id) {
+            Ok(stored) => message(entry.into(), &stored, Rights::Everything, None),
+            Err(ReadError::Gone) => return None,
+            Err(error) => return Some(unreadable(entry.into(), &error)),
+        };
+        let waits = matches!(shown.state, MessageState::Ready | MessageState::Deferred);
+        for recipient in shown.recipients.iter_mut().filter(|_| waits) {
+            recipient.reason.get_or_insert_with(|| NOT_RUNNING.into());
+        }
+        shown.reason = shown.recipients.iter().find_map(|recipient| recipient.reason.clone());
+        Some(shown)
+    }
+
+    /// Returns the message of this id.
+    pub fn message_of(&self, id: QueueId) -> MessageOnSpool {
+        let entries = self.inspection.entries();
+        let Ok(found) = entries.binary_search_by_key(&id, |entry| entry.id) else {
+            return MessageOnSpool::Absent;
+        };
+        match self.inspection.read(id) {
+            Ok(stored) => {
+                let message = detail((&entries[found]).into(), &stored, Rights::Everything, None);
+                MessageOnSpool::Whole(Box::new(message), stored.content)
+            }
+            Err(ReadError::Gone) => MessageOnSpool::Absent,
+            Err(error) => MessageOnSpool::Unreadable(error),
+        }
+    }
+}
+
+impl From<&Entry> for ListedMessage {
+    fn from(entry: &Entry) -> Self {
+        let state = MessageState::from(entry);
+        ListedMessage { id: entry.id, state, next_attempt: None, losses: 0, met_overlong: false }
+    }
+}
