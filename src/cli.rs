@@ -6,12 +6,14 @@
 mod check;
 mod control_client;
 mod demo;
+mod doctor;
 pub mod exit;
 mod flush;
 mod import;
 mod mailq;
 mod oauth;
 mod output;
+mod paragraph;
 mod probe;
 mod queue;
 mod relay_reply;
@@ -55,6 +57,7 @@ enum CliCommand {
     Run(ConfigFile),
     Check(check::CheckCommand),
     Probe(probe::ProbeCommand),
+    Doctor(doctor::DoctorCommand),
     /// Show on one screen that mail survives an outage and a crash
     Demo,
     /// Run a small relay for development and rehearsals of outages
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         CliCommand::Run(file) => run::run(&file),
         CliCommand::Check(check) => check.run(),
         CliCommand::Probe(probe) => probe.run(),
+        CliCommand::Doctor(doctor) => doctor.run(),
         CliCommand::Demo => demo::run(),
         CliCommand::Sink(sink) => sink.run(),
         CliCommand::Queue(queue) => queue.run(),

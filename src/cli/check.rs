@@ -62,7 +62,7 @@ const ROUTE_USAGE: &str = "--route: expected SENDER and RECIPIENT, or with --rel
 impl CheckCommand {
     /// Prints a summary of the configuration.
     pub(super) fn run(&self) -> Result<(), Failure> {
-        let (config, mut warnings, note) = self.look()?;
+        let (config, mut warnings, note) = look(&self.file.config)?;
         warnings.extend(lookup_warnings(&config));
         for warning in &warnings {
             eprintln!("nullmta: warning: {warning}");
@@ -86,44 +86,44 @@ impl CheckCommand {
         }
         say!("{}: ok, {}", self.file.config.display(), summary(&config))
     }
+}
 
-    /// Returns the configuration, all warnings, and a note if a credential could not be looked at.
-    fn look(&self) -> Result<(Config, Vec<String>, Option<String>), Failure> {
-        let path = self.file.config.clone();
-        let Some(user) = ServiceUser::of_host() else {
-            let (config, warnings) = looked_at(&path)?;
-            let note = unseen_credential(&config);
-            return Ok((config, warnings, note));
-        };
-        let unit = Unit::of_host();
-        let seen = user.see({
-            let (path, created) = (path.clone(), unit.state_directories().to_vec());
-            move || File::open(&path).is_ok().then(|| used_by_us(&path, &created))
-        });
-        let (config, mut warnings) = match seen {
-            Ok(Some(looked)) => looked.map_err(|failure| {
-                Failure::new(failure.exit(), format!("{failure} (looked at as the service's user, {NAME})"))
-            })?,
-            // The file is missing, and reading it as root says so; or it is a draft in a directory of root's own.
-            Ok(None) | Err(_) => {
-                let (config, mut warnings) = looked_at(&path)?;
-                let path = path.display();
-                warnings.push(format!(
-                    "{path} cannot be read by the service's user, {NAME}: the files it names were looked at as root"
-                ));
-                (config, warnings)
-            }
-        };
-        warnings.extend(unit.warnings(&config));
-        let mut note = None;
-        for finding in unit.credentials(&config) {
-            match finding {
-                CredentialFinding::Missing(warning) => warnings.push(warning),
-                CredentialFinding::NotSeen(unseen) => note = Some(unseen),
-            }
+/// Returns the configuration in the file at `path`, all warnings, and a note if a credential could not be looked at.
+pub(super) fn look(path: &Path) -> Result<(Config, Vec<String>, Option<String>), Failure> {
+    let path = path.to_path_buf();
+    let Some(user) = ServiceUser::of_host() else {
+        let (config, warnings) = looked_at(&path)?;
+        let note = unseen_credential(&config);
+        return Ok((config, warnings, note));
+    };
+    let unit = Unit::of_host();
+    let seen = user.see({
+        let (path, created) = (path.clone(), unit.state_directories().to_vec());
+        move || File::open(&path).is_ok().then(|| used_by_us(&path, &created))
+    });
+    let (config, mut warnings) = match seen {
+        Ok(Some(looked)) => looked.map_err(|failure| {
+            Failure::new(failure.exit(), format!("{failure} (looked at as the service's user, {NAME})"))
+        })?,
+        // The file is missing, and reading it as root says so; or it is a draft in a directory of root's own.
+        Ok(None) | Err(_) => {
+            let (config, mut warnings) = looked_at(&path)?;
+            let path = path.display();
+            warnings.push(format!(
+                "{path} cannot be read by the service's user, {NAME}: the files it names were looked at as root"
+            ));
+            (config, warnings)
         }
-        Ok((config, warnings, note))
+    };
+    warnings.extend(unit.warnings(&config));
+    let mut note = None;
+    for finding in unit.credentials(&config) {
+        match finding {
+            CredentialFinding::Missing(warning) => warnings.push(warning),
+            CredentialFinding::NotSeen(unseen) => note = Some(unseen),
+        }
     }
+    Ok((config, warnings, note))
 }
 
 /// Returns a note that a credential was not looked at; `None` if `config` names no credential, or if systemd gave it to

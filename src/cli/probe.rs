@@ -62,14 +62,34 @@ impl ProbeCommand {
         relay_of(&config, self.route.as_deref())?;
         may_look(&config)?;
         with_credentials(&config)?;
-        let asked = AskedProbe { config, route: self.route.clone(), is_json: self.json };
-        match ServiceUser::of_host() {
-            // A draft in a directory of root's own is probed by root.
-            Some(user) if is_readable_by(&user, &self.file.config) => {
-                user.see(move || asked.run()).unwrap_or_else(|error| Err(Failure::new(Exit::OsError, error)))
-            }
-            _ => asked.run(),
+        may_look(&config)?;
+        with_credentials(&config)?;
+        let (is_json, largest) = (self.json, config.listen.max_message_size);
+        let sum = probe_as_service(&self.file.config, config, self.route.clone(), move |found| {
+            print(found, is_json, largest)
+        })?;
+        for notice in &sum.expiring {
+            eprintln!("nullmta: warning: {notice}");
         }
+        sum.outcome()
+    }
+}
+
+/// Probes the relays of `config`, which was read from the file at `path`, with the rights of the service's user if root asks, and
+/// hands each address to `each`.
+fn probe_as_service(
+    path: &Path,
+    config: Config,
+    route: Option<String>,
+    each: impl FnMut(&AddressProbe) -> io::Result<()> + Send + 'static,
+) -> Result<ProbeSum, Failure> {
+    let asked = AskedProbe { config, route };
+    match ServiceUser::of_host() {
+        // A draft in a directory of root's own is probed by root.
+        Some(user) if is_readable_by(&user, path) => {
+            user.see(move || asked.run(each)).unwrap_or_else(|error| Err(Failure::new(Exit::OsError, error)))
+        }
+        _ => asked.run(each),
     }
 }
 
@@ -94,6 +114,22 @@ fn denied(what: &str) -> Failure {
             "{what} for uid {us}, and nothing can be said without it: run nullmta probe as root, or as {NAME}"
         ),
     )
+}
+
+/// Returns what is found at each address of the relays of `config`, which was read from the file at `path`; a failure if this user
+/// may not look.
+pub(super) fn all_found(path: &Path, config: Config) -> Result<Vec<AddressProbe>, Failure> {
+    may_look(&config)?;
+    let (sender, found) = std::sync::mpsc::channel();
+    let sum = probe_as_service(path, config, None, move |found| {
+        // Who receives is there until the end.
+        let _ = sender.send(found.clone());
+        Ok(())
+    })?;
+    match sum.unbuilt.first() {
+        Some(words) => Err(Failure::new(Exit::Config, words)),
+        None => Ok(found.try_iter().collect()),
+    }
 }
 
 /// Returns a failure if this user may not read the secrets of the relays.
@@ -127,7 +163,7 @@ fn is_visible(name: &str) -> bool {
 
 /// Begins this command anew with the credentials of the daemon, if it needs one of them. If it cannot have them, a note says how
 /// it could, and the login will fail.
-fn with_credentials(config: &Config) -> Result<(), Failure> {
+pub(super) fn with_credentials(config: &Config) -> Result<(), Failure> {
     let Some(name) = unseen_credentials(config).next() else { return Ok(()) };
     if is_visible(name) {
         let failed = Command::new("/proc/self/exe")
@@ -144,11 +180,11 @@ fn with_credentials(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is to be probed, and how it is to be shown.
+/// What is to be probed.
 struct AskedProbe {
     config: Config,
+    /// The name of the only route whose relay is meant.
     route: Option<String>,
-    is_json: bool,
 }
 
 /// What came of it.
@@ -158,29 +194,28 @@ struct ProbeSum {
     faults: Vec<ProbeFault>,
     /// Relays that could not be built.
     unbuilt: Vec<String>,
+    /// Sentences about what is about to expire.
+    expiring: Vec<String>,
 }
 
 impl AskedProbe {
     /// Probes with the rights of this thread.
-    fn run(&self) -> Result<(), Failure> {
+    fn run(&self, mut each: impl FnMut(&AddressProbe) -> io::Result<()>) -> Result<ProbeSum, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(Exit::OsError, error))?;
         let mut sum = ProbeSum::default();
         let relays = self.relays(&mut sum)?;
         let mut output = Ok(());
-        let each = |found: AddressProbe| {
+        let found = |found: AddressProbe| {
             sum.addresses += 1;
             sum.faults.extend(found.fault());
             if output.is_ok() {
-                output = self.print(&found);
+                output = each(&found);
             }
         };
-        let expiring = unless_stopped(&runtime, probe(relays, each))?;
+        let expiring = unless_stopped(&runtime, probe(relays, found))?;
         printed(output)?;
-        for notice in expiring {
-            eprintln!("nullmta: warning: {notice}");
-        }
-        sum.outcome()
+        Ok(ProbeSum { expiring, ..sum })
     }
 
     /// Returns the relays that are asked for. One that cannot be built is noted in `sum`.
@@ -197,13 +232,13 @@ impl AskedProbe {
         }
         Ok(relays)
     }
+}
 
-    fn print(&self, found: &AddressProbe) -> io::Result<()> {
-        if self.is_json {
-            return print_json(&ShownProbe::of(found));
-        }
-        write!(io::stdout(), "{}", probe_text(found, self.config.listen.max_message_size))
+fn print(found: &AddressProbe, is_json: bool, largest: u64) -> io::Result<()> {
+    if is_json {
+        return print_json(&ShownProbe::of(found));
     }
+    write!(io::stdout(), "{}", probe_text(found, largest))
 }
 
 /// Runs `probing` to its end, or up to a signal. A refresh token is written in both cases.

@@ -22,10 +22,19 @@ pub(super) struct ServiceUser(Account);
 impl ServiceUser {
     /// Returns the user of this host; `None` if there is none, or if we are not root and cannot act for another user.
     pub(super) fn of_host() -> Option<ServiceUser> {
+        ServiceUser::named(NAME)
+    }
+
+    /// Returns the user whom nobody has given any rights, as whom it can be seen what every user may do; `None` as above.
+    pub(super) fn nobody() -> Option<ServiceUser> {
+        ServiceUser::named("nobody")
+    }
+
+    fn named(login: &str) -> Option<ServiceUser> {
         if !geteuid().is_root() {
             return None;
         }
-        users::by_login(NAME).ok().flatten().map(ServiceUser)
+        users::by_login(login).ok().flatten().map(ServiceUser)
     }
 
     pub(super) fn uid(&self) -> u32 {

@@ -4,15 +4,17 @@
 //! Promises: a warning is true for the unit of this host with its drop-ins, since systemd is asked; if systemd does not
 //! answer, a warning is true for the shipped unit. Links in a path are followed.
 //!
-//! Not here: which files the user of the service may read (`service_user.rs`).
+//! Not here: which files the user of the service may read (`service_user.rs`); whether it runs (`unit/states.rs`).
 
 mod credential;
+mod states;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::config::{Config, SecretSource};
 pub(super) use credential::CredentialFinding;
+pub(super) use states::{UnitState, unit_states};
 
 /// The name of the unit.
 const SERVICE: &str = "nullmta.service";

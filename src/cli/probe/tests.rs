@@ -210,7 +210,7 @@ fn each_field_of_the_json_is_described() {
 #[test]
 fn the_worst_fault_is_the_exit_code() {
     let exit = |faults: &[ProbeFault]| {
-        let sum = ProbeSum { addresses: 2, faults: faults.into(), unbuilt: Vec::new() };
+        let sum = ProbeSum { addresses: 2, faults: faults.into(), ..ProbeSum::default() };
         sum.outcome().map_err(|failure| (failure.exit(), failure.to_string()))
     };
     let told = |words: &str| format!("{words}; no mail was sent");

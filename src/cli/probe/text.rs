@@ -1,24 +1,19 @@
 //! The text of `nullmta probe`, for a terminal of 80 columns.
 //!
-//! Promises: no line is longer than [`WIDTH`], but for one with a word that is longer by itself; a key pin stands on one line, as
-//! it is pasted. Words of the relay are printed escaped. Each step says `ok`, or what is wrong, and what to do.
+//! Promises: a key pin stands on one line, as it is pasted. Words of the relay are printed escaped. Each step says `ok`, or what
+//! is wrong, and what to do.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::super::paragraph::labelled;
 use crate::key_names::on_route;
 use crate::log::Foreign;
 use crate::relay::{
     AddressProbe, LoginFacts, MechanismUse, OfferedFacts, Phase, ProbeFault, ProbeStep, ProbedCertificate,
     StepFacts, TlsFacts,
 };
-
-/// The columns of a terminal.
-const WIDTH: usize = 80;
-
-/// The columns in front of the words of a step.
-const INDENT: usize = 22;
 
 /// A step that takes longer has its time told.
 const SLOW: Duration = Duration::from_secs(1);
@@ -29,18 +24,8 @@ pub(super) fn probe_text(found: &AddressProbe, largest: u64) -> String {
     let mut text = heading(found) + "\n";
     for step in &found.steps {
         let mark = if step.fault.is_none() { "ok" } else { "FAILS" };
-        let label = format!("  {mark:<5} {:<13}", step.phase.to_string());
-        let lines = paragraphs(step, largest, route).into_iter().flat_map(|paragraph| wrapped(&paragraph));
-        let mut lines = lines.map(|line| (line.indent, line.words));
-        match lines.next() {
-            Some((INDENT, words)) => text += &format!("{label} {words}\n"),
-            // It needs the columns of the label.
-            Some((indent, words)) => text += &format!("{}\n{:indent$}{words}\n", label.trim_end(), ""),
-            None => text += &format!("{}\n", label.trim_end()),
-        }
-        for (indent, words) in lines {
-            text += &format!("{:indent$}{words}\n", "");
-        }
+        let label = format!("  {mark:<5} {:<13} ", step.phase.to_string());
+        text += &labelled(&label, &paragraphs(step, largest, route));
     }
     text
 }
@@ -178,31 +163,4 @@ pub(super) fn use_words(usability: MechanismUse) -> &'static str {
         MechanismUse::ProvesPassword => "it needs a password, and [auth] has none",
         MechanismUse::Unknown => "nullmta does not speak it",
     }
-}
-
-/// A line behind its indentation.
-struct IndentedLine {
-    indent: usize,
-    words: String,
-}
-
-/// Breaks `words` into lines behind [`INDENT`]. A word that has no room there gets a line with less. A no-break space is a space
-/// within a word.
-fn wrapped(words: &str) -> Vec<IndentedLine> {
-    let mut lines: Vec<IndentedLine> = Vec::new();
-    for word in words.split(' ').filter(|word| !word.is_empty()) {
-        let columns = word.chars().count();
-        let word = word.replace('\u{a0}', " ");
-        match lines.last_mut() {
-            Some(line) if line.indent + line.words.chars().count() + 1 + columns <= WIDTH => {
-                line.words += " ";
-                line.words += &word;
-            }
-            _ => {
-                let indent = INDENT.min(WIDTH.saturating_sub(columns));
-                lines.push(IndentedLine { indent, words: word });
-            }
-        }
-    }
-    lines
 }
