@@ -5,6 +5,7 @@
 //!   it is shown; `steer`: orders about messages; `standing`: orders about mail to come; `reading` and [`detail`]: a message
 //!   in full; `flush`: the one request that waits for the relay; `rights`: what a client may see and do; `clients`: the
 //!   limits on clients; `output`: the stream to a client.
+//! - [`http`]: metrics and health for monitoring programs; [`exposition`]: the figures as metrics; [`health`]: what is wrong.
 //!
 //! [`from_spool`] is for the commands that read the queue while no daemon runs.
 //!
@@ -13,8 +14,11 @@
 mod clients;
 pub mod control;
 pub mod detail;
+pub mod exposition;
 mod flush;
 pub mod from_spool;
+pub mod health;
+pub mod http;
 mod listing;
 mod output;
 pub mod protocol;

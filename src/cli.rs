@@ -11,6 +11,7 @@ pub mod exit;
 mod flush;
 mod import;
 mod mailq;
+mod metrics;
 mod oauth;
 mod output;
 mod paragraph;
@@ -70,6 +71,8 @@ enum CliCommand {
     Spool(spool::SpoolCommand),
     /// Show the state of the daemon in a few numbers
     Status(status::StatusCommand),
+    /// Print the figures of the daemon as metrics, in the format of OpenMetrics, which Prometheus reads
+    Metrics(ConfigFile),
     /// Try the relay and every deferred message now, and print the result
     Flush(flush::FlushCommand),
     /// Make the daemon read its configuration again, and print what changed or what is wrong
@@ -126,6 +129,7 @@ pub fn main() -> ExitCode {
         CliCommand::Queue(queue) => queue.run(),
         CliCommand::Spool(spool) => spool.run(),
         CliCommand::Status(status) => status.run(),
+        CliCommand::Metrics(file) => metrics::run(&file),
         CliCommand::Flush(flush) => flush.run(),
         CliCommand::Reload(file) => reload::run(&file),
         CliCommand::Oauth(oauth) => oauth.run(),

@@ -140,6 +140,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `admin.control`: the socket of `nullmta queue` and `nullmta status`.
     pub control: PathBuf,
+    /// `admin.http`: the loopback address of metrics and health; `None` for none.
+    pub http: Option<SocketAddr>,
     /// `[rewrite]`: the rules that change addresses and header fields. The origin is the hostname by default.
     pub rewrite: Arc<Rules>,
     /// Warnings for the operator: the configuration can be used, but mail may not go where it is expected.
@@ -185,6 +187,7 @@ impl Config {
             queue: QueueConfig::of(&file.queue, origin)?,
             log: LogConfig::of(&file.log),
             control: control_of(&file.admin.control, listen.socket.as_ref())?,
+            http: given(&file.admin.http).map(|address| address.0),
             rewrite: Arc::new(file.rewrite.rules(origin, &hostname)?),
             listen,
             advice: Vec::new(),

@@ -35,7 +35,7 @@ pub use queue::*;
 pub use relay::*;
 pub use spool::*;
 pub use standing::*;
-pub use text::{Foreign, counted, is_harmful, visible_json};
+pub use text::{Foreign, age_in_words, counted, is_harmful, visible_json};
 
 #[cfg(test)]
 mod tests;

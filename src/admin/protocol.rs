@@ -165,6 +165,7 @@ pub struct RelayHeadline {
 /// The state of the daemon in a few numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(Default))]
 pub struct DaemonStatus {
     /// The version of the running daemon, such as `0.1.0`; the program on disk may be newer.
     pub version: String,
@@ -278,6 +279,7 @@ pub struct AmountLeft {
 /// The state of one relay. A message to recipients at several relays counts at each of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(Default))]
 pub struct RelayFigures {
     /// The name of the route that leads to it; `None` for that of the top-level `relayhost`.
     pub route: Option<String>,
@@ -351,6 +353,7 @@ pub struct OutcomeCounts {
 /// How fast the relay gets mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(Default))]
 pub struct RelaySpeed {
     /// The number of connections that the configuration allows.
     pub max_connections: usize,
@@ -386,6 +389,7 @@ pub struct RateLeft {
 /// The configuration in force, from its file or from before a change that the file does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(Default))]
 pub struct Configuration {
     /// The path of the configuration file, as it was given at the start.
     pub path: String,

@@ -30,7 +30,6 @@ use crate::spool::OperatorVerb;
 use cat::QueueCat;
 use hold_rules::{HoldCommand, ReleaseCommand};
 use layout::Layout;
-pub(super) use layout::age;
 use list::QueueList;
 use show::QueueShow;
 use steer::Steer;

@@ -12,7 +12,7 @@ use super::output::printed;
 use super::queue::{self, ask, hold_rules, print_json};
 use super::{ConfigFile, exit::Exit};
 use crate::admin::protocol::{self, ControlRequest, RefusedConfiguration};
-use crate::log::{Foreign, counted};
+use crate::log::{Foreign, age_in_words, counted};
 use monitoring::MonitoringBounds;
 
 /// Show the state of the daemon in a few numbers.
@@ -105,7 +105,7 @@ fn text(status: &protocol::DaemonStatus) -> String {
 /// Returns the line about the oldest message that is to be sent; none if there is none.
 fn oldest_line(status: &protocol::DaemonStatus) -> String {
     let oldest = status.oldest.as_ref().zip(status.oldest_age);
-    oldest.map_or(String::new(), |(time, age)| format!("oldest  {}, accepted {time}\n", queue::age(age)))
+    oldest.map_or(String::new(), |(time, age)| format!("oldest  {}, accepted {time}\n", age_in_words(age)))
 }
 
 /// Returns the line about the space of the spool; none if its disk does not say how much is free.

@@ -213,6 +213,7 @@ table! {
     /// The keys of `[admin]`.
     AdminTable {
         control: Key<SocketPath>,
+        http: Key<LoopbackAddress>,
     }
 }
 

@@ -6,6 +6,7 @@
 //! | queue | mail is accepted and waits; nothing is sent | dialogues past their final dot, and the record of their result |
 //! | pick-up | what waits in the drop directory stays there | the file at hand; the next start takes the others |
 //! | control socket | mail goes on; nobody can see or control it | nothing: it answers until the other parts have ended |
+//! | HTTP | mail goes on; monitoring programs get no figures | nothing, as the control socket |
 //! | spool's writer | nothing is accepted, and no result is recorded | it is the last one: `Spool::close` |
 //! | spool's stock of segments | the same, as soon as the segments that there are have been filled | as the writer |
 //!
@@ -40,6 +41,8 @@ pub enum DaemonPart {
     PickUp,
     /// It answers the commands of an operator.
     Control,
+    /// It gives metrics and health to monitoring programs.
+    Http,
     /// It records mail on the disk.
     Writer,
     /// It makes the files ready that mail is recorded in, and removes them.
@@ -53,6 +56,7 @@ impl fmt::Display for DaemonPart {
             DaemonPart::Queue => "the queue",
             DaemonPart::PickUp => "the pick-up of dropped messages",
             DaemonPart::Control => "the control socket",
+            DaemonPart::Http => "the page of metrics and health",
             DaemonPart::Writer => "the spool's writer",
             DaemonPart::Stock => "the spool's stock of segments",
         })
@@ -84,9 +88,9 @@ impl Parts {
         pending().await
     }
 
-    /// Waits until all parts but the control socket have ended, and then ends that.
+    /// Waits until all parts but those that answer operators have ended, and then ends these.
     pub(super) async fn end(mut self) {
-        while self.names.values().any(|part| *part != DaemonPart::Control) {
+        while self.names.values().any(|part| !matches!(part, DaemonPart::Control | DaemonPart::Http)) {
             self.ended().await;
         }
         self.tasks.shutdown().await;

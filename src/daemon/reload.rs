@@ -121,13 +121,14 @@ impl Daemon {
 }
 
 /// Returns the keys that only a restart can change, each with whether it was changed.
-fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 7] {
+fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 8] {
     [
         ("spool", old.spool != new.spool),
         ("listen.addresses", old.listen.addresses != new.listen.addresses),
         ("listen.tls-addresses", old.listen.tls_addresses != new.listen.tls_addresses),
         ("listen.socket", old.listen.socket != new.listen.socket),
         ("admin.control", old.control != new.control),
+        ("admin.http", old.http != new.http),
         ("log.format", old.log.format != new.log.format),
         (
             "queue.min-free-space, queue.max-messages",

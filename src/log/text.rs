@@ -59,6 +59,13 @@ pub fn counted<N: fmt::Display + PartialEq + From<u8>>(number: N, one: &str) -> 
     format!("{number} {one}{ending}")
 }
 
+/// Returns an age in the largest unit, up to days, of which it is two: `59s`, `90m`, `2h` or `20d`.
+pub fn age_in_words(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3600), ("m", 60)];
+    let (unit, length) = units.into_iter().find(|(_, length)| seconds >= 2 * length).unwrap_or(("s", 1));
+    format!("{}{unit}", seconds / length)
+}
+
 /// Returns the text of `value`, escaped and cut like [`Foreign`].
 pub(super) fn foreign(value: &dyn fmt::Display) -> String {
     Foreign(&value.to_string()).to_string()

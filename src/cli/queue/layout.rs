@@ -23,8 +23,7 @@ use jiff::Timestamp;
 
 use super::super::terminal::{columns, cut, wrapped};
 use crate::admin::protocol::{MessageState, QueuedMessage, RelayHeadline, WaitsFor};
-use crate::config::units_of_time;
-use crate::log::{Foreign, counted};
+use crate::log::{Foreign, age_in_words, counted};
 
 /// The line above the messages.
 pub(super) const HEADING: &str = "QUEUE ID         STATE     AGE  SIZE NEXT  FROM";
@@ -54,9 +53,10 @@ impl Layout {
             (Some(route), Some(relay)) => format!("{relay}, the relay of route {route},"),
         };
         let since = relay.paused_since.as_deref().and_then(|time| between(time, now));
-        let since = since.map_or(String::new(), |seconds| format!(" for {}", age(seconds)));
+        let since = since.map_or(String::new(), |seconds| format!(" for {}", age_in_words(seconds)));
         let probe = relay.next_probe.as_deref().and_then(|time| until(time, now));
-        let probe = probe.map_or(String::new(), |seconds| format!(", and probed again in {}", age(seconds)));
+        let probe =
+            probe.map_or(String::new(), |seconds| format!(", and probed again in {}", age_in_words(seconds)));
         let said = format!("{} is {}{since}{probe}:", Foreign(&name), Foreign(&relay.state));
         let mut text = wrapped(&said, "", self.width);
         for why in relay.keeps_mail.iter().chain(&relay.held_because) {
@@ -74,9 +74,9 @@ impl Layout {
             "{:16} {:8} {:>4} {:>5} {:>4}  {}{uid}",
             message.id,
             message.state,
-            age(message.age),
+            age_in_words(message.age),
             size(message.size),
-            next.map_or("-".into(), age),
+            next.map_or("-".into(), age_in_words),
             Foreign(from)
         );
         let mut text = self.line(&line);
@@ -163,13 +163,6 @@ impl ListTotal {
         let (messages, octets) = (counted(self.messages, "message"), counted(self.octets, "octet"));
         format!("{messages}, {octets}: {}.", states.join(", "))
     }
-}
-
-/// Returns an age in the largest unit, up to days, of which it is two: `59s`, `90m`, `2h` or `20d`.
-pub(in crate::cli) fn age(seconds: u64) -> String {
-    let mut units = units_of_time().filter(|(unit, _)| *unit != "w");
-    let (unit, length) = units.find(|(_, length)| seconds >= 2 * *length).unwrap_or(("s", 1));
-    format!("{}{unit}", seconds / length)
 }
 
 /// Returns a number of octets with at most two digits behind the point or four before: `999`, `4.0K`, `12M`.

@@ -16,11 +16,11 @@ use super::super::ConfigFile;
 use super::super::exit::Failure;
 use super::super::output::printed;
 use super::fetch::{Fetched, MessageSource, absent, unreadable};
-use super::layout::{age, until};
+use super::layout::until;
 use super::outline::{ContentOutline, PartOutline, Person};
 use super::write_json;
 use crate::admin::detail::{MessageDetail, RecipientDetail};
-use crate::log::{Foreign, counted};
+use crate::log::{Foreign, age_in_words, counted};
 use crate::queue_id::QueueId;
 
 /// The most octets of a content in which parts are sought.
@@ -119,9 +119,9 @@ fn envelope(message: &MessageDetail, now: Timestamp) -> String {
     };
     let uid = uid.map_or(String::new(), |uid| format!(", uid {uid}"));
     let mut text = format!("{id} {state}\n");
-    text += &line("accepted", &format!("{arrived}, {} ago, {by}{uid}", age(message.age)));
+    text += &line("accepted", &format!("{arrived}, {} ago, {by}{uid}", age_in_words(message.age)));
     if let Some(due) = &message.next_attempt {
-        let left = until(due, now).map_or(String::new(), |seconds| format!(", in {}", age(seconds)));
+        let left = until(due, now).map_or(String::new(), |seconds| format!(", in {}", age_in_words(seconds)));
         text += &line("next try", &format!("{due}{left}"));
     }
     text += &line("from", if from.is_empty() { "<>" } else { from });

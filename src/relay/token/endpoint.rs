@@ -15,21 +15,20 @@
 
 use std::io;
 use std::path::Path;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, USER_AGENT};
-use hyper::rt::ReadBufCursor;
 use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
@@ -142,7 +141,7 @@ fn tls_words(error: &io::Error) -> String {
 
 /// Sends the request on `stream` and reads the reply.
 async fn exchange(stream: Box<dyn Stream>, url: &WebAddress, form: &[u8]) -> Result<EndpointReply, String> {
-    let shaken = http1::Builder::new().max_buf_size(MAX_HEAD_OCTETS).handshake(ForHyper(stream)).await;
+    let shaken = http1::Builder::new().max_buf_size(MAX_HEAD_OCTETS).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.map_err(|error| http_words(&error))?;
     let request = Request::post(&url.path)
         .header(HOST, url.authority())
@@ -202,37 +201,5 @@ fn http_words(error: &hyper::Error) -> String {
     match std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>()) {
         Some(error) => tls_faults::connection(TlsPeer::TOKEN_ENDPOINT, error),
         None => error.to_string(),
-    }
-}
-
-/// A stream of tokio with the traits of hyper.
-struct ForHyper(Box<dyn Stream>);
-
-impl hyper::rt::Read for ForHyper {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut into: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut chunk = [0; 4096];
-        let length = chunk.len().min(into.remaining());
-        let mut buffer = ReadBuf::new(&mut chunk[..length]);
-        std::task::ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;
-        into.put_slice(buffer.filled());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl hyper::rt::Write for ForHyper {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, octets)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }

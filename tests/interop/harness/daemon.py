@@ -56,6 +56,7 @@ max-message-size = "{max_message_size}"
 
 [admin]
 control = "{base}/control.sock"
+{admin}
 """
 
 
@@ -72,7 +73,7 @@ class Nullmta:
         self._log_file = base / "daemon.log"
         self._values = dict(
             base=base, port=self.port, relay_port=relay_port, ca_file=ca_file, server_name=server_name,
-            user=user, auth="", tls="", listen="", rewrite="", queue="", relay="", max_message_size="50M",
+            user=user, auth="", tls="", listen="", rewrite="", queue="", relay="", admin="", max_message_size="50M",
         )
         self.process = None
         self.set_password(password)

@@ -181,7 +181,7 @@ fn ages_in_the_largest_unit_of_which_they_are_two() {
         (500_000, "5d"),
     ];
     for (seconds, text) in cases {
-        assert_eq!(age(seconds), text);
+        assert_eq!(age_in_words(seconds), text);
     }
 }
 
