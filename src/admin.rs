@@ -2,7 +2,7 @@
 //!
 //! - [`protocol`]: the messages on the socket, shared by daemon and command line.
 //! - [`control`]: the server in the daemon; `selection`: the messages that a request is about; `listing`: a message as
-//!   it is shown; `steer`: orders about messages; `standing`: orders about mail to come; `reading` and [`detail`]: a message
+//!   it is shown; `steer`: orders about messages; `standing`: orders about mail to come; [`shape`]: the queue in counts; `reading` and [`detail`]: a message
 //!   in full; `flush`: the one request that waits for the relay; `rights`: what a client may see and do; `clients`: the
 //!   limits on clients; `output`: the stream to a client.
 //! - [`http`]: metrics and health for monitoring programs; [`exposition`]: the figures as metrics; [`health`]: what is wrong.
@@ -25,5 +25,7 @@ pub mod protocol;
 mod reading;
 mod rights;
 mod selection;
+pub mod shape;
+pub mod shape_tally;
 pub mod standing;
 mod steer;

@@ -31,6 +31,7 @@ use super::protocol::{
 use super::reading::MessageReading;
 use super::rights::Rights;
 use super::selection::Selection;
+use super::shape_tally::ShapeTally;
 use super::standing::{self, StandingDesk};
 use super::steer::{Steering, SteeringDesk};
 use crate::filter::QueueFilter;
@@ -128,6 +129,9 @@ impl Control {
         match (request, rights) {
             (ControlRequest::QueueList { filter, limit }, _) => {
                 self.queue_list(filter, limit, rights, output).await?;
+            }
+            (ControlRequest::QueueShape { filter, by, top }, _) => {
+                self.queue_shape(filter, ShapeTally::new(by), top, rights, output).await?;
             }
             (ControlRequest::QueueRead { id, most }, _) => {
                 MessageReading { id, rights, most }.answer(&self.queue, &self.spool, output).await?;
@@ -283,6 +287,7 @@ impl Control {
         }
         let (mut left, mut more) = (limit.unwrap_or(u64::MAX), 0);
         while let Some(page) = selection.next_page().await? {
+            output.step().await?;
             for one in page {
                 if left == 0 {
                     more += 1;
@@ -299,6 +304,29 @@ impl Control {
             output.send(&Frame::Hidden(selection.hidden())).await?;
         }
         if more > 0 { output.send(&Frame::More(more)).await } else { Ok(()) }
+    }
+
+    /// Counts what `filter` means, in `top` rows at most.
+    async fn queue_shape(
+        &self,
+        filter: QueueFilter,
+        mut tally: ShapeTally,
+        top: u16,
+        rights: Rights,
+        output: &mut ClientOutput,
+    ) -> io::Result<()> {
+        let mut selection = Selection::begin(&self.queue, &self.spool, filter, rights).await;
+        while let Some(page) = selection.next_page().await? {
+            output.step().await?;
+            page.iter().for_each(|message| tally.count(message));
+        }
+        for row in tally.rows(top.into()) {
+            output.item(&row).await?;
+        }
+        match selection.hidden() {
+            0 => Ok(()),
+            hidden => output.send(&Frame::Hidden(hidden)).await,
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The answer to a client of the control socket, frame by frame.
 //!
-//! Promise: a client that does not read is left after [`CLIENT_PATIENCE`].
+//! Promises: a client that does not read is left after [`CLIENT_PATIENCE`]; one that is told of every step of a search
+//! ([`ClientOutput::step`]) hears something every few seconds, so that it does not take the daemon for one that hangs.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::io::{AsyncWriteExt, BufWriter};
@@ -15,13 +16,20 @@ use super::protocol::Frame;
 /// Time that a client may take to send its request, or to read a line of the answer.
 pub(super) const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Time after which a client hears that a search goes on.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// The stream on which frames are written to the client.
-pub(super) struct ClientOutput(BufWriter<OwnedWriteHalf>);
+pub(super) struct ClientOutput {
+    output: BufWriter<OwnedWriteHalf>,
+    /// When the client was sent something last that does not wait in the buffer.
+    heard: Instant,
+}
 
 impl ClientOutput {
     /// Returns the stream over this half of the connection.
     pub fn new(output: OwnedWriteHalf) -> Self {
-        ClientOutput(BufWriter::new(output))
+        ClientOutput { output: BufWriter::new(output), heard: Instant::now() }
     }
 
     /// Sends one item of the answer.
@@ -49,12 +57,23 @@ impl ClientOutput {
     pub async fn send(&mut self, frame: &Frame) -> io::Result<()> {
         let mut line = serde_json::to_vec(frame)?;
         line.push(b'\n');
-        timeout(CLIENT_PATIENCE, self.0.write_all(&line)).await?
+        timeout(CLIENT_PATIENCE, self.output.write_all(&line)).await?
+    }
+
+    /// Says that a search goes on, if the client has heard nothing for a while.
+    pub async fn step(&mut self) -> io::Result<()> {
+        if self.heard.elapsed() < SILENCE {
+            return Ok(());
+        }
+        self.send(&Frame::Working).await?;
+        timeout(CLIENT_PATIENCE, self.output.flush()).await??;
+        self.heard = Instant::now();
+        Ok(())
     }
 
     /// Sends the last frame.
     pub async fn end(&mut self, frame: &Frame) -> io::Result<()> {
         self.send(frame).await?;
-        timeout(CLIENT_PATIENCE, self.0.shutdown()).await?
+        timeout(CLIENT_PATIENCE, self.output.shutdown()).await?
     }
 }

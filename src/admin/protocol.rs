@@ -9,6 +9,7 @@ mod standing;
 
 use serde::{Deserialize, Serialize};
 
+use super::shape::ShapeBy;
 pub use crate::filter::MessageState;
 use crate::filter::QueueFilter;
 use crate::queue::Standing;
@@ -30,6 +31,16 @@ pub enum ControlRequest {
         /// The most messages of the answer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u64>,
+    },
+    /// Asks for the shape of the queue: the answer is a [`super::shape::ShapeRow`] for each row.
+    QueueShape {
+        /// The messages that are meant.
+        #[serde(default, skip_serializing_if = "QueueFilter::is_everything")]
+        filter: QueueFilter,
+        /// What the rows are.
+        by: ShapeBy,
+        /// The most rows, besides the total and the others.
+        top: u16,
     },
     /// Asks for one message and its content: the answer is some [`super::detail::ReadPart`]s.
     QueueRead {
@@ -128,6 +139,8 @@ pub enum Frame {
     Relays(Vec<RelayHeadline>),
     /// One of the items that were requested.
     Item(serde_json::Value),
+    /// Nothing yet: the search goes on. It says that the daemon is not silent.
+    Working,
     /// The number of further items, which this user may not see.
     Hidden(u64),
     /// The number of further items, which the limit of the request left out.

@@ -137,6 +137,7 @@ fn answer<T: DeserializeOwned>(
             Frame::Done => return Ok(rest),
             Frame::Hidden(count) => rest.hidden = count,
             Frame::More(count) => rest.more = count,
+            Frame::Working => {}
             Frame::Relays(relays) => reader.relays(relays),
             Frame::Error(why) => return Err(ClientError::Refused(why)),
             Frame::Denied(why) => return Err(ClientError::Denied(why)),

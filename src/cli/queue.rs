@@ -1,5 +1,5 @@
-//! `nullmta queue …`: lists the queue (`queue/list.rs`), shows messages of it (`queue/show.rs`, `queue/cat.rs`), and steers
-//! it (`queue/steer.rs`, `queue/hold_rules.rs`).
+//! `nullmta queue …`: lists the queue (`queue/list.rs`), shows messages of it (`queue/show.rs`, `queue/cat.rs`),
+//! counts them (`queue/shape.rs`), and steers them (`queue/steer.rs`, `queue/hold_rules.rs`).
 
 mod cat;
 mod fetch;
@@ -9,6 +9,7 @@ mod layout;
 mod list;
 mod offline;
 mod outline;
+mod shape;
 mod show;
 mod steer;
 
@@ -31,6 +32,7 @@ use cat::QueueCat;
 use hold_rules::{HoldCommand, ReleaseCommand};
 use layout::Layout;
 use list::QueueList;
+use shape::QueueShape;
 use show::QueueShow;
 use steer::Steer;
 
@@ -43,6 +45,8 @@ pub(super) enum QueueCommand {
     Show(QueueShow),
     /// Print the content of a message, octet by octet
     Cat(QueueCat),
+    /// Count messages by age and reason, domain, submitter or route
+    Shape(QueueShape),
     /// Put messages on hold: they are not sent before you release them; with --new, mail that is still to come
     Hold(HoldCommand),
     /// Release messages that are on hold; with --new, lift the rules that put new mail on hold
@@ -61,6 +65,7 @@ impl QueueCommand {
             QueueCommand::List(list) => list.run(),
             QueueCommand::Show(show) => show.run(),
             QueueCommand::Cat(cat) => cat.run(),
+            QueueCommand::Shape(shape) => shape.run(),
             QueueCommand::Hold(hold) => hold.run(),
             QueueCommand::Release(release) => release.run(),
             QueueCommand::Retry(steer) => steer.run(OperatorVerb::Retry),

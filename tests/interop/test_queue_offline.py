@@ -63,7 +63,7 @@ def test_the_queue_is_read_from_the_spool_and_that_is_said(host, user):
 
 
 @pytest.mark.parametrize("user", [ANN, OPERATOR], ids=lambda user: user.name)
-@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["show", "18A4F1C9A02B3D40"], ["cat", "18A4F1C9A02B3D40"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["shape"], ["show", "18A4F1C9A02B3D40"], ["cat", "18A4F1C9A02B3D40"]], ids=" ".join)
 def test_who_may_not_read_the_spool_is_told_so(host, user, words):
     code, out, error = queue(host, user, *words)
     assert (code, out, error.count("\n")) == (77, "", 1), (out, error)
@@ -71,8 +71,9 @@ def test_who_may_not_read_the_spool_is_told_so(host, user, words):
 
 
 def test_what_only_a_daemon_knows_is_not_guessed(host):
-    code, out, error = queue(host, ROOT, "list", "--route", "news")
-    assert (code, out) == (69, "") and "--route" in error, error
+    for words in (["list", "--route", "news"], ["shape", "--by", "route"]):
+        code, out, error = queue(host, ROOT, *words)
+        assert (code, out) == (69, "") and "ask without routes" in error, error
 
 
 def test_a_torn_end_and_a_daemon_that_starts_are_borne(host):

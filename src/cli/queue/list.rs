@@ -64,7 +64,7 @@ impl QueueList {
         match ask_or_read(&self.config, &request, reader)? {
             QueueAnswered::ByDaemon(rest) => Ok(rest),
             QueueAnswered::OnSpool(queue) => {
-                offline::check(filter)?;
+                offline::check(filter, false)?;
                 let mut more = 0;
                 let listed = queue.list(filter, self.limit, |message| reader.item(message));
                 printed(listed.map(|left| more = left))?;

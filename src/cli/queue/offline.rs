@@ -38,12 +38,12 @@ fn failure(why: &ClientError, error: &OpenError) -> Failure {
     }
 }
 
-/// Fails if the filter asks for what only a daemon knows.
-pub(super) fn check(filter: &QueueFilter) -> Result<(), Failure> {
-    if filter.route.is_empty() {
+/// Fails if the filter asks for the routes, which only a daemon knows, or the command does.
+pub(super) fn check(filter: &QueueFilter, asks_for_routes: bool) -> Result<(), Failure> {
+    if filter.route.is_empty() && !asks_for_routes {
         return Ok(());
     }
     let why =
-        "which route mail takes is known to a running daemon alone: leave out --route, or start nullmta";
+        "which route mail takes is known to a running daemon alone: ask without routes, or start nullmta";
     Err(Failure::new(Exit::Unavailable, why))
 }
