@@ -22,6 +22,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clap::Args;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::exit::{Exit, Failure};
@@ -85,9 +87,10 @@ fn program() -> Finding {
 /// Returns what `nullmta check` says of the configuration at `path`, which is readable as a file if `is_read`.
 fn configuration(path: &Path, is_read: bool) -> Vec<Finding> {
     const CHECK: &str = "configuration";
+    let is_hidden = || access(path, Access::READ_OK) == Err(Errno::ACCESS);
     match check::look(path) {
-        // What it names is for the daemon alone.
-        Err(failure) if is_read && !geteuid().is_root() => {
+        // What it names is for the daemon alone, or the file itself is.
+        Err(failure) if !geteuid().is_root() && (is_read || is_hidden()) => {
             vec![Finding::look(CHECK, failure.to_string(), "run nullmta doctor as root to have it looked at")]
         }
         Err(failure) => {

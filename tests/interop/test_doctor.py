@@ -79,7 +79,7 @@ def test_a_refused_login_and_a_link_to_another_program(installed):
         assert "wr0ng" not in told and "@" not in told, told
         assert "is another program" in found["mailq"][0]["words"], told
     finally:
-        installed.must("mv /usr/bin/mailq.ours /usr/bin/mailq")
+        installed.must(f"mv /usr/bin/mailq.ours /usr/bin/mailq && echo {PASSWORD} > /etc/nullmta.secret")
 
 
 def test_an_ordinary_user_is_told_what_was_not_seen(installed):
@@ -96,5 +96,31 @@ def test_rights_that_a_user_needs_are_missed(installed):
         code, found, told = doctor(installed, "--no-probe")
         assert code == 0 and found["users"][0]["result"] == "look", told
         assert "chmod 644 /etc/nullmta.toml" in found["users"][0]["to-do"], told
+        code, found, told = doctor(installed, "--no-probe", user="nobody")
+        assert code == 0 and "configuration" in of(found, "look"), told
     finally:
         installed.must("chmod 644 /etc/nullmta.toml")
+
+
+def test_a_credential_is_that_of_the_running_daemon(installed):
+    """systemd hands it to the daemon alone: a probe by root found no password, and called the configuration wrong."""
+    drop_in = "/etc/systemd/system/nullmta.service.d/made.conf"
+    installed.configure(CONFIG.replace('password-file = "/etc/nullmta.secret"', 'credential = "relay"'))
+    try:
+        installed.write(drop_in, "[Service]\nLoadCredential=relay:/etc/nullmta.secret\n")
+        installed.must("systemctl daemon-reload && systemctl restart nullmta")
+        done = installed.run("nullmta probe")
+        assert done.returncode == 0 and "logged in by" in done.stdout and done.stderr == "", done.stdout + done.stderr
+        code, found, told = doctor(installed)
+        assert code == 0 and "probe" in of(found, "ok"), told
+        ordinary = installed.run("nullmta probe", user="nobody")
+        assert ordinary.returncode == 77 and "the credential relay (auth.credential) is not readable" in ordinary.stderr, ordinary
+        installed.must("systemctl stop nullmta.socket nullmta.service")
+        done = installed.run("nullmta probe")
+        assert done.returncode == 78 and "-p LoadCredential=relay:PATH nullmta probe" in done.stderr, done
+        as_told = "systemd-run --quiet --pipe --wait -p User=nullmta -p LoadCredential=relay:/etc/nullmta.secret nullmta probe"
+        done = installed.run(as_told)
+        assert done.returncode == 0 and "logged in by" in done.stdout, done
+    finally:
+        installed.path(drop_in).unlink()
+        installed.must("systemctl daemon-reload")

@@ -5,16 +5,19 @@ No daemon runs, but where a test says so.
 
 import json
 import re
+import signal
 import subprocess
+import threading
 
 import pytest
 
-from daemon import Sink
+from daemon import Sink, binary
 from local_user import ANN, DAEMON, ROOT
 from openssl_server import OpenSSLServer
 from pki import NAME, Authority
 from postfix import PASSWORD
 from recorder import Recorder
+from scripted_endpoint import ScriptedEndpoint, token
 from servers import PASSWORD as SERVERS_PASSWORD, SERVERS, USER as SERVERS_USER
 from waiting import free_port, wait_until
 
@@ -261,3 +264,53 @@ def test_root_probes_with_the_rights_of_the_service(host):
     done = host.run(str(host.program), "probe", "-c", str(host.daemon.config), user=ROOT)
     assert done.returncode == 78, done
     assert f"cannot read {secret} as uid {DAEMON.uid}" in " ".join(done.stdout.decode().split()), done
+
+
+def with_refresh_token(nullmta, url):
+    """The file of the refresh token of a daemon whose login is by one."""
+    file = nullmta.base / "refresh" / "token"
+    file.parent.mkdir()
+    file.write_text("first\n")
+    file.chmod(0o600)
+    nullmta.configure(auth=f'''\
+[auth.oauth]
+grant = "refresh-token"
+token-url = "{url}"
+client-id = "app"
+refresh-token-file = "{file}"
+''')
+    nullmta.leave_out("password-file")
+    return file
+
+
+def test_a_stop_waits_for_a_refresh_token_that_is_being_replaced(scratch, make_nullmta):
+    """The endpoint had replaced the token, the command was ended, and with it the login."""
+    may_answer = threading.Event()
+
+    def answer(stream):
+        assert may_answer.wait(60)
+        stream.write(token("a-token", refresh_token="second"))
+
+    endpoint = ScriptedEndpoint(answer)
+    sink = Sink(scratch / "sink", "--token", "ann@example.org:a-token").start()
+    try:
+        nullmta = make_nullmta(sink.port, user="ann@example.org", ca_file=sink.ca_file, server_name="localhost")
+        file = with_refresh_token(nullmta, endpoint.url)
+        with subprocess.Popen(
+            [str(binary()), "probe", "-c", str(nullmta.config)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as running:
+            wait_until(lambda: endpoint.forms, 30, "the request for a token")
+            running.send_signal(signal.SIGINT)
+            may_answer.set()
+            said = running.communicate(timeout=60)[1]
+        assert (running.returncode, said) == (75, "nullmta: stopped before all was found out\n")
+        assert file.read_text() == "second\n"
+        assert endpoint.forms[0]["refresh_token"] == "first"
+        # Nothing is lost: the next one goes on with the new token.
+        code, found, trouble = probe(nullmta)
+        assert code == 0, (found, trouble)
+        assert found[0]["steps"][-2]["token-seconds"] > 3500, found
+        assert "access token fetched, valid for" in text(nullmta)
+    finally:
+        sink.stop()
+        endpoint.close()

@@ -90,6 +90,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_finding_says_what_to_do_and_fits_a_terminal() {
+        let taken =
+            "127.0.0.1:25 is taken by master\u{1b} (pid 812): mail that is handed in there is not ours";
+        let findings = [
+            Finding::ok("disk", "46448 MiB free, of which 64 MiB stay free"),
+            Finding::broken("ports", taken, "stop it, and keep it from starting again, then start nullmta"),
+        ];
+        let shown: String = findings.iter().map(Finding::text).collect();
+        let expected = "\
+ok     disk          46448 MiB free, of which 64 MiB stay free
+BROKEN ports         127.0.0.1:25 is taken by master\\u{1b} (pid 812): mail that
+                     is handed in there is not ours
+                     To do: stop it, and keep it from starting again, then start
+                     nullmta
+";
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
     fn no_address_is_left() {
         for (words, bare) in [
             ("550 <ann@example.org> is unknown", "550 <(address)> is unknown"),
