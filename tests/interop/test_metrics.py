@@ -5,10 +5,13 @@ import json
 import subprocess
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from waiting import free_port, wait_until
+
+RULES = Path(__file__).parents[2] / "config" / "prometheus-rules.yml"
 
 
 def get(port, path, method="GET", host=None):
@@ -36,7 +39,8 @@ def prometheus(tmp_path):
     def start(scraped):
         port, config = free_port(), tmp_path / "prometheus.yml"
         config.write_text(
-            "global: {scrape_interval: 1s}\n"
+            "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
+            f"rule_files: ['{RULES}']\n"
             f"scrape_configs: [{{job_name: nullmta, static_configs: [{{targets: ['127.0.0.1:{scraped}']}}]}}]\n"
         )
         log = (tmp_path / "prometheus.log").open("wb")
@@ -69,6 +73,8 @@ def test_prometheus_sees_the_relay_go_and_come_back(watched, prometheus, postfix
     wait_until(lambda: ask("up") == 1, 60, "Prometheus understands what it gets")
     daemon.send(b"Subject: x\r\n\r\nx\r\n")
     wait_until(lambda: ask('nullmta_relay_paused{route=""}') == 1, 60, "the pause is seen")
+    pending = 'ALERTS{alertname="NullmtaRelayPaused",alertstate="pending"}'
+    wait_until(lambda: ask(pending) == 1, 60, "the shipped rules know the pause")
     assert ask('sum(nullmta_messages)') == 1
     wait_until(lambda: ask("nullmta_oldest_message_age_seconds") > 0, 60, "the age is seen")
     assert ask('nullmta_recipients_total{outcome="sent"}') == 0
@@ -77,7 +83,13 @@ def test_prometheus_sees_the_relay_go_and_come_back(watched, prometheus, postfix
     daemon.start()
     daemon.wait_until_empty()
     wait_until(lambda: ask('nullmta_recipients_total{outcome="sent"}') == 1, 60, "the success is seen")
+    wait_until(lambda: ask(pending) is None, 60, "the alert is over")
     assert ask('nullmta_relay_paused{route=""}') == 0 and ask("nullmta_build_info") == 1
+
+
+def test_the_shipped_rules_are_well_formed():
+    checked = subprocess.run(["promtool", "check", "rules", RULES], capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0 and "rules found" in checked.stdout, checked
 
 
 def test_health_says_why_in_words_and_names_nobody(watched):
