@@ -15,6 +15,7 @@ mod metrics;
 mod oauth;
 mod output;
 mod paragraph;
+mod pause;
 mod probe;
 mod queue;
 mod relay_reply;
@@ -75,6 +76,11 @@ enum CliCommand {
     Metrics(ConfigFile),
     /// Try the relay and every deferred message now, and print the result
     Flush(flush::FlushCommand),
+    /// Pause the delivery or the intake of mail, over restarts as well
+    #[command(subcommand)]
+    Pause(pause::PauseCommand),
+    /// Have mail go on that was paused
+    Resume(pause::ResumeCommand),
     /// Make the daemon read its configuration again, and print what changed or what is wrong
     Reload(ConfigFile),
     /// Log in at the provider, for access tokens in place of a password
@@ -131,6 +137,8 @@ pub fn main() -> ExitCode {
         CliCommand::Status(status) => status.run(),
         CliCommand::Metrics(file) => metrics::run(&file),
         CliCommand::Flush(flush) => flush.run(),
+        CliCommand::Pause(pause) => pause.run(),
+        CliCommand::Resume(resume) => resume.run(),
         CliCommand::Reload(file) => reload::run(&file),
         CliCommand::Oauth(oauth) => oauth.run(),
         CliCommand::User(user) => user.run(),

@@ -106,7 +106,7 @@ pub async fn run(start: Start) -> Result<(), DaemonError> {
             _ = look.tick() => {
                 daemon.spool.look();
                 daemon.logins.look();
-                standing::end_due(&daemon.spool);
+                standing::end_due(&daemon.spool, &daemon.queue);
             }
             part = daemon.failed() => {
                 daemon.stop().await;

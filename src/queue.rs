@@ -71,6 +71,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -81,6 +82,7 @@ use crate::queue_id::QueueId;
 use crate::relay::{LateRelay, Relay, Trouble};
 use crate::routing::Routes;
 use crate::spool::{Entry, OperatorOrder, Recovery, Spool};
+use crate::standing_orders::Pause;
 use clock::Clock;
 use desk::DeliveryDesk;
 pub use link::QueueLink;
@@ -309,14 +311,20 @@ impl Settings {
     }
 
     /// Returns the part of the settings that the queue's state follows.
-    fn policy(&self, spool: &Spool) -> QueuePolicy {
+    fn policy(&self, spool: &Spool, now: Timestamp) -> QueuePolicy {
         QueuePolicy {
             retry: self.retry,
             has_null_sender: self.null_sender.is_some() || self.bounce_sender.is_some(),
             relays: self.relays.iter().map(|relay| relay.policy(spool)).collect(),
             routes: self.routes.clone(),
+            pauses: pauses(spool, now),
         }
     }
+}
+
+/// Returns the pauses that operators have ordered, as they are at `now`.
+fn pauses(spool: &Spool, now: Timestamp) -> Vec<Pause> {
+    spool.standing_orders().pauses(now).cloned().collect()
 }
 
 /// Builds the queue from what the spool has recovered. The future is the task of its owner, and ends after
@@ -330,7 +338,7 @@ pub fn queue(
 ) -> (Queue, impl Future<Output = ()> + Send + 'static) {
     let (commands, inbox) = unbounded_channel();
     let queue = Queue { commands };
-    let policy = settings.policy(&spool);
+    let policy = settings.policy(&spool, clock.now());
     let Recovery { entries, relay_clock, .. } = &recovery;
     let reducer = Reducer::new(policy, entries, *relay_clock, Rng::new(), clock.moment());
     let executor = Executor::new(DeliveryDesk::new(queue.clone(), spool, settings, clock, Arc::default()));
@@ -352,6 +360,11 @@ impl Queue {
     /// Probes the relays that are paused, for what is ready.
     pub fn probe_relays(&self) {
         self.tell(Event::ProbeRelays);
+    }
+
+    /// Follows the pauses of delivery that operators have ordered, as the spool has them now.
+    pub fn follow_pauses(&self) {
+        self.send(OwnerInput::FollowPauses);
     }
 
     /// Does the same as [`Queue::probe_now`] for the relay of this route and the messages that it gets.
@@ -451,6 +464,8 @@ enum OwnerInput {
     Next { connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>> },
     /// The result of an attempt is to be recorded.
     Settle(Box<Settlement>),
+    /// An operator has ordered or lifted a pause, or its time is over.
+    FollowPauses,
     /// The configuration was read again.
     Reconfigure(Box<Settings>),
 }

@@ -35,7 +35,7 @@
 //! | D10 | file in `drop/` | `.tmp`, synced, then `.bsmtp` (`drop.rs`) | `.claimed`, committed (or its bounce is, then it is in `corrupt/`), unlinked, each synced | any of the three names, or two | the pick-up (`listener/pickup.rs`) |
 //! | D11 | `relays` | a relay takes its first message: `relays.part`, synced, renamed, directory synced | never | `relays.part`, or the list without that relay | the next list that is written; `relays.rs` |
 //! | D12 | `rates` | a part of a relay's rate is used: `rates.part`, synced, renamed, directory synced | never | `rates.part`, or the notes before | the next notes that are written; `rates.rs` |
-//! | D13 | `standing-orders` | an operator makes or lifts a hold rule: `standing-orders.part`, synced, renamed, directory synced | never | `standing-orders.part`, or the orders before | the next orders that are written; `standing.rs` |
+//! | D13 | `standing-orders` | an operator makes or lifts a hold rule or a pause: `standing-orders.part`, synced, renamed, directory synced | never | `standing-orders.part`, or the orders before | the next orders that are written; `standing.rs` |
 //!
 //! # The life of a message
 //!

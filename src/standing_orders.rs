@@ -1,23 +1,26 @@
-//! Standing orders: what operators have ordered about mail that is still to come, until they lift it or its time is over.
+//! Standing orders: what operators have ordered about mail that is still to come, and for all mail, until they lift it or its time is over.
 //!
 //! Promises
 //! 1. An order whose time is over has no effect, whether or not it was taken out ([`StandingOrders::take_ended`]).
 //! 2. Each hold rule has a number that no other one ever had, on this spool. Of several rules that a message fits, the
 //!    oldest one holds it.
 //! 3. There are [`MOST_RULES`] hold rules at most, of [`MOST_PATTERNS`] conditions each, so that no message waits for them.
-//! 4. Orders of a newer version that say more than is known here are not read: they could mean more mail.
+//! 4. There is one pause at most of each scope: a later one takes its place.
+//! 5. Orders of a newer version that say more than is known here are not read: they could mean more mail.
 //!
 //! Pure: time is an argument. Not here: where they are kept (`spool/standing.rs`), who may give them
-//! (`admin/rights.rs`), what is done with a message that a rule fits (`spool/handle.rs`).
+//! (`admin/rights.rs`), what is done with a message that a rule fits (`spool/handle.rs`), what rests in a pause (`queue/relay_state.rs`,
+//! `listener/intake.rs`, `listener/pickup.rs`).
 
 mod hold_rule;
+mod pause;
 mod terms;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::filter::Glob;
 pub use hold_rule::{BadHoldRule, HoldConditions, HoldRule, NewMessage};
+pub use pause::{Pause, PauseScope, PausedPart};
 pub use terms::{BadReason, OrderTerms, checked_reason};
 
 /// The most hold rules that there may be at a time.
@@ -34,20 +37,30 @@ pub struct StandingOrders {
     /// The hold rules, the oldest first.
     #[serde(default)]
     rules: Vec<HoldRule>,
+    /// The pauses, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pauses: Vec<Pause>,
+}
+
+/// The orders whose time is over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndedOrders {
+    /// The hold rules.
+    pub rules: Vec<HoldRule>,
+    /// The pauses.
+    pub pauses: Vec<Pause>,
 }
 
 impl StandingOrders {
-    /// Returns the orders that stand in place of those that were lost: which mail was to be held is not known, so all new mail
-    /// is.
+    /// Returns the orders that stand in place of those that were lost: which mail was to wait is not known, so none is
+    /// sent. It is taken and waits, since sending cannot be undone.
     pub fn unknown(now: Timestamp) -> StandingOrders {
-        let reason = "the file of the hold rules was damaged, so what was to be held is not known; make the rules that you \
-                      want again, and lift this one";
-        let everything = HoldConditions { from: vec![Glob::anything()], ..HoldConditions::default() };
+        let reason = "the file of hold rules and pauses was damaged, so which mail was to wait is not known; make the rules \
+                      that you want again, then resume delivery";
+        let scope = PauseScope { part: PausedPart::Delivery, route: None };
         let terms = OrderTerms { by: "nullmta".into(), since: now, until: None, reason: Some(reason.into()) };
         // Above every number that was ever given, as far as that can be known.
-        let number = u32::MAX / 2;
-        let rule = HoldRule { number, conditions: everything, terms };
-        StandingOrders { last_rule: number, rules: vec![rule] }
+        StandingOrders { last_rule: u32::MAX / 2, rules: Vec::new(), pauses: vec![Pause { scope, terms }] }
     }
 
     /// Returns the hold rules that are in force, the oldest first.
@@ -82,14 +95,45 @@ impl StandingOrders {
         Some(self.rules.remove(place))
     }
 
-    /// Returns whether the time of an order is over, so that there is something to take out.
-    pub fn have_ended(&self, now: Timestamp) -> bool {
-        self.rules.iter().any(|rule| !rule.terms.is_in_force(now))
+    /// Returns the pauses that are in force, the oldest first.
+    pub fn pauses(&self, now: Timestamp) -> impl Iterator<Item = &Pause> {
+        self.pauses.iter().filter(move |pause| pause.terms.is_in_force(now))
     }
 
-    /// Takes out the hold rules whose time is over.
-    pub fn take_ended(&mut self, now: Timestamp) -> Vec<HoldRule> {
-        self.rules.extract_if(.., |rule| !rule.terms.is_in_force(now)).collect()
+    /// Returns the pause of the intake, if there is one.
+    pub fn intake_pause(&self, now: Timestamp) -> Option<&Pause> {
+        self.pauses(now).find(|pause| pause.scope.part == PausedPart::Intake)
+    }
+
+    /// Returns the pause of the delivery of all mail, if there is one.
+    pub fn delivery_pause(&self, now: Timestamp) -> Option<&Pause> {
+        self.pauses(now).find(|pause| pause.scope.part == PausedPart::Delivery && pause.scope.route.is_none())
+    }
+
+    /// Adds a pause, in place of one of the same scope.
+    pub fn pause(&mut self, pause: Pause) {
+        self.lift_pause(&pause.scope);
+        self.pauses.push(pause);
+    }
+
+    /// Takes out the pause of this scope.
+    pub fn lift_pause(&mut self, scope: &PauseScope) -> Option<Pause> {
+        let place = self.pauses.iter().position(|pause| pause.scope == *scope)?;
+        Some(self.pauses.remove(place))
+    }
+
+    /// Returns whether the time of an order is over, so that there is something to take out.
+    pub fn have_ended(&self, now: Timestamp) -> bool {
+        let terms = self.rules.iter().map(|rule| &rule.terms);
+        terms.chain(self.pauses.iter().map(|pause| &pause.terms)).any(|terms| !terms.is_in_force(now))
+    }
+
+    /// Takes out the orders whose time is over.
+    pub fn take_ended(&mut self, now: Timestamp) -> EndedOrders {
+        EndedOrders {
+            rules: self.rules.extract_if(.., |rule| !rule.terms.is_in_force(now)).collect(),
+            pauses: self.pauses.extract_if(.., |pause| !pause.terms.is_in_force(now)).collect(),
+        }
     }
 }
 

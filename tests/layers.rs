@@ -107,6 +107,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "relay",
             "routing",
             "spool",
+            "standing_orders",
             "status",
         ],
     ),

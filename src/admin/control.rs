@@ -176,6 +176,22 @@ impl Control {
                     Err(failure) => return output.end(&Frame::Error(failure.to_string())).await,
                 }
             }
+            (ControlRequest::Pause(pause), Rights::Everything) => {
+                match self.standing_desk(place).await.pause(pause).await {
+                    Ok(paused) => output.item(&paused).await?,
+                    Err(failure) => return output.end(&Frame::Error(failure.to_string())).await,
+                }
+            }
+            (ControlRequest::Resume { scope }, Rights::Everything) => {
+                match self.standing_desk(place).await.resume(scope).await {
+                    Ok(lifted) => {
+                        for pause in lifted {
+                            output.item(&pause).await?;
+                        }
+                    }
+                    Err(failure) => return output.end(&Frame::Error(failure.to_string())).await,
+                }
+            }
             (ControlRequest::Reload, Rights::Everything) => {
                 output.answer(self.reload().await.as_ref()).await?;
             }
@@ -223,6 +239,7 @@ impl Control {
             trouble: relay.trouble.clone(),
             held_because: relay.held_because.clone(),
             expiring: status.relays.iter().flat_map(|relay| relay.expiring.clone()).collect(),
+            pauses: standing::pauses(&self.spool),
             hold_rules: standing::listed(&self.spool),
             limits: self.limits.figures(now).into_iter().map(limited).collect(),
             pace: speed(&relay.pace),
@@ -238,7 +255,7 @@ impl Control {
 
     /// Returns the desk at which this client gives standing orders.
     async fn standing_desk(&self, client: &ClientSlot) -> StandingDesk<'_> {
-        StandingDesk { spool: &self.spool, by: self.operator(client.uid()).await }
+        StandingDesk { spool: &self.spool, queue: &self.queue, by: self.operator(client.uid()).await }
     }
 
     /// Makes the daemon read its configuration again. Returns the result; `None` if the daemon is stopping.

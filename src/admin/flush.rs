@@ -105,7 +105,8 @@ impl FlushProgress {
     /// Returns the outcome for all relays together: the worst one.
     fn contact(&self) -> Contact {
         let has = |outcome| self.contacts.iter().any(|(_, contact)| *contact == outcome);
-        let order = [Contact::Awaited, Contact::NotReached, Contact::Paused, Contact::Reached];
+        let order =
+            [Contact::Awaited, Contact::NotReached, Contact::Halted, Contact::Paused, Contact::Reached];
         let first = order.into_iter().find(|outcome| has(*outcome));
         if self.has_others { Contact::Awaited } else { first.unwrap_or(Contact::NotNeeded) }
     }
@@ -113,7 +114,7 @@ impl FlushProgress {
     /// Returns whether nothing more is to be awaited.
     fn is_settled(&self) -> bool {
         let is_settled = |(place, contact): &(usize, Contact)| match contact {
-            Contact::NotNeeded | Contact::NotReached => true,
+            Contact::NotNeeded | Contact::NotReached | Contact::Halted => true,
             Contact::Reached => to_try(&self.now.relays[*place]) == 0,
             // A short pause may be about a few messages, and others go on beside them.
             Contact::Paused => {
@@ -167,13 +168,14 @@ fn to_try(relay: &RelayStatus) -> usize {
 }
 
 /// Returns what happened at a relay since it was in the state `before`, as it is in the state `now` at the time `at`. It is
-/// tried if it had any mail that is not dead: also what is deferred or held is.
+/// tried if it had any mail that is not dead: also what is deferred or held is. In a pause of delivery it is not.
 fn contact(before: Option<&RelayStatus>, now: &RelayStatus, at: Timestamp) -> Contact {
     let (reached, troubles) = before.map_or((0, 0), |before| (before.reached, before.troubles));
     let is_needed = before.is_some_and(|before| to_try(before) + before.deferred + before.held > 0);
     let is_reached = now.reached > reached;
     let is_troubled = now.troubles > troubles;
     match now.paused_until {
+        _ if now.halted_by.is_some() => Contact::Halted,
         Some(_) if is_troubled && is_reached => Contact::Paused,
         _ if is_troubled && !is_reached => Contact::NotReached,
         // It opened the connection, which does not end the pause; or the same messages have met the same trouble.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::protocol::{DaemonStatus, RelayFigures};
+use super::protocol::{DaemonStatus, ListedPause, RelayFigures};
 use crate::log::{age_in_words, counted};
 
 /// How badly mail gets through, the worst one last.
@@ -31,7 +31,7 @@ pub struct HealthBounds {
     pub max_age: Duration,
     /// The most messages that may be to be sent.
     pub max_depth: Option<usize>,
-    /// The longest that a relay may be paused.
+    /// The longest that a relay may be paused, and that delivery or intake may be by an operator.
     pub max_paused: Duration,
 }
 
@@ -60,6 +60,7 @@ pub fn waiting(status: &DaemonStatus) -> usize {
 pub fn findings(status: &DaemonStatus, bounds: &HealthBounds, now: Timestamp) -> Vec<HealthFinding> {
     let mut findings = of_daemon(status, bounds);
     findings.extend(status.relays.iter().flat_map(|relay| of_relay(relay, bounds, now)));
+    findings.extend(status.pauses.iter().map(|pause| of_pause(pause, bounds, now)));
     findings.sort_by_key(|finding| Reverse(finding.health));
     findings
 }
@@ -88,15 +89,34 @@ fn of_daemon(status: &DaemonStatus, bounds: &HealthBounds) -> Vec<HealthFinding>
     refused.into_iter().chain(old).chain(deep).chain(dead).chain(newer).chain(users).collect()
 }
 
+/// Returns the finding about a pause that an operator has ordered, and may have forgotten.
+fn of_pause(pause: &ListedPause, bounds: &HealthBounds, now: Timestamp) -> HealthFinding {
+    let ListedPause { part, route, by, reason, .. } = pause;
+    let route = route.as_ref().map_or(String::new(), |route| format!(" by route {route}"));
+    let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+    let since = pause.since.parse().unwrap_or(now);
+    paused_since(since, bounds, now, |time| format!("{part}{route} is paused by {by} for {time}{reason}"))
+}
+
+/// Returns the finding about a pause that began then, in the words for its length.
+fn paused_since(
+    since: Timestamp,
+    bounds: &HealthBounds,
+    now: Timestamp,
+    words: impl FnOnce(String) -> String,
+) -> HealthFinding {
+    let seconds = u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0);
+    let words = words(age_in_words(seconds));
+    if seconds > bounds.max_paused.as_secs() { critical(words) } else { warning(words) }
+}
+
 fn of_relay(relay: &RelayFigures, bounds: &HealthBounds, now: Timestamp) -> Vec<HealthFinding> {
     let route = relay.route.as_ref();
     let name = route.map_or("the relay".to_owned(), |route| format!("the relay of route {route}"));
     let since = relay.paused_since.as_ref().and_then(|since| since.parse().ok());
-    let paused = since.map(|since: Timestamp| {
-        let seconds = u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0);
+    let paused = since.map(|since| {
         let why = relay.trouble.as_ref().map_or(String::new(), |trouble| format!(": {trouble}"));
-        let words = format!("{name} is paused for {}{why}", age_in_words(seconds));
-        if seconds > bounds.max_paused.as_secs() { critical(words) } else { warning(words) }
+        paused_since(since, bounds, now, |time| format!("{name} is paused for {time}{why}"))
     });
     let held = relay.held_because.as_ref().filter(|_| relay.held > 0);
     let held =

@@ -15,7 +15,8 @@ use crate::filter::QueueFilter;
 use crate::queue::Standing;
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState, Mark, OperatorVerb};
-pub use standing::{LiftResult, LiftedRule, ListedHoldRule, NewHoldRule};
+use crate::standing_orders::PauseScope;
+pub use standing::{LiftResult, LiftedRule, ListedHoldRule, ListedPause, NewHoldRule, NewPause};
 
 /// A request of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +71,14 @@ pub enum ControlRequest {
         /// True if nothing is to be done, and the answer says what would be.
         #[serde(default)]
         dry_run: bool,
+    },
+    /// Pauses a part of the daemon. The answer is the [`ListedPause`].
+    Pause(NewPause),
+    /// Lifts pauses. The answer is a [`ListedPause`] for each that was lifted.
+    Resume {
+        /// What is to go on; absent for everything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<PauseScope>,
     },
     /// Does something with messages. The answer is a [`SteeredMessage`] for each of them.
     Steer {
@@ -237,6 +246,9 @@ pub struct DaemonStatus {
     /// A sentence for each certificate, a relay's or ours, that expires within two weeks.
     #[serde(default)]
     pub expiring: Vec<String>,
+    /// The pauses that operators have ordered.
+    #[serde(default)]
+    pub pauses: Vec<ListedPause>,
     /// The hold rules, by which new mail is put on hold.
     #[serde(default)]
     pub hold_rules: Vec<ListedHoldRule>,
@@ -440,6 +452,7 @@ impl DaemonStatus {
             trouble: foremost.and_then(|relay| relay.trouble.clone()),
             held_because: self.held_because.and(Some(UNTOLD.into())),
             expiring: self.expiring.iter().map(|_| UNTOLD.into()).collect(),
+            pauses: self.pauses.into_iter().map(ListedPause::for_anybody).collect(),
             hold_rules: Vec::new(),
             limits: Vec::new(),
             configuration: Configuration {
@@ -556,6 +569,8 @@ pub enum Contact {
     Paused,
     /// The relay does not accept mail, or cannot be reached.
     NotReached,
+    /// Delivery to the relay is paused by an operator: it is not tried.
+    Halted,
     /// The relay had not answered when the wait was over.
     Awaited,
 }

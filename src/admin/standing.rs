@@ -11,10 +11,13 @@ use std::io;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::protocol::{LiftResult, LiftedRule, ListedHoldRule, NewHoldRule};
+use super::protocol::{LiftResult, LiftedRule, ListedHoldRule, ListedPause, NewHoldRule, NewPause};
 use crate::log;
+use crate::queue::Queue;
 use crate::spool::{Operator, Spool};
-use crate::standing_orders::{BadHoldRule, BadReason, HoldRule, OrderTerms, StandingOrders, checked_reason};
+use crate::standing_orders::{
+    BadHoldRule, BadReason, HoldRule, OrderTerms, Pause, PauseScope, StandingOrders, checked_reason,
+};
 
 /// The longest time for which an order may be given, in seconds: a year.
 const LONGEST: u64 = 366 * 86_400;
@@ -48,6 +51,7 @@ impl fmt::Display for StandingFailure {
 /// An operator at the standing orders of this spool.
 pub(super) struct StandingDesk<'a> {
     pub(super) spool: &'a Spool,
+    pub(super) queue: &'a Queue,
     pub(super) by: Operator,
 }
 
@@ -83,6 +87,33 @@ impl StandingDesk<'_> {
         Ok(lifted.into_iter().map(|(number, rule)| self.lifted(number, rule, dry_run)).collect())
     }
 
+    /// Pauses a part of the daemon. What is under way is finished.
+    pub(super) async fn pause(&self, asked: NewPause) -> Result<ListedPause, StandingFailure> {
+        let NewPause { scope, seconds, reason } = asked;
+        let pause = Pause { scope, terms: self.terms(seconds, reason)? };
+        let ordered = pause.clone();
+        change(self.spool, move |orders| orders.pause(ordered)).await?;
+        self.queue.follow_pauses();
+        log::paused(&pause.scope, pause.terms.until, self.by.uid, &pause.terms);
+        Ok(ListedPause::from(&pause))
+    }
+
+    /// Lifts the pause of this scope; all pauses if none is given. Returns those that were lifted.
+    pub(super) async fn resume(
+        &self,
+        scope: Option<PauseScope>,
+    ) -> Result<Vec<ListedPause>, StandingFailure> {
+        let lift = move |orders: &mut StandingOrders| -> Vec<Pause> {
+            let every = || orders.pauses(Timestamp::MIN).map(|pause| pause.scope.clone()).collect();
+            let scopes: Vec<PauseScope> = scope.map_or_else(every, |scope| vec![scope]);
+            scopes.iter().filter_map(|scope| orders.lift_pause(scope)).collect()
+        };
+        let lifted = change(self.spool, lift).await?;
+        self.queue.follow_pauses();
+        lifted.iter().for_each(|pause| log::resumed(&pause.scope, self.by.uid, &self.by));
+        Ok(lifted.iter().map(ListedPause::from).collect())
+    }
+
     fn numbers(&self) -> Vec<u32> {
         self.spool.standing_orders().rules(Timestamp::now()).map(|rule| rule.number).collect()
     }
@@ -114,17 +145,34 @@ pub(super) fn listed(spool: &Spool) -> Vec<ListedHoldRule> {
     rules.map(|rule| ListedHoldRule::of(rule, spool.held_by_rule(rule.number))).collect()
 }
 
+/// Returns the pauses in force on this spool, the oldest first.
+pub(super) fn pauses(spool: &Spool) -> Vec<ListedPause> {
+    spool.standing_orders().pauses(Timestamp::now()).map(ListedPause::from).collect()
+}
+
+/// Says at a start which pauses it has found in force.
+pub fn tell_found(spool: &Spool) {
+    for pause in spool.standing_orders().pauses(Timestamp::now()) {
+        log::still_paused(&pause.scope, pause.terms.since, pause.terms.until, &pause.terms);
+    }
+}
+
 /// Takes out the orders whose time is over, and says so. It is called each second; it does not wait for the disk.
-pub fn end_due(spool: &Spool) {
+pub fn end_due(spool: &Spool, queue: &Queue) {
     let now = Timestamp::now();
     if !spool.standing_orders().have_ended(now) {
         return;
     }
-    let spool = spool.clone();
+    let (spool, queue) = (spool.clone(), queue.clone());
     tokio::task::spawn_blocking(move || {
         // What cannot be written now has no effect any more, and is taken out at one of the next seconds.
         let ended = spool.change_standing_orders(|orders| orders.take_ended(now)).unwrap_or_default();
-        ended.iter().for_each(|rule| log::hold_rule_ended(rule.number, spool.held_by_rule(rule.number)));
+        queue.follow_pauses();
+        ended
+            .rules
+            .iter()
+            .for_each(|rule| log::hold_rule_ended(rule.number, spool.held_by_rule(rule.number)));
+        ended.pauses.iter().for_each(|pause| log::pause_ended(&pause.scope));
     });
 }
 

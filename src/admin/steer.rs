@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::clients::ClientSlot;
@@ -65,6 +66,10 @@ impl SteeringDesk<'_> {
             );
             return output.end(&Frame::Error(why)).await;
         }
+        if is_retry && let Some(pause) = self.pause_of_all() {
+            let why = format!("nothing was tried: {pause}; nullmta resume delivery has mail go on");
+            return output.end(&Frame::Error(why)).await;
+        }
         if self.steer_each(&asked, output).await?.is_err() {
             return output.end(&Frame::Error("the daemon is stopping".into())).await;
         }
@@ -72,6 +77,16 @@ impl SteeringDesk<'_> {
             self.queue.probe_relays();
         }
         output.end(&Frame::Done).await
+    }
+
+    /// Returns the pause of delivery to all relays, in words for this client, if there is one.
+    fn pause_of_all(&self) -> Option<String> {
+        let orders = self.spool.standing_orders();
+        let pause = orders.delivery_pause(Timestamp::now())?;
+        Some(match self.rights {
+            Rights::Everything => pause.to_string(),
+            Rights::Own(_) => "delivery is paused by an operator".into(),
+        })
     }
 
     async fn steer_each(

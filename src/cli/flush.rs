@@ -64,6 +64,7 @@ fn relay_line(at: &RelayFlushed) -> String {
         Contact::Reached => "reached".into(),
         Contact::Paused => format!("takes no mail now{trouble}"),
         Contact::NotReached => format!("not reached{trouble}"),
+        Contact::Halted => format!("not tried{trouble}"),
         Contact::Awaited => format!("not answered yet{trouble}"),
     };
     let next_probe = at.next_probe.as_ref().map_or(String::new(), |time| format!(", next probe {time}"));
@@ -99,6 +100,7 @@ fn outcome_of_worst(flushed: &Flushed) -> Result<String, Failure> {
             Exit::Unavailable,
             format!("{subject} was not reached{trouble}; {messages} in the queue{next_probe}"),
         )),
+        Contact::Halted => Err(Failure::new(Exit::TempFail, format!("nothing was tried{trouble}"))),
         Contact::Awaited => Err(Failure::new(
             Exit::TempFail,
             format!("{subject} has not answered yet{trouble}; {messages} in the queue; see nullmta status"),

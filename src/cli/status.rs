@@ -10,7 +10,7 @@ use clap::Args;
 use super::exit::Failure;
 use super::output::printed;
 use super::queue::{self, ask, hold_rules, print_json};
-use super::{ConfigFile, exit::Exit};
+use super::{ConfigFile, exit::Exit, pause};
 use crate::admin::protocol::{self, ControlRequest, RefusedConfiguration};
 use crate::log::{Foreign, age_in_words, counted};
 use monitoring::MonitoringBounds;
@@ -60,7 +60,8 @@ fn text(status: &protocol::DaemonStatus) -> String {
     let protocol::DaemonStatus { version, pid, configuration, messages, ready, deferred, held, dead, .. } =
         status;
     let protocol::DaemonStatus { active, relays, .. } = status;
-    let mut text = format!(
+    let mut text: String = status.pauses.iter().map(|pause| format!("{}\n", pause::line(pause))).collect();
+    text += &format!(
         "nullmta {version}, pid {pid}\n\
          config  {}, in force since {}{}\n\
          queue   {}: {ready} ready, {active} active, {deferred} deferred, {held} held{}, {dead} dead\n",
@@ -344,6 +345,7 @@ mod tests {
             next_probe: None,
             held_because: None,
             expiring: Vec::new(),
+            pauses: Vec::new(),
             hold_rules: Vec::new(),
             limits: vec![
                 protocol::ClientLimited {

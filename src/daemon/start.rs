@@ -24,6 +24,7 @@ use super::{Daemon, DaemonError, Start, join, read_now};
 use crate::admin::control::{self, Control, ReloadRequest};
 use crate::admin::http;
 use crate::admin::protocol::Configuration;
+use crate::admin::standing;
 use crate::config::{Config, FileContents, ListenConfig};
 use crate::listener::Service;
 use crate::listener::bind::{BindError, Bound, bind};
@@ -152,6 +153,7 @@ impl Opened {
         let (announce, arrivals) = unbounded_channel();
         let (spool, recovery) = open_spool(config, announce).await?;
         log_recovery(&recovery);
+        standing::tell_found(&spool);
         let control = control::bind(&config.control)
             .map_err(|error| DaemonError::Control(config.control.clone(), error))?;
         let http = http_listener(config.http).await?;

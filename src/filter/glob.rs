@@ -93,11 +93,6 @@ impl fmt::Display for Glob {
 }
 
 impl Glob {
-    /// Returns the pattern `*`.
-    pub fn anything() -> Glob {
-        Glob { text: "*".into(), parts: vec![GlobPart::Anything] }
-    }
-
     /// Returns whether the whole text is as the pattern says.
     pub fn matches_exactly(&self, text: &str) -> bool {
         self.matches(text, |_, wanted, sign| wanted == sign)

@@ -86,6 +86,12 @@ pub trait Backend: Send {
     /// A message whose content is still arriving.
     type Intake: Send;
 
+    /// Returns why no mail is taken now, for a client that begins a message; `None` while mail is taken. It is asked before each
+    /// MAIL, so it must be quick.
+    fn intake_pause(&self) -> Option<String> {
+        None
+    }
+
     /// Begins a message. After an error, the message is refused before its content is sent.
     fn open(
         &mut self,

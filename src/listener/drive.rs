@@ -107,6 +107,9 @@ impl<B: Backend> Driver<B> {
     async fn run(&mut self) -> Proceed {
         self.greet().await?;
         loop {
+            if self.session.is_idle() {
+                self.session.pause_intake(self.backend.intake_pause());
+            }
             let (taken, action) = self.session.advance(self.wire.input());
             self.wire.note_transaction(!self.session.is_idle());
             if action != SessionAction::Wait {

@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::envelope::{Envelope, ReversePath};
@@ -32,7 +32,7 @@ use crate::listener::limits::{HeaderRoom, Permit};
 use crate::listener::login::{LoginDesk, SessionLogin};
 use crate::listener::process::ProcessLookup;
 use crate::listener::refusals::{
-    TOO_MANY_HEADERS, groups_unknown, not_committed, too_many_headers, too_many_messages,
+    TOO_MANY_HEADERS, groups_unknown, intake_paused, not_committed, too_many_headers, too_many_messages,
 };
 use crate::listener::repeats::{RepeatKind, RepeatTally, SessionLines};
 use crate::listener::stop::StopSignal;
@@ -147,11 +147,23 @@ impl SpoolBackend {
         if !self.permit.take_message(Instant::now()) {
             return Err(too_many_messages());
         }
+        if let Some(why) = self.pause() {
+            self.note_not_taken(&why);
+            return Err(intake_paused(&why));
+        }
         // The content may become larger than declared; the spool checks the room again while it arrives.
         self.desk.spool.check_room(declared_size).map_err(|error| {
             self.note_not_taken(&error.to_string());
             not_committed(error)
         })
+    }
+
+    /// Returns why no mail is taken now, if an operator has paused the intake.
+    fn pause(&self) -> Option<String> {
+        let orders = self.desk.spool.standing_orders();
+        let pause = orders.intake_pause(Timestamp::now())?;
+        let reason = pause.terms.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        Some(format!("an operator has paused the intake of mail, try again later{reason}"))
     }
 
     /// Counts a message by the limits of certain clients.
@@ -300,6 +312,10 @@ impl Backend for SpoolBackend {
     type Proof = Committed;
     type Intake = SpoolIntake;
 
+    fn intake_pause(&self) -> Option<String> {
+        self.pause()
+    }
+
     async fn open(&mut self, envelope: Envelope, hello: Hello<'_>) -> Result<SpoolIntake, MessageRefusal> {
         self.check(hello.declared_size)?;
         self.user = match (self.permit.peer().uid(), self.permit.peer().user()) {
@@ -367,6 +383,10 @@ impl Backend for SpoolBackend {
     }
 
     async fn probe_relay(&mut self) -> Option<Reply> {
+        if self.desk.spool.standing_orders().delivery_pause(Timestamp::now()).is_some() {
+            let paused = "not started: an operator has paused delivery; the queue waits";
+            return Some(Reply::new(250, Status::success(0, 0), paused));
+        }
         let told = (self.desk.probe)().await?;
         Some(Reply::new(250, Status::success(0, 0), told))
     }

@@ -132,6 +132,9 @@ impl Pickup {
 
     /// Looks at the next names. Returns the pause before the next round.
     async fn round(&mut self, stop: &StopSignal) -> Duration {
+        if self.is_paused() {
+            return POLL;
+        }
         if self.rest.is_none() {
             self.put_off.clear();
         }
@@ -164,6 +167,12 @@ impl Pickup {
             None if self.put_off.is_empty() => POLL,
             None => PAUSE,
         }
+    }
+
+    /// Returns whether an operator has paused the intake: the files wait.
+    fn is_paused(&self) -> bool {
+        let orders = self.service.terms().desk.spool.standing_orders();
+        orders.intake_pause(Timestamp::now()).is_some()
     }
 
     async fn make_up_for_syncs(&mut self) -> io::Result<()> {

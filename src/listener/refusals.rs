@@ -34,6 +34,11 @@ pub(super) fn too_many_messages() -> MessageRefusal {
     MessageRefusal::Client(Reply::new(451, Status::transient(7, 1), text))
 }
 
+/// Returns the refusal of a message whose envelope was given before the intake was paused, for this reason.
+pub(super) fn intake_paused(why: &str) -> MessageRefusal {
+    MessageRefusal::Client(Reply::new(451, Status::transient(3, 2), why))
+}
+
 /// Returns the refusal of a message while the groups of its user, for which a limit asks, cannot be had.
 pub(super) fn groups_unknown() -> MessageRefusal {
     let text = "your groups, for which a limit of this host asks, are not known now: try again later";

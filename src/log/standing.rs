@@ -21,7 +21,7 @@ pub fn hold_rule_made(
     uid: u32,
     terms: &dyn fmt::Display,
 ) {
-    let until = until.map_or("it is lifted".to_owned(), |until| format!("{until:.0}"));
+    let until = end_of(until);
     warn!(
         uid,
         "hold rule {number}: new mail {} is put on hold until {until}, as ordered by {}",
@@ -38,6 +38,38 @@ pub fn hold_rule_lifted(number: u32, messages: u64, uid: u32, by: &dyn fmt::Disp
 /// Logs that the time of a hold rule is over.
 pub fn hold_rule_ended(number: u32, messages: u64) {
     info!("hold rule {number}: its time is over; {}", staying(messages));
+}
+
+/// Logs that an operator has paused a part of the daemon: `terms` say who and why.
+pub fn paused(scope: &dyn fmt::Display, until: Option<Timestamp>, uid: u32, terms: &dyn fmt::Display) {
+    let (scope, until, terms) = (foreign(scope), end_of(until), foreign(terms));
+    warn!(uid, "{scope} is paused until {until}, as ordered by {terms}");
+}
+
+/// Logs at a start that a part of the daemon is paused.
+pub fn still_paused(
+    scope: &dyn fmt::Display,
+    since: Timestamp,
+    until: Option<Timestamp>,
+    terms: &dyn fmt::Display,
+) {
+    let (scope, until, terms) = (foreign(scope), end_of(until), foreign(terms));
+    warn!("{scope} is still paused, since {since:.0} and until {until}, as ordered by {terms}");
+}
+
+/// Logs that an operator has lifted a pause.
+pub fn resumed(scope: &dyn fmt::Display, uid: u32, by: &dyn fmt::Display) {
+    info!(uid, "{} goes on, as ordered by {by}", foreign(scope));
+}
+
+/// Logs that the time of a pause is over.
+pub fn pause_ended(scope: &dyn fmt::Display) {
+    info!("{} goes on: the time of its pause is over", foreign(scope));
+}
+
+/// Returns when an order ends.
+fn end_of(until: Option<Timestamp>) -> String {
+    until.map_or("it is lifted".to_owned(), |until| format!("{until:.0}"))
 }
 
 /// Returns what becomes of the messages that a rule has held.

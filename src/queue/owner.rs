@@ -100,6 +100,10 @@ impl Owner {
                 self.on(Event::Wanted { connection, wait });
             }
             OwnerInput::Settle(settlement) => self.executor.settle(settlement),
+            OwnerInput::FollowPauses => {
+                let pauses = self.executor.pauses();
+                self.on(pauses);
+            }
             OwnerInput::Reconfigure(settings) => {
                 let reconfigured = self.executor.reconfigure(*settings);
                 self.on(reconfigured);

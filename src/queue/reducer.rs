@@ -41,6 +41,7 @@ use super::schedule::{RetryPolicy, Spread};
 use super::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, Flight};
+use crate::standing_orders::Pause;
 pub(super) use event::{Disposition, Effect, Event, LogLine, QueueAnswer, QueuePolicy, RelayPolicy};
 
 /// The longest time between two ticks. A message that arrives gets the relay clock as the spool was told it last; the
@@ -71,6 +72,8 @@ struct SharedState {
     last_client_probe: Option<Timestamp>,
     /// Set once: no more messages are given out, and those under way are cut off at this time.
     stop_by: Option<Timestamp>,
+    /// The pauses of delivery that operators have ordered.
+    pauses: Vec<Pause>,
     /// The relay clock as the spool was told it last.
     told_clock: Option<u32>,
     /// The time of the event at hand.
@@ -110,11 +113,14 @@ impl Reducer {
             given: Vec::new(),
             last_client_probe: None,
             stop_by: None,
+            pauses: policy.pauses,
             told_clock: None,
             now,
             effects: Vec::new(),
         };
-        Reducer { relays, orders: Orders::default(), shared }
+        let mut reducer = Reducer { relays, orders: Orders::default(), shared };
+        reducer.halt_relays();
+        reducer
     }
 
     /// Takes in what came at `now`, and adds what is to be done to `effects`.
@@ -189,6 +195,11 @@ impl Reducer {
             Event::ProbeNow => self.probe_now(),
             Event::ProbeRelays => self.probe_relays(),
             Event::ProbeRoute(route) => self.probe_route(&route),
+            Event::Pauses(pauses) => {
+                self.shared.pauses = pauses;
+                self.halt_relays();
+                self.tick();
+            }
             Event::ProbeForClient => {
                 let too_soon = self.probe_for_client();
                 self.shared.answer(QueueAnswer::Probe(too_soon));
@@ -286,8 +297,9 @@ impl Reducer {
     }
 
     fn reconfigure(&mut self, policy: QueuePolicy) {
-        let QueuePolicy { retry, has_null_sender, relays: policies, routes } = policy;
+        let QueuePolicy { retry, has_null_sender, relays: policies, routes, pauses } = policy;
         (self.shared.retry, self.shared.has_null_sender) = (retry, has_null_sender);
+        self.shared.pauses = pauses;
         let moment = self.shared.now;
         let shared = &mut self.shared;
         let change = |old: &mut Vec<RelayState>| -> Vec<RelayState> {
@@ -306,6 +318,21 @@ impl Reducer {
             new
         };
         self.relays.reconfigure(change, routes, moment.steady);
+        self.halt_relays();
+    }
+
+    /// Has each relay rest, or go on, as the operators have ordered. What is under way goes on.
+    fn halt_relays(&mut self) {
+        self.for_each_relay(|at| {
+            let route = at.relay.route.as_deref();
+            let was_halted = at.relay.is_halted();
+            let pause = at.shared.pauses.iter().find(|pause| pause.scope.halts(route));
+            at.relay.halted_by = pause.map(|pause| pause.terms.to_string());
+            at.run_patience();
+            if at.relay.is_halted() && !was_halted {
+                at.let_connections_go();
+            }
+        });
     }
 
     fn stop(&mut self, patience: Duration) {
@@ -332,6 +359,10 @@ impl Reducer {
 
 /// Returns when something next changes by itself at this relay.
 fn next_change(relay: &RelayState, now: Timestamp, is_sending: bool) -> Option<Timestamp> {
+    if relay.is_halted() {
+        // What falls due waits, too.
+        return relay.flickers.due();
+    }
     let has_ready = relay.roster.has_ready();
     let [others, probe] = [relay.breaker.others_at(), relay.breaker.retry_at()]
         .map(|probe| probe.filter(|probe| has_ready && *probe > now));

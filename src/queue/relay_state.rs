@@ -6,8 +6,8 @@
 //!
 //! Invariants:
 //! 1. No connection is begun beyond `max_connections`, nor beyond the number that breaker and throttle allow.
-//! 2. Patience stands still while the breaker lets nothing through (unless that follows from a guess), and while the spool
-//!    does not record; for which messages it runs otherwise says `patience.rs`.
+//! 2. Patience stands still while the breaker lets nothing through (unless that follows from a guess), while an operator
+//!    has paused delivery, and while the spool does not record; for which messages it runs otherwise says `patience.rs`.
 //! 3. After a reload nothing is left of what the relay did under the earlier settings, except for the messages that it
 //!    has held, the connections that still finish their work, and what is used of its rates.
 //! 4. No message is given out faster than the configured rates and the one that the relay has asked for allow.
@@ -84,6 +84,8 @@ pub(super) struct RelayState {
     /// Number of connections since the start that were found to work.
     pub(super) reached: u64,
     pub(super) troubles: u64,
+    /// Who has paused delivery to this relay, and why; `None` if no operator has.
+    pub(super) halted_by: Option<String>,
 }
 
 /// The change that was found when the breaker was followed.
@@ -125,6 +127,7 @@ impl RelayState {
             trouble: None,
             reached: 0,
             troubles: 0,
+            halted_by: None,
         }
     }
 
@@ -235,7 +238,7 @@ impl RelayState {
     /// Lets patience run for the messages of which it is to run now: this is the only place that decides so.
     pub(super) fn run_patience(&mut self, now: Timestamp, is_recording: bool) {
         let patience = match () {
-            () if !is_recording => PatienceOf::None,
+            () if !is_recording || self.is_halted() => PatienceOf::None,
             () if self.breaker.is_guess() => PatienceOf::All,
             () if self.uses_patience_of_deferred() => PatienceOf::Deferred,
             () => PatienceOf::None,
@@ -245,18 +248,23 @@ impl RelayState {
 
     /// Returns whether what the relay is like uses up the patience of a message that is deferred.
     pub(super) fn uses_patience_of_deferred(&self) -> bool {
-        self.breaker.is_guess() || !self.is_paused()
+        !self.is_halted() && (self.breaker.is_guess() || !self.is_paused())
     }
 
     /// Returns whether no message waits here but those that are deferred, or patience runs for all: only then goes the
     /// spool's clock on, by which every message on the spool may be older after a restart.
     pub(super) fn uses_patience_of_all(&self) -> bool {
-        self.breaker.is_guess() || !self.is_paused() && self.roster.ready() == 0
+        !self.is_halted() && (self.breaker.is_guess() || !self.is_paused() && self.roster.ready() == 0)
     }
 
     /// Returns whether the breaker lets nothing through.
     pub(super) fn is_paused(&self) -> bool {
         self.paused_since.is_some()
+    }
+
+    /// Returns whether an operator has paused delivery to it.
+    pub(super) fn is_halted(&self) -> bool {
+        self.halted_by.is_some()
     }
 
     /// Takes in that the relay has answered a transaction, whatever it said of the message.

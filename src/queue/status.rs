@@ -95,6 +95,8 @@ pub struct RelayStatus {
     pub paused_since: Option<Timestamp>,
     /// The time of the next probe of a paused relay; `None` while it is usable.
     pub paused_until: Option<Timestamp>,
+    /// Who has paused delivery to the relay, and why; `None` if no operator has.
+    pub halted_by: Option<String>,
     /// The last trouble of the relay, until it answers a transaction.
     pub trouble: Option<String>,
     /// The last trouble without the relay's words and ours, which may name another user's address or a path.
@@ -198,9 +200,13 @@ impl QueueStatus {
 }
 
 impl RelayStatus {
-    /// Returns why mail of this relay that is ready does not go yet, if something keeps it: trouble of the relay, its
+    /// Returns why mail of this relay that is ready does not go yet, if something keeps it: a pause, trouble of the relay, its
     /// outline if not `in_full`, or the rates.
     pub fn keeps_mail(&self, in_full: bool) -> Option<String> {
+        if let Some(by) = &self.halted_by {
+            let by = if in_full { format!(" by {by}") } else { String::new() };
+            return Some(format!("delivery is paused{by}; nullmta resume delivery has it go on"));
+        }
         let trouble = if in_full { &self.trouble } else { &self.trouble_outline };
         let next = self.pace.next_message;
         trouble

@@ -146,6 +146,8 @@ pub struct Session<P: Durable> {
     /// The number of recipients beyond the limit that were refused since the last message was accepted.
     surplus: usize,
     auth_failures: u32,
+    /// Why no message may begin now.
+    intake_pause: Option<String>,
     proof: PhantomData<fn(P)>,
 }
 
@@ -161,8 +163,14 @@ impl<P: Durable> Session<P> {
             junk_commands: 0,
             surplus: 0,
             auth_failures: 0,
+            intake_pause: None,
             proof: PhantomData,
         }
+    }
+
+    /// Has MAIL be refused for now, for this reason; `None` if it is taken.
+    pub fn pause_intake(&mut self, why: Option<String>) {
+        self.intake_pause = why;
     }
 
     /// Returns the greeting.

@@ -4,8 +4,8 @@
 //! Promises
 //! 1. An order is on stable storage when [`StandingFile::change`] has returned Ok, and has no effect before; a crash leaves
 //!    the file as it was or as it is to be.
-//! 2. A file that is damaged, or cannot be read, is never taken for one without orders: what was to be held is not known then,
-//!    so all new mail is held ([`StandingOrders::unknown`]) until an operator has looked. The damaged octets are copied to
+//! 2. A file that is damaged, or cannot be read, is never taken for one without orders: which mail was to wait is not known then,
+//!    so delivery is paused ([`StandingOrders::unknown`]) until an operator has looked. The damaged octets are copied to
 //!    `corrupt/`, and the start says so at ERROR ([`StandingFile::mend`]). A crash in between finds the damage again.
 //!
 //! Not here: what an order means (`standing_orders.rs`).
@@ -70,8 +70,8 @@ impl StandingFile {
             Err(error) => format!("it could not be replaced: {error}"),
         };
         vec![format!(
-            "the file of the hold rules, {}, is not to be believed: {why}; {kept}; which mail was to be held is not known, so \
-             all new mail is put on hold: see nullmta status",
+            "the file of hold rules and pauses, {}, is not to be believed: {why}; {kept}; which mail was to wait is not known, \
+             so delivery is paused: see nullmta status",
             paths.standing_orders.display()
         )]
     }
@@ -244,36 +244,33 @@ mod tests {
             let list = Arc::clone(&images);
             fs.watch(move |disk| list.lock().unwrap().extend((0..2).map(|seed| disk.image(seed))));
             let damaged = StandingFile::read(&fs, &paths);
-            assert!(holds_all(&damaged), "{at}");
+            assert!(pauses_all(&damaged), "{at}");
             let reports = damaged.mend(&fs, &paths);
             fs.unwatch();
             assert!(reports[0].contains("it is now /spool/corrupt/standing-orders-"), "{reports:?}");
             for image in std::mem::take(&mut *images.lock().unwrap()) {
-                assert!(holds_all(&StandingFile::read(&image, &paths)), "{at}");
+                assert!(pauses_all(&StandingFile::read(&image, &paths)), "{at}");
             }
             let next = StandingFile::read(&fs.image(at as u64), &paths);
-            assert!(holds_all(&next) && next.mend(&fs, &paths).is_empty(), "said once");
+            assert!(pauses_all(&next) && next.mend(&fs, &paths).is_empty(), "said once");
             write_lines(&fs, &paths, &paths.standing_orders, str::from_utf8(&whole).unwrap().lines())
                 .unwrap();
         }
     }
 
     #[test]
-    fn what_cannot_be_read_or_replaced_holds_all_mail_too() {
+    fn what_cannot_be_read_or_replaced_pauses_delivery_too() {
         let directory = tempfile::tempdir().unwrap();
         let paths = SpoolPaths::under(directory.path());
         std::fs::create_dir(&paths.standing_orders).unwrap();
         let file = StandingFile::read(&super::super::fs::RealFs, &paths);
-        assert!(holds_all(&file));
+        assert!(pauses_all(&file));
         let reports = file.mend(&super::super::fs::RealFs, &paths);
         assert!(reports[0].contains("it could not be replaced"), "{reports:?}");
-        assert!(holds_all(&file));
+        assert!(pauses_all(&file));
     }
 
-    fn holds_all(file: &StandingFile) -> bool {
-        let orders = file.orders();
-        let message =
-            crate::standing_orders::NewMessage { uid: None, is_report: false, from: "a@x", to: &[] };
-        orders.hold_rule_for(&message, Timestamp::now()).is_some()
+    fn pauses_all(file: &StandingFile) -> bool {
+        file.orders().delivery_pause(Timestamp::now()).is_some()
     }
 }

@@ -79,7 +79,7 @@ fn a_rule_ends_at_its_time() {
     let rules = |orders: &StandingOrders, now| orders.rules(moment(now)).count();
     assert_eq!((rules(&orders, 99), orders.have_ended(moment(99))), (2, false));
     assert_eq!((rules(&orders, 100), orders.have_ended(moment(100))), (1, true));
-    assert_eq!(orders.take_ended(moment(100)).iter().map(|rule| rule.number).collect::<Vec<_>>(), [1]);
+    assert_eq!(orders.take_ended(moment(100)).rules.iter().map(|rule| rule.number).collect::<Vec<_>>(), [1]);
     assert_eq!((rules(&orders, 0), orders.have_ended(moment(100))), (1, false));
 }
 
@@ -122,6 +122,34 @@ fn a_rule_is_named_with_who_made_it_and_why() {
         rule.conditions.to_string(),
         "from a@* or <>, to b@x, of uid 33, reports of nullmta's own among it"
     );
+}
+
+/// Promises 1 and 4.
+#[test]
+fn a_pause_stands_until_it_is_lifted_replaced_or_over() {
+    let scope = |part, route: Option<&str>| PauseScope { part, route: route.map(str::to_owned) };
+    let (all, news) = (scope(PausedPart::Delivery, None), scope(PausedPart::Delivery, Some("news")));
+    let intake = scope(PausedPart::Intake, None);
+    let mut orders = StandingOrders::default();
+    for (scope, until) in [(&all, Some(50)), (&news, None), (&intake, Some(70)), (&all, Some(60))] {
+        orders.pause(Pause { scope: scope.clone(), terms: terms(until) });
+    }
+    let halted = |orders: &StandingOrders, now, route| {
+        orders.pauses(moment(now)).any(|pause| pause.scope.halts(route))
+    };
+    assert!(
+        halted(&orders, 59, None) && halted(&orders, 59, Some("shop")) && halted(&orders, 60, Some("news"))
+    );
+    assert!(!halted(&orders, 60, None) && !halted(&orders, 60, Some("shop")));
+    assert!(orders.intake_pause(moment(69)).is_some() && orders.intake_pause(moment(70)).is_none());
+    let text = serde_json::to_string(&orders).unwrap();
+    assert_eq!(serde_json::from_str::<StandingOrders>(&text).unwrap(), orders);
+    assert_eq!(orders.take_ended(moment(65)).pauses.len(), 1);
+    let lifted = orders.lift_pause(&news).unwrap();
+    assert_eq!(lifted.to_string(), "delivery by route news is paused by uid 0 (root): a job ran away");
+    assert_eq!((orders.lift_pause(&news), orders.lift_pause(&all)), (None, None));
+    assert!(orders.lift_pause(&intake).is_some());
+    assert_eq!(orders, StandingOrders::default());
 }
 
 #[test]

@@ -78,10 +78,11 @@ def test_a_rule_ends_with_its_time_also_while_nullmta_is_down(make_nullmta):
     assert state_of_new(daemon) != "on-hold"
 
 
-def test_a_damaged_file_of_rules_holds_all_new_mail_until_somebody_has_looked(make_nullmta):
-    daemon = make_nullmta(free_port())
+def test_a_damaged_file_of_rules_pauses_delivery_until_somebody_has_looked(make_nullmta, postfix):
+    daemon = make_nullmta(postfix.port)
     daemon.start()
     hold_new(daemon, "--from", "noreply@*")
+    held = send(daemon)
     assert daemon.stop() == 0
     spool = daemon.base / "spool"
     file = spool / "standing-orders"
@@ -89,16 +90,19 @@ def test_a_damaged_file_of_rules_holds_all_new_mail_until_somebody_has_looked(ma
     damaged = file.read_bytes()
     for _ in range(2):
         daemon.start()
-        assert state_of_new(daemon, "any@app.example.com") == "on-hold"
+        assert state_of_new(daemon) == "ready"
         daemon.kill()
-    daemon.wait_for_log("spool damaged: the file of the hold rules, .*/standing-orders, is not to be believed: its checksum")
+    daemon.wait_for_log("spool damaged: the file of hold rules and pauses, .*/standing-orders, is not to be believed: its checksum")
     (copy,) = (spool / "corrupt").glob("standing-orders-*")
     assert copy.read_bytes() == damaged
     daemon.start()
-    (rule,) = rules(daemon)
-    assert rule["by"] == "nullmta" and "was damaged" in rule["reason"]
-    daemon.command("queue", "release", "--new", "--all")
-    assert state_of_new(daemon) != "on-hold"
+    daemon.wait_for_log("delivery is still paused, since .*, as ordered by nullmta: the file of hold rules and pauses was damaged")
+    (pause,) = daemon.status()["pauses"]
+    assert pause["by"] == "nullmta" and rules(daemon) == [] and postfix.delivered() == []
+    assert hold_new(daemon, "--from", "noreply@*")["number"] > 1
+    assert daemon.command("resume") == "Delivery goes on.\n"
+    assert len(postfix.wait_for(2)) == 2
+    assert states(daemon) == {held: "on-hold"}
 
 
 @pytest.mark.parametrize("user", [ROOT, DAEMON, OPERATOR, DEPUTY, ANN], ids=lambda user: user.name)

@@ -11,6 +11,7 @@ fn at(second: i64) -> Timestamp {
 /// Returns a relay with a deferred message, which has been reached once.
 fn relay() -> RelayStatus {
     RelayStatus {
+        halted_by: None,
         route: None,
         name: "relay.example".into(),
         live: 1,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Glob;
-use crate::standing_orders::{HoldConditions, HoldRule, OrderTerms};
+use crate::standing_orders::{HoldConditions, HoldRule, OrderTerms, Pause, PauseScope, PausedPart};
 
 /// A hold rule that a client wants to be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,4 +96,52 @@ pub enum LiftResult {
     Lifted,
     /// There is no such rule.
     NotFound,
+}
+
+/// A pause that a client orders.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NewPause {
+    /// What is to be paused.
+    pub scope: PauseScope,
+    /// The number of seconds after which it ends by itself; `None` if it does not.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// The reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A pause, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ListedPause {
+    /// What is paused: `delivery` or `intake`.
+    pub part: PausedPart,
+    /// The name of the route whose mail alone waits; `None` for all mail.
+    pub route: Option<String>,
+    /// The user who ordered it.
+    pub by: String,
+    /// The time at which it was ordered (RFC 3339).
+    pub since: String,
+    /// The time at which it ends by itself (RFC 3339).
+    pub until: Option<String>,
+    /// The reason, in the words of that user.
+    pub reason: Option<String>,
+}
+
+impl ListedPause {
+    /// Returns what anybody on this host may know of it: not who ordered it, and why.
+    pub(super) fn for_anybody(self) -> Self {
+        ListedPause { by: "an operator".into(), reason: None, ..self }
+    }
+}
+
+impl From<&Pause> for ListedPause {
+    fn from(pause: &Pause) -> Self {
+        let Pause { scope: PauseScope { part, route }, terms } = pause.clone();
+        let OrderTerms { by, since, until, reason } = terms;
+        let (since, until) = (format!("{since:.0}"), until.map(|until| format!("{until:.0}")));
+        ListedPause { part, route, by, since, until, reason }
+    }
 }

@@ -11,8 +11,8 @@
 //!    many sessions or recipients, a limit on messages, a full disk), or is silent for two seconds, the message is left in
 //!    the drop directory. If that is not possible either, as in a container that has only the socket, a daemon that is
 //!    busy or restarts is tried again for some seconds.
-//! 3. If the daemon refuses the message for good, or since a `[[limit]]` is used up, no other way is tried: a program that runs
-//!    away must not fill the drop directory in place of the spool. The limits of the daemon also apply to messages in the drop
+//! 3. If the daemon refuses the message for good, or since a `[[limit]]` is used up or an operator has paused the intake, no other way is
+//!    tried: a program that runs away must not fill the drop directory in place of the spool. The limits of the daemon also apply to messages in the drop
 //!    directory, when it picks them up.
 //! 4. After a failure nothing was queued, except when the failure says `possible duplicate`; its exit code differs from
 //!    those after which a caller can safely try again.
@@ -23,7 +23,7 @@
 //! | 67 | a recipient was refused |
 //! | 69 | the message was refused for good |
 //! | 74 | standard input cannot be read; or no reply to the final dot came, and the message may be queued |
-//! | 75 | no way accepted the message for now, or a limit is used up |
+//! | 75 | no way accepted the message for now, a limit is used up, or the intake is paused |
 //!
 //! Not here: the dialogue (`client.rs`), the drop directory (`spool/drop.rs`).
 
@@ -149,7 +149,9 @@ pub(super) fn passed_by(
         NotSubmitted::Silent(why) => (why, DaemonFound::Silent),
         NotSubmitted::Busy(why) => (why, DaemonFound::Busy),
         NotSubmitted::TooMany(why) => (why, DaemonFound::Unwilling),
-        NotSubmitted::Deferred(_, reply) if is_of_a_limit(&reply) => return Err(limited(&reply)),
+        NotSubmitted::Deferred(_, reply) if is_of_a_limit(&reply) || is_of_a_pause(&reply) => {
+            return Err(limited(&reply));
+        }
         NotSubmitted::Deferred(phase, reply) => {
             (format!("{phase} not taken now: {reply}"), DaemonFound::Unwilling)
         }
@@ -165,6 +167,11 @@ pub(super) fn passed_by(
 /// Returns whether a reply says that a `[[limit]]` is used up.
 fn is_of_a_limit(reply: &Reply) -> bool {
     reply.code() == 450 && reply.status() == Some(Status::transient(7, 1))
+}
+
+/// Returns whether a reply says that an operator has paused the intake.
+fn is_of_a_pause(reply: &Reply) -> bool {
+    reply.code() == 451 && reply.status() == Some(Status::transient(3, 2))
 }
 
 fn limited(reply: &Reply) -> Failure {

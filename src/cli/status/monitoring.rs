@@ -28,7 +28,7 @@ pub(super) struct MonitoringBounds {
     /// More messages than this are to be sent
     #[arg(long, value_name = "NUMBER", requires = "check")]
     max_depth: Option<usize>,
-    /// A relay is paused for longer than this
+    /// A relay is paused, or an operator has paused delivery or intake, for longer than this
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10m", requires = "check")]
     max_paused: Duration,
 }
@@ -113,6 +113,8 @@ fn on_one_line(words: &str) -> String {
 mod tests {
     use super::super::tests::{dead_free, paused, status, usable};
     use super::*;
+    use crate::admin::protocol::ListedPause;
+    use crate::standing_orders::PausedPart;
 
     fn bounds() -> HealthBounds {
         HealthBounds {
@@ -168,6 +170,26 @@ mod tests {
         assert_eq!(state, Some(Exit::Failed));
         assert!(line.starts_with("WARNING: the relay is paused for 10m: connect / refused\\n | "), "{line}");
         assert_eq!(assessed(&status, "2026-11-21T01:10:01Z").0, Some(Exit::Critical));
+    }
+
+    /// Whoever had paused delivery and forgotten it was told nothing.
+    #[test]
+    fn a_pause_of_an_operator_is_a_finding_too() {
+        let ordered = ListedPause {
+            part: PausedPart::Delivery,
+            route: Some("news".into()),
+            by: "an operator".into(),
+            since: "2026-11-21T01:00:00Z".into(),
+            until: None,
+            reason: None,
+        };
+        let status = DaemonStatus { pauses: vec![ordered], oldest_age: None, ..dead_free(vec![usable()]) };
+        for (now, exit) in [("2026-11-21T01:10:00Z", Exit::Failed), ("2026-11-21T01:10:01Z", Exit::Critical)]
+        {
+            let (state, line) = assessed(&status, now);
+            assert_eq!(state, Some(exit));
+            assert!(line.contains(": delivery by route news is paused by an operator for 10m |"), "{line}");
+        }
     }
 
     #[test]

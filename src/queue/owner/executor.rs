@@ -166,10 +166,15 @@ impl Executor {
         // A place in the settings may be that of another relay from now on.
         self.secret_watches.clear();
         let DeliveryDesk { queue, spool, clock, tallies, .. } = &*self.desk;
-        let policy = Box::new(settings.policy(spool));
+        let policy = Box::new(settings.policy(spool, clock.now()));
         let desk = DeliveryDesk::new(queue.clone(), spool.clone(), settings, clock.clone(), tallies.clone());
         self.desk = Arc::new(desk);
         Event::Reconfigured(policy)
+    }
+
+    /// Returns the event by which the queue's state follows the pauses that operators have ordered.
+    pub(super) fn pauses(&self) -> Event {
+        Event::Pauses(super::super::pauses(&self.desk.spool, self.desk.clock.now()))
     }
 
     /// Returns the number of settlements that are under way.

@@ -3,6 +3,7 @@
 //! Promises: no connection is begun beyond what the breaker allows, nor without a message for it that the rates allow.
 //! No message is given out beyond the rates. A message with losses
 //! goes last, on a connection of its own; one that ended a connection, or was too many for it, goes on a fresh one.
+//! An operator's pause lets no message begin, and no connection.
 //! After trouble, some messages come from elsewhere than the front of the queue (`soundings.rs`).
 
 use std::time::Duration;
@@ -21,6 +22,9 @@ const LONGEST_BETWEEN: Duration = Duration::from_secs(5);
 impl AtRelay<'_> {
     /// Gives ready messages to idle connections, then opens as many new ones as are allowed and useful.
     pub(super) fn dispatch(&mut self) {
+        if self.relay.is_halted() {
+            return self.relay.connections.close_vacated();
+        }
         let now = self.shared.now.steady;
         self.relay.roster.wake_due(now);
         self.try_senders();
@@ -56,7 +60,7 @@ impl AtRelay<'_> {
     pub(super) fn wanted(&mut self, connection: ConnectionId, wait: bool) {
         self.reached(connection);
         self.relay.idle.retain(|idle| *idle != connection);
-        if !self.shared.is_sending() || self.relay.is_outdated(connection) {
+        if !self.shared.is_sending() || self.relay.is_outdated(connection) || self.relay.is_halted() {
             return self.give(connection, None);
         }
         let stage = self.relay.connections.named(connection).map(|one| one.stage);

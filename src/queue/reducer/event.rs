@@ -19,6 +19,7 @@ use crate::queue_id::QueueId;
 use crate::relay::Trouble;
 use crate::routing::Routes;
 use crate::spool::{CommitError, Entry, Operator, OperatorOrder, OperatorVerb};
+use crate::standing_orders::Pause;
 
 /// The part of the configuration that the reducer follows.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub(in crate::queue) struct QueuePolicy {
     pub relays: Vec<RelayPolicy>,
     /// The rules by which a message finds its relay. They are only compared here.
     pub routes: Routes,
+    /// The pauses of delivery that operators have ordered.
+    pub pauses: Vec<Pause>,
 }
 
 /// The part of the configuration that the reducer follows for one relay, and what is remembered of that relay.
@@ -133,6 +136,8 @@ pub(in crate::queue) enum Event {
     ProbeNow,
     /// An operator wants paused relays to be probed; what is deferred stays so.
     ProbeRelays,
+    /// These are the pauses that operators have ordered from now on.
+    Pauses(Vec<Pause>),
     /// An operator wants the mail of this route to be tried.
     ProbeRoute(String),
     /// A client wants everything to be tried: [`QueueAnswer::Probe`].

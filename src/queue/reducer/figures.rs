@@ -129,6 +129,7 @@ impl Reducer {
             is_untried: relay.breaker.is_untried(),
             paused_since: relay.paused_since.map(|time| self.shared.now.time_of_day_at(time)),
             paused_until: relay.breaker.retry_at().map(|time| self.shared.now.time_of_day_at(time)),
+            halted_by: relay.halted_by.clone(),
             trouble: relay.trouble.as_ref().map(ToString::to_string),
             trouble_outline: relay.trouble.as_ref().map(Trouble::outline),
             // The executor knows the connectors, which know this.

@@ -17,6 +17,7 @@ mod null_sender;
 mod orders;
 mod outages;
 mod patience;
+mod pauses;
 mod poison;
 mod poison_alone;
 mod poison_in_numbers;

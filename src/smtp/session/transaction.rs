@@ -22,6 +22,8 @@ impl<P: Durable> Session<P> {
                 BadCommand::UnknownParameter.reply()
             }
             _ if let Some(refusal) = self.refused_sender(&envelope) => error(550, 7, 1, &refusal),
+            // RFC 3463 3.4: "system not accepting messages".
+            _ if let Some(why) = &self.intake_pause => error(451, 3, 2, why),
             // RFC 1870 6.1.
             _ if declared_size > self.policy.max_message_size => too_large(),
             _ => {

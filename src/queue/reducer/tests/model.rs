@@ -21,6 +21,7 @@ use crate::queue_id::QueueId;
 use crate::relay::{Excess, Peer, Phase, RuleName, Subject, Trouble, WaitClass, WaitReason};
 use crate::routing::{RouteRule, SendersIn};
 use crate::spool::{CommitError, Operator, OperatorOrder, OperatorVerb};
+use crate::standing_orders::{OrderTerms, Pause, PauseScope, PausedPart};
 
 const MAX_CONNECTIONS: usize = 4;
 
@@ -69,6 +70,8 @@ struct Model {
     kept: BTreeMap<QueueId, OperatorVerb>,
     watches_secret: bool,
     is_stopping: bool,
+    /// The pauses that operators have ordered.
+    pauses: Vec<Pause>,
     /// From now on everything is good.
     ends_well: bool,
     answers: Vec<QueueAnswer>,
@@ -123,6 +126,7 @@ impl Model {
             kept: BTreeMap::new(),
             watches_secret: false,
             is_stopping: false,
+            pauses: Vec::new(),
             ends_well: false,
             answers: Vec::new(),
         }
@@ -140,6 +144,7 @@ impl Model {
                 let route = self.relays[relay.0].clone();
                 self.routes.insert(connection, route.clone());
                 assert!(!self.is_stopping && self.unrecorded.is_empty() && !self.refuses_marks);
+                assert!(!self.is_halted(route.as_deref()), "no connection is begun in a pause");
                 assert!(self.connections.insert(connection, Stage::Opening).is_none(), "a new name");
                 let to_it = self.connections.keys().filter(|other| self.routes[other] == route);
                 assert!(to_it.count() <= MAX_CONNECTIONS);
@@ -168,6 +173,8 @@ impl Model {
     }
 
     fn is_given(&mut self, connection: ConnectionId, id: Option<QueueId>) {
+        let is_halted = self.is_halted(self.routes[&connection].as_deref());
+        assert!(id.is_none() || !is_halted, "no message begins in a pause");
         let stage = self.connections.get_mut(&connection).expect("it exists");
         if let Some(id) = id {
             assert!(!self.is_stopping && self.unrecorded.is_empty() && !self.refuses_marks);
@@ -243,10 +250,12 @@ impl Model {
                 assert!(matches!(answer, QueueAnswer::Probe(_)));
             }
             92 => {
-                let policy = Box::new(policy_of(&mut self.random));
+                let mut policy = Box::new(policy_of(&mut self.random));
+                policy.pauses = self.pauses.clone();
                 self.relays = policy.relays.iter().map(|relay| relay.route.clone()).collect();
                 self.on(Event::Reconfigured(policy));
             }
+            93 if self.random.bool() => self.pauses_or_resumes(),
             93 if self.watches_secret => self.on(Event::SecretChanged(RelayPlace(0))),
             95..98 if !self.lookups.is_empty() => self.answers_lookup(),
             94 if self.refuses_marks => {
@@ -255,6 +264,23 @@ impl Model {
             }
             _ => self.on(Event::Tick),
         }
+    }
+
+    /// An operator pauses or resumes all delivery, or that by a route.
+    fn pauses_or_resumes(&mut self) {
+        let route = [None, Some("one"), Some("two")][self.random.usize(..3)].map(str::to_owned);
+        let scope = PauseScope { part: PausedPart::Delivery, route };
+        let count = self.pauses.len();
+        self.pauses.retain(|pause| pause.scope != scope);
+        if self.pauses.len() == count {
+            let terms = OrderTerms { by: "x".into(), since: self.now.time_of_day, until: None, reason: None };
+            self.pauses.push(Pause { scope, terms });
+        }
+        self.on(Event::Pauses(self.pauses.clone()));
+    }
+
+    fn is_halted(&self, route: Option<&str>) -> bool {
+        self.pauses.iter().any(|pause| pause.scope.halts(route))
     }
 
     /// Some look-up is answered: the last one, or one whose answer is void.
@@ -473,6 +499,8 @@ impl Model {
     /// From now on the relay takes everything and the spool records everything. Nothing is left in the end.
     fn ends_well(&mut self) {
         self.ends_well = true;
+        self.pauses.clear();
+        self.on(Event::Pauses(Vec::new()));
         for (id, verb) in self.kept.clone() {
             self.orders_about(id, verb);
         }

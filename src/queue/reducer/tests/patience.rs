@@ -14,7 +14,7 @@ fn refuses(host: &'static str, said: &'static str) -> Does {
 }
 
 /// Everything for which a message waits, by its name.
-const WAITS: [&str; 10] = [
+const WAITS: [&str; 12] = [
     "a rate",
     "a relay that is slow",
     "a throttle",
@@ -25,6 +25,8 @@ const WAITS: [&str; 10] = [
     "a login",
     "a route that is paused",
     "a failing service",
+    "a pause of delivery",
+    "a pause of its route",
 ];
 
 /// Returns a world in which a message waits for this, and will for six days at least.
@@ -57,7 +59,19 @@ fn waiting_for(what: &str) -> (World, QueueId) {
         world.relay.pace.transmitting = HOUR;
     }
     world.arrive(before);
-    let from = if what == "a route that is paused" { "shop@example.org" } else { "app@example.org" };
+    let route = match what {
+        "a pause of delivery" => Some(None),
+        "a pause of its route" => Some(Some("shop")),
+        _ => None,
+    };
+    if let Some(route) = route {
+        world.pause(route);
+    }
+    let from = if matches!(what, "a route that is paused" | "a pause of its route") {
+        "shop@example.org"
+    } else {
+        "app@example.org"
+    };
     let id = world.submit(from, &["ann@example.net"]);
     (world, id)
 }
@@ -86,6 +100,7 @@ fn no_wait_but_its_own_uses_up_the_patience_of_a_message() {
         world.relay.always_with(id, Does::Defers);
         world.relay_always(Does::Takes);
         world.away.clear();
+        world.resume();
         world.tell(Event::ProbeNow);
         while said_of(&world, id, "status=deferred") == 0 {
             world.pass(HOUR);

@@ -28,6 +28,7 @@ use crate::queue::testing::envelope;
 use crate::queue::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
 use crate::relay::Phase;
+use crate::standing_orders::{OrderTerms, Pause, PauseScope, PausedPart};
 use dialogue::Dialogue;
 use relay::Reply;
 pub(super) use relay::{Does, Pace, TAKING, WorldRelay};
@@ -252,6 +253,25 @@ impl World {
         self.null_senders = self.set_up.null_senders();
         let policy = Box::new(self.set_up.policy.clone());
         self.tell(Event::Reconfigured(policy));
+    }
+
+    /// An operator pauses all delivery, or that by this route.
+    pub(super) fn pause(&mut self, route: Option<&str>) {
+        let scope = PauseScope { part: PausedPart::Delivery, route: route.map(str::to_owned) };
+        let terms =
+            OrderTerms { by: "uid 0 (root)".into(), since: self.now.time_of_day, until: None, reason: None };
+        self.set_up.policy.pauses.push(Pause { scope, terms });
+        self.follow_pauses();
+    }
+
+    /// All pauses are lifted.
+    pub(super) fn resume(&mut self) {
+        self.set_up.policy.pauses.clear();
+        self.follow_pauses();
+    }
+
+    fn follow_pauses(&mut self) {
+        self.tell(Event::Pauses(self.set_up.policy.pauses.clone()));
     }
 
     /// The process ends at once, and another one starts from what the spool has.

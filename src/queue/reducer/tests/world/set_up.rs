@@ -35,6 +35,7 @@ pub(in crate::queue::reducer::tests) fn policy(max_connections: usize) -> QueueP
         has_null_sender: false,
         relays: vec![relay_policy("relay.example:587", max_connections)],
         routes: Routes::default(),
+        pauses: Vec::new(),
     }
 }
 
