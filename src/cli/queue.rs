@@ -97,7 +97,7 @@ enum QueueAnswered {
     /// The daemon has answered; holds what it left out.
     ByDaemon(AnswerRest),
     /// No daemon runs: here is the queue on the spool.
-    OnSpool(QueueOnSpool),
+    OnSpool(Box<QueueOnSpool>),
 }
 
 /// Sends `request` to the daemon; if none runs, reads the spool, and says so on standard error.
@@ -110,7 +110,7 @@ fn ask_or_read<T: DeserializeOwned>(
         Ok(rest) => Ok(QueueAnswered::ByDaemon(rest)),
         Err(NoAnswer { error: error @ ClientError::Unreachable { .. }, config }) => {
             let config = config.map_err(super::config_failure)?;
-            offline::open(&config, &error).map(QueueAnswered::OnSpool)
+            offline::open(&config, &error).map(|queue| QueueAnswered::OnSpool(Box::new(queue)))
         }
         Err(NoAnswer { error, .. }) => Err(Failure::new(Exit::of(&error), error)),
     }

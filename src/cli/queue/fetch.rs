@@ -29,7 +29,7 @@ pub(super) enum Fetched {
 pub(super) struct MessageSource<'a> {
     config: &'a ConfigFile,
     /// The queue on the spool, from when on no daemon answers.
-    queue: Option<QueueOnSpool>,
+    queue: Option<Box<QueueOnSpool>>,
 }
 
 impl<'a> MessageSource<'a> {
@@ -79,7 +79,7 @@ fn first(content: StoredContent, most: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Asks the daemon for a message; returns the queue on the spool if none runs.
-fn ask(config: &ConfigFile, id: QueueId, most: u64) -> Result<Result<Fetched, QueueOnSpool>, Failure> {
+fn ask(config: &ConfigFile, id: QueueId, most: u64) -> Result<Result<Fetched, Box<QueueOnSpool>>, Failure> {
     let (mut fetched, mut content) = (Fetched::Absent, Vec::new());
     let answered = ask_or_read(config, &ControlRequest::QueueRead { id, most }, &mut |part: ReadPart| {
         match part {
