@@ -6,8 +6,10 @@
 //!
 //! Not here: who may read a spool, which the system says by the rights of its files.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -42,6 +44,21 @@ impl QueueOnSpool {
     /// Reads what is on the spool in `directory`.
     pub fn read(directory: &Path) -> Result<Self, OpenError> {
         Ok(QueueOnSpool { inspection: Inspection::beside(directory)? })
+    }
+
+    /// Returns the states that messages are in, each with the number of messages.
+    pub fn states(&self) -> BTreeMap<MessageState, u64> {
+        let mut states = BTreeMap::new();
+        for entry in self.inspection.entries() {
+            *states.entry(entry.into()).or_default() += 1;
+        }
+        states
+    }
+
+    /// Returns the age of the oldest message.
+    pub fn oldest(&self) -> Option<Duration> {
+        let arrived = self.inspection.entries().iter().map(|entry| entry.arrived).min()?;
+        Some(Timestamp::now().duration_since(arrived).try_into().unwrap_or_default())
     }
 
     /// Returns the number of files that wait in the drop directory.

@@ -93,7 +93,7 @@ pub(super) fn ask<T: DeserializeOwned>(
 }
 
 /// The answer to a request that the spool can answer, too.
-enum QueueAnswered {
+pub(super) enum QueueAnswered {
     /// The daemon has answered; holds what it left out.
     ByDaemon(AnswerRest),
     /// No daemon runs: here is the queue on the spool.
@@ -101,7 +101,7 @@ enum QueueAnswered {
 }
 
 /// Sends `request` to the daemon; if none runs, reads the spool, and says so on standard error.
-fn ask_or_read<T: DeserializeOwned>(
+pub(super) fn ask_or_read<T: DeserializeOwned>(
     file: &ConfigFile,
     request: &ControlRequest,
     reader: &mut impl AnswerReader<T>,

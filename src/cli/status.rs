@@ -9,8 +9,9 @@ use clap::Args;
 
 use super::exit::Failure;
 use super::output::printed;
-use super::queue::{self, ask, hold_rules, print_json};
+use super::queue::{self, QueueAnswered, ask, hold_rules, print_json};
 use super::{ConfigFile, exit::Exit, pause};
+use crate::admin::from_spool::QueueOnSpool;
 use crate::admin::protocol::{self, ControlRequest, RefusedConfiguration};
 use crate::log::{Foreign, age_in_words, counted};
 use monitoring::MonitoringBounds;
@@ -36,12 +37,42 @@ impl StatusCommand {
         if self.check {
             return monitoring::report(&self.answer(), &self.bounds);
         }
-        let status = self.answer()?;
         if self.json {
-            return printed(print_json(&status));
+            return printed(print_json(&self.answer()?));
         }
-        printed(write!(io::stdout(), "{}", text(&status)))
+        let mut answer = None;
+        let answered = queue::ask_or_read(&self.config, &ControlRequest::Status, &mut |status| {
+            answer = Some(status);
+            Ok(())
+        })?;
+        match (answered, answer) {
+            (QueueAnswered::OnSpool(queue), _) => {
+                printed(write!(io::stdout(), "{}", spooled(&queue)))?;
+                Err(Failure::new(
+                    Exit::Unavailable,
+                    "nothing is sent or accepted while nullmta is not running",
+                ))
+            }
+            (QueueAnswered::ByDaemon(_), Some(status)) => printed(write!(io::stdout(), "{}", text(&status))),
+            (QueueAnswered::ByDaemon(_), None) => Err(stopping()),
+        }
     }
+}
+
+fn stopping() -> Failure {
+    Failure::new(Exit::Unavailable, "the daemon is stopping")
+}
+
+/// Returns the lines about a queue of which only the spool can be read.
+fn spooled(queue: &QueueOnSpool) -> String {
+    let states = queue.states();
+    let messages: u64 = states.iter().map(|(_, count)| count).sum();
+    let states: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let oldest = queue
+        .oldest()
+        .map_or(String::new(), |age| format!("; the oldest is {} old", age_in_words(age.as_secs())));
+    let states = if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) };
+    format!("queue   {}{states}{oldest}\n", counted(messages, "message"))
 }
 
 impl StatusCommand {
@@ -52,7 +83,7 @@ impl StatusCommand {
             answer = Some(status);
             Ok(())
         })?;
-        answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))
+        answer.ok_or_else(stopping)
     }
 }
 

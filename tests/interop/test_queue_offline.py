@@ -94,3 +94,12 @@ def test_files_that_wait_in_the_drop_directory_are_mentioned(host):
     done = host.run("sendmail", "bob@example.net", user=ANN, input=CONTENT)
     assert done.returncode == 0, done.stderr
     assert "; 1 file of sendmail in drop/ will be taken up when it starts" in queue(host, ROOT, "list")[2]
+
+
+def test_status_counts_what_is_on_the_spool_and_fails(host):
+    done = host.run(host.program, "status", user=ROOT)
+    assert done.returncode == 69 and b" This is read from the spool " in done.stderr, done
+    assert done.stdout.startswith(b"queue   2 messages: 2 ready; the oldest is "), done
+    assert done.stderr.endswith(b"nothing is sent or accepted while nullmta is not running\n"), done
+    done = host.run(host.program, "status", user=ANN)
+    assert (done.returncode, done.stdout) == (77, b""), done
