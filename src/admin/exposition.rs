@@ -97,33 +97,68 @@ fn add_relays(registry: &mut Registry, relays: &[RelayFigures]) {
         }
     }
     registry.register("recipients", "What came of recipients, each time that one was tried", recipients);
-    let gauges: [(&str, &str, Option<Unit>, fn(&RelayFigures) -> Option<f64>); 6] = [
-        ("relay_messages", "Messages that the relay gets", None, |relay| Some(relay.messages as f64)),
-        ("relay_connections", "Open connections to the relay", None, |relay| Some(relay.connections as f64)),
-        ("relay_paused", "Whether the relay is paused for its trouble", None, |relay| {
-            Some(f64::from(u8::from(relay.paused_since.is_some())))
-        }),
-        ("relay_paused_since_timestamp", "When the pause of the relay began", Some(Unit::Seconds), |relay| {
-            second(relay.paused_since.as_deref())
-        }),
-        ("relay_next_probe_timestamp", "When the relay is probed next", Some(Unit::Seconds), |relay| {
-            second(relay.next_probe.as_deref())
-        }),
-        (
-            "relay_last_success_timestamp",
-            "When the relay last took a message since the start",
-            Some(Unit::Seconds),
-            |relay| second(relay.last_success.as_deref()),
-        ),
-    ];
-    for (name, help, unit, value) in gauges {
+    for gauge in RELAY_GAUGES {
+        gauge.add(registry, relays);
+    }
+}
+
+/// A gauge of each relay.
+struct RelayGauge {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    /// Returns its value; `None` if the relay has none now.
+    value: fn(&RelayFigures) -> Option<f64>,
+}
+
+const RELAY_GAUGES: [RelayGauge; 6] = [
+    RelayGauge {
+        name: "relay_messages",
+        help: "Messages that the relay gets",
+        unit: None,
+        value: |relay| Some(relay.messages as f64),
+    },
+    RelayGauge {
+        name: "relay_connections",
+        help: "Open connections to the relay",
+        unit: None,
+        value: |relay| Some(relay.connections as f64),
+    },
+    RelayGauge {
+        name: "relay_paused",
+        help: "Whether the relay is paused for its trouble",
+        unit: None,
+        value: |relay| Some(f64::from(u8::from(relay.paused_since.is_some()))),
+    },
+    RelayGauge {
+        name: "relay_paused_since_timestamp",
+        help: "When the pause of the relay began",
+        unit: Some(Unit::Seconds),
+        value: |relay| second(relay.paused_since.as_deref()),
+    },
+    RelayGauge {
+        name: "relay_next_probe_timestamp",
+        help: "When the relay is probed next",
+        unit: Some(Unit::Seconds),
+        value: |relay| second(relay.next_probe.as_deref()),
+    },
+    RelayGauge {
+        name: "relay_last_success_timestamp",
+        help: "When the relay last took a message since the start",
+        unit: Some(Unit::Seconds),
+        value: |relay| second(relay.last_success.as_deref()),
+    },
+];
+
+impl RelayGauge {
+    fn add(self, registry: &mut Registry, relays: &[RelayFigures]) {
         let family = Family::<Labels, Level>::default();
         for relay in relays {
-            value(relay).into_iter().for_each(|value| set(&family, labels(relay), value));
+            (self.value)(relay).into_iter().for_each(|value| set(&family, labels(relay), value));
         }
-        match unit {
-            Some(unit) => registry.register_with_unit(name, help, unit, family),
-            None => registry.register(name, help, family),
+        match self.unit {
+            Some(unit) => registry.register_with_unit(self.name, self.help, unit, family),
+            None => registry.register(self.name, self.help, family),
         }
     }
 }

@@ -37,6 +37,7 @@ use super::control::Control;
 use super::exposition::{self, exposition};
 use super::health::{HealthBounds, HealthLevel, findings};
 use super::protocol::DaemonStatus;
+use super::rights::Rights;
 use crate::log::{self, Foreign};
 
 /// The number of connections that are served at a time.
@@ -48,10 +49,28 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// The longest head of a request, in octets.
 const MAX_HEAD_OCTETS: usize = 16 << 10;
 
+/// Time between two attempts to listen.
+const BIND_PAUSE: Duration = Duration::from_secs(60);
+
+/// What can be asked for.
+const PATHS: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
+
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Answers clients until the task is ended.
-pub async fn serve(control: Control, listener: TcpListener) {
+/// Answers clients at `address` until the task is ended. While another program has it, that is tried again: any user can
+/// take a port of this kind, and mail must not wait for it.
+pub async fn serve(control: Control, address: SocketAddr) {
+    let listener = loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => break listener,
+            Err(error) => log::http_not_open(address, &error),
+        }
+        sleep(BIND_PAUSE).await;
+    };
+    serve_on(control, listener).await;
+}
+
+async fn serve_on(control: Control, listener: TcpListener) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         match listener.accept().await {
@@ -77,11 +96,11 @@ async fn answer_on(stream: TcpStream, control: Control) -> hyper::Result<()> {
         let control = control.clone();
         async move {
             let (asked, _) = hyper::Request::into_parts(request);
-            let status = match control.figures().await {
-                Ok(Some(status)) => Some(status.for_anybody()),
-                Ok(None) | Err(_) => None,
-            };
-            Ok::<_, Infallible>(answer(&asked, status.as_ref(), Timestamp::now()))
+            if let Some(refused) = refusal(&asked) {
+                return Ok(refused);
+            }
+            let status = control.figures(Rights::Nothing).await.ok().flatten();
+            Ok::<_, Infallible>(answer(asked.uri.path(), status.as_ref(), Timestamp::now()))
         }
     });
     let mut server = http1::Builder::new();
@@ -89,31 +108,32 @@ async fn answer_on(stream: TcpStream, control: Control) -> hyper::Result<()> {
     server.serve_connection(TokioIo::new(stream), service).await
 }
 
-/// Returns the answer to a request; without `status` the daemon is stopping.
-fn answer(asked: &Parts, status: Option<&DaemonStatus>, now: Timestamp) -> Response<Full<Bytes>> {
+/// Returns the refusal of a request that has no answer, whatever the state is.
+fn refusal(asked: &Parts) -> Option<Response<Full<Bytes>>> {
     if !is_for_us(asked) {
         let why = "Ask for this host by a loopback address or localhost.\n";
-        return response(StatusCode::FORBIDDEN, PLAIN, why.to_owned());
+        return Some(response(StatusCode::FORBIDDEN, PLAIN, why.to_owned()));
     }
     if asked.method != Method::GET && asked.method != Method::HEAD {
         let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "Only GET and HEAD.\n".to_owned());
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return refused;
+        return Some(refused);
     }
-    match (asked.uri.path(), status) {
-        ("/metrics" | "/healthz" | "/readyz", None) => {
-            response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "The daemon is stopping.\n".to_owned())
-        }
-        ("/metrics", Some(status)) => metrics(status),
-        ("/healthz", Some(_)) => response(StatusCode::OK, PLAIN, "The daemon runs.\n".to_owned()),
-        ("/readyz", Some(status)) => ready(status, now),
-        _ => {
-            let found = "There is /metrics, /healthz and /readyz.\n";
-            response(StatusCode::NOT_FOUND, PLAIN, found.to_owned())
-        }
-    }
+    let is_found = PATHS.contains(&asked.uri.path());
+    (!is_found).then(|| {
+        response(StatusCode::NOT_FOUND, PLAIN, format!("There is {}.\n", PATHS.join(", ")))
+    })
 }
 
+/// Returns the answer at one of the [`PATHS`]; without `status` the daemon is stopping.
+fn answer(path: &str, status: Option<&DaemonStatus>, now: Timestamp) -> Response<Full<Bytes>> {
+    match (path, status) {
+        (_, None) => response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "The daemon is stopping.\n".to_owned()),
+        ("/metrics", Some(status)) => metrics(status),
+        ("/readyz", Some(status)) => ready(status, now),
+        (_, Some(_)) => response(StatusCode::OK, PLAIN, "The daemon runs.\n".to_owned()),
+    }
+}
 fn metrics(status: &DaemonStatus) -> Response<Full<Bytes>> {
     match exposition(status) {
         Ok(text) => response(StatusCode::OK, exposition::CONTENT_TYPE, text),
@@ -170,7 +190,8 @@ mod tests {
     }
 
     fn code(method: &str, path: &str, hosts: &[&str]) -> u16 {
-        answer(&asked(method, path, hosts), None, Timestamp::UNIX_EPOCH).status().as_u16()
+        let refused = refusal(&asked(method, path, hosts));
+        refused.unwrap_or_else(|| answer(path, None, Timestamp::UNIX_EPOCH)).status().as_u16()
     }
 
     #[test]

@@ -371,7 +371,7 @@ pub struct OutcomeCounts {
     pub held: u64,
     /// It was refused for good.
     pub bounced: u64,
-    /// Its time was over, or an operator returned the message.
+    /// Its time was over.
     pub expired: u64,
 }
 

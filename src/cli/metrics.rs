@@ -5,18 +5,12 @@ use std::io::{self, Write};
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::output::printed;
-use super::queue::ask;
+use super::status::ask_for_status;
 use crate::admin::exposition::exposition;
-use crate::admin::protocol::{ControlRequest, DaemonStatus};
 
 /// Prints the metrics. Everybody gets them: there is no name and no address in them.
 pub(super) fn run(config: &ConfigFile) -> Result<(), Failure> {
-    let mut answer = None;
-    ask(config, &ControlRequest::Status, &mut |status: DaemonStatus| {
-        answer = Some(status);
-        Ok(())
-    })?;
-    let status = answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
+    let status = ask_for_status(config)?;
     let text = exposition(&status).map_err(|error| Failure::new(Exit::Software, error))?;
     printed(write!(io::stdout(), "{text}"))
 }

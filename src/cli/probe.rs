@@ -62,8 +62,6 @@ impl ProbeCommand {
         relay_of(&config, self.route.as_deref())?;
         may_look(&config)?;
         with_credentials(&config)?;
-        may_look(&config)?;
-        with_credentials(&config)?;
         let (is_json, largest) = (self.json, config.listen.max_message_size);
         let sum = probe_as_service(&self.file.config, config, self.route.clone(), move |found| {
             print(found, is_json, largest)

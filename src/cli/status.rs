@@ -35,10 +35,10 @@ pub(super) struct StatusCommand {
 impl StatusCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         if self.check {
-            return monitoring::report(&self.answer(), &self.bounds);
+            return monitoring::report(&ask_for_status(&self.config), &self.bounds);
         }
         if self.json {
-            return printed(print_json(&self.answer()?));
+            return printed(print_json(&ask_for_status(&self.config)?));
         }
         let mut answer = None;
         let answered = queue::ask_or_read(&self.config, &ControlRequest::Status, &mut |status| {
@@ -75,16 +75,14 @@ fn spooled(queue: &QueueOnSpool) -> String {
     format!("queue   {}{states}{oldest}\n", counted(messages, "message"))
 }
 
-impl StatusCommand {
-    /// Asks the daemon for its state.
-    fn answer(&self) -> Result<protocol::DaemonStatus, Failure> {
-        let mut answer = None;
-        ask(&self.config, &ControlRequest::Status, &mut |status: protocol::DaemonStatus| {
-            answer = Some(status);
-            Ok(())
-        })?;
-        answer.ok_or_else(stopping)
-    }
+/// Asks the daemon for its state.
+pub(super) fn ask_for_status(config: &ConfigFile) -> Result<protocol::DaemonStatus, Failure> {
+    let mut answer = None;
+    ask(config, &ControlRequest::Status, &mut |status: protocol::DaemonStatus| {
+        answer = Some(status);
+        Ok(())
+    })?;
+    answer.ok_or_else(stopping)
 }
 
 fn text(status: &protocol::DaemonStatus) -> String {

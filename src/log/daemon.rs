@@ -99,6 +99,11 @@ pub fn control_trouble(why: &dyn fmt::Display) {
     warn!("control socket: cannot accept for now: {why}");
 }
 
+/// Logs that the address of `admin.http` cannot be listened on.
+pub fn http_not_open(address: SocketAddr, why: &dyn fmt::Display) {
+    warn!("no metrics and health at {address}: {why}; see admin.http; it is tried again in a minute, and mail goes on");
+}
+
 /// Logs that the daemon could not begin to accept connections.
 pub fn not_serving(why: &dyn fmt::Display) {
     error!("not serving: {why}");

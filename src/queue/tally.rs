@@ -1,6 +1,6 @@
 //! What came of attempts, counted for each relay since the start.
 //!
-//! Promises: a recipient counts once for each attempt, as the log has one line for each. The counts of a route go on over
+//! Promises: a recipient counts once for each attempt, as the log has one line for each; what an operator returns is no attempt. The counts of a route go on over
 //! reloads. Whoever counts waits for nobody, and does not go by the queue's one task.
 //!
 //! Not here: the lines of the log (`log/delivery.rs`), how many messages there are in each state (`roster/counts.rs`).
@@ -24,7 +24,7 @@ pub struct RelayCounts {
     pub held: u64,
     /// The number of recipients that were refused for good.
     pub bounced: u64,
-    /// The number of recipients that were tried for longer than the queue lifetime, or whose message an operator returned.
+    /// The number of recipients that were tried for longer than the queue lifetime.
     pub expired: u64,
     /// The time at which the relay last took a message; `None` if it has taken none since the start.
     pub last_sent: Option<Timestamp>,
