@@ -200,22 +200,24 @@ impl Control {
     }
 
     async fn status(&self, rights: Rights, output: &mut ClientOutput) -> io::Result<()> {
-        let status = self.figures().await?;
-        let shown = status.map(|status| match rights {
-            Rights::Everything => status,
-            Rights::Own(_) => status.for_anybody(),
-        });
+        let shown = match rights {
+            Rights::Everything => {
+                let newest_dead = self.queue.status().await.and_then(|status| status.newest_dead);
+                let newest_dead = self.dead(newest_dead).await?;
+                self.figures().await.map(|status| DaemonStatus { newest_dead, ..status })
+            }
+            Rights::Own(_) => self.figures().await.map(DaemonStatus::for_anybody),
+        };
         output.answer(shown.as_ref()).await
     }
 
-    /// Returns the figures of the daemon; `None` if it is stopping.
-    pub(super) async fn figures(&self) -> io::Result<Option<DaemonStatus>> {
-        let Some(status) = self.queue.status().await else { return Ok(None) };
+    /// Returns the figures of the daemon, without what has to be read from the disk; `None` if it is stopping.
+    pub(super) async fn figures(&self) -> Option<DaemonStatus> {
+        let status = self.queue.status().await?;
         let configuration = self.configuration.borrow().clone();
-        let newest_dead = self.dead(status.newest_dead).await?;
         let relay = status.foremost();
         let now = Timestamp::now();
-        Ok(Some(DaemonStatus {
+        Some(DaemonStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             is_in_part: false,
@@ -226,7 +228,7 @@ impl Control {
             held: status.held,
             on_hold: status.on_hold,
             dead: status.dead,
-            newest_dead,
+            newest_dead: None,
             active: status.under_way,
             oldest: status.oldest().map(|time| format!("{time:.0}")),
             oldest_age: status.oldest().map(|time| age_at(now, time)),
@@ -244,7 +246,7 @@ impl Control {
             limits: self.limits.figures(now).into_iter().map(limited).collect(),
             pace: speed(&relay.pace),
             relays: status.relays.iter().map(figures).collect(),
-        }))
+        })
     }
 
     /// Returns who the client with this uid is.

@@ -37,7 +37,6 @@ use super::control::Control;
 use super::exposition::{self, exposition};
 use super::health::{HealthBounds, HealthLevel, findings};
 use super::protocol::DaemonStatus;
-use super::rights::Rights;
 use crate::log::{self, Foreign};
 
 /// The number of connections that are served at a time.
@@ -99,7 +98,7 @@ async fn answer_on(stream: TcpStream, control: Control) -> hyper::Result<()> {
             if let Some(refused) = refusal(&asked) {
                 return Ok(refused);
             }
-            let status = control.figures(Rights::Nothing).await.ok().flatten();
+            let status = control.figures().await.map(DaemonStatus::for_anybody);
             Ok::<_, Infallible>(answer(asked.uri.path(), status.as_ref(), Timestamp::now()))
         }
     });
@@ -120,9 +119,7 @@ fn refusal(asked: &Parts) -> Option<Response<Full<Bytes>>> {
         return Some(refused);
     }
     let is_found = PATHS.contains(&asked.uri.path());
-    (!is_found).then(|| {
-        response(StatusCode::NOT_FOUND, PLAIN, format!("There is {}.\n", PATHS.join(", ")))
-    })
+    (!is_found).then(|| response(StatusCode::NOT_FOUND, PLAIN, format!("There is {}.\n", PATHS.join(", "))))
 }
 
 /// Returns the answer at one of the [`PATHS`]; without `status` the daemon is stopping.

@@ -97,9 +97,7 @@ fn failure(error: DaemonError, spool: &Path) -> Failure {
         DaemonError::Spool(OpenError::Locked { .. }) => Exit::TempFail,
         DaemonError::Spool(_) => Exit::CantCreate,
         DaemonError::Relay(_) | DaemonError::Certificate(_) => Exit::Config,
-        DaemonError::Bind(_) | DaemonError::Control(..) | DaemonError::Http(..) | DaemonError::System(..) => {
-            Exit::OsError
-        }
+        DaemonError::Bind(_) | DaemonError::Control(..) | DaemonError::System(..) => Exit::OsError,
         DaemonError::Failed(_) => Exit::Software,
     };
     let then = match &error {

@@ -66,7 +66,7 @@ fn stopping() -> Failure {
 /// Returns the lines about a queue of which only the spool can be read.
 fn spooled(queue: &QueueOnSpool) -> String {
     let states = queue.states();
-    let messages: u64 = states.iter().map(|(_, count)| count).sum();
+    let messages: u64 = states.values().sum();
     let states: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let oldest = queue
         .oldest()

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::parts::DaemonPart;
@@ -22,8 +21,6 @@ pub enum DaemonError {
     Certificate(String),
     /// The control socket cannot be opened.
     Control(PathBuf, io::Error),
-    /// The address for metrics and health cannot be listened on.
-    Http(SocketAddr, io::Error),
     /// The system refused something that it normally gives.
     System(&'static str, io::Error),
     /// A part failed after the start, and only a restart helps. What was accepted is safe.
@@ -42,9 +39,6 @@ impl fmt::Display for DaemonError {
                     "cannot listen on the control socket {}: {error}; see admin.control",
                     path.display()
                 )
-            }
-            DaemonError::Http(address, error) => {
-                write!(f, "cannot listen on {address}: {error}; see admin.http")
             }
             DaemonError::System(what, error) => write!(f, "cannot {what}: {error}"),
             DaemonError::Failed(part) => write!(f, "{part} has failed; a restart is needed, no mail is lost"),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Zoned;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinError;
@@ -130,14 +130,6 @@ struct Opened {
     arrivals: UnboundedReceiver<Entry>,
     /// The control socket.
     control: UnixListener,
-    http: Option<TcpListener>,
-}
-
-/// Opens the address of `admin.http`, if there is one.
-async fn http_listener(address: Option<SocketAddr>) -> Result<Option<TcpListener>, DaemonError> {
-    let Some(address) = address else { return Ok(None) };
-    let opened = TcpListener::bind(address).await;
-    opened.map(Some).map_err(|error| DaemonError::Http(address, error))
 }
 
 impl Opened {
@@ -156,9 +148,8 @@ impl Opened {
         standing::tell_found(&spool);
         let control = control::bind(&config.control)
             .map_err(|error| DaemonError::Control(config.control.clone(), error))?;
-        let http = http_listener(config.http).await?;
         faults.iter().for_each(|fault| log::relay_not_usable(fault));
-        Ok(Opened { bound, relays, certificate, spool, recovery, arrivals, control, http })
+        Ok(Opened { bound, relays, certificate, spool, recovery, arrivals, control })
     }
 
     /// Begins all parts. `in_force` tells those who ask which configuration is in force.
@@ -169,7 +160,7 @@ impl Opened {
         in_force: watch::Receiver<Configuration>,
         reload: UnboundedSender<ReloadRequest>,
     ) -> Begun {
-        let Opened { bound, relays, certificate, spool, recovery, arrivals, control: control_listener, http } =
+        let Opened { bound, relays, certificate, spool, recovery, arrivals, control: control_listener } =
             self;
         let (settings, clock) = (Settings::new(config, relays), Arc::new(SystemClock::start()));
         let (queue, deliveries) = queue(spool.clone(), recovery, arrivals, settings, clock);
@@ -193,8 +184,8 @@ impl Opened {
         parts.begin(DaemonPart::PickUp, picking_up(config.spool.clone(), Arc::clone(&service), stop.clone()));
         parts.begin(DaemonPart::Listener, serving(bound, Arc::clone(&service), stop));
         parts.begin(DaemonPart::Queue, deliveries);
-        if let Some(http) = http {
-            parts.begin(DaemonPart::Http, http::serve(control.clone(), http));
+        if let Some(address) = config.http {
+            parts.begin(DaemonPart::Http, http::serve(control.clone(), address));
         }
         parts.begin(DaemonPart::Control, control.serve(control_listener));
         Begun { certificate, logins, users, spool, queue, service, stopper, parts }

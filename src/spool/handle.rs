@@ -70,12 +70,12 @@ impl Spool {
         shared.room.check(size, self.len(), &shared.unfinished)
     }
 
-    /// Returns the space that live messages take, and that of the disk, as of the last second.
+    /// Returns the space that the records of live messages take, and that of the disk when it was asked last.
     pub fn space(&self) -> SpoolSpace {
         let shared = self.shared();
         SpoolSpace {
             octets: shared.index().live_octets(),
-            free: shared.room.free_space().ok(),
+            free: shared.room.known_free(),
             reserve: shared.options.min_free_space,
         }
     }

@@ -135,6 +135,12 @@ impl MailRoom {
         }
     }
 
+    /// Returns the number of octets that were free on the disk when it was asked last; `None` if it never was. This does not
+    /// wait for the disk.
+    pub fn known_free(&self) -> Option<u64> {
+        held(&self.free).map(|(_, free)| free)
+    }
+
     /// Returns the number of octets that are free on the disk, as of the last second.
     pub fn free_space(&self) -> Result<u64, CommitError> {
         let known = *held(&self.free);

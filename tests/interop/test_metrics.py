@@ -14,6 +14,11 @@ from waiting import free_port, wait_until
 RULES = Path(__file__).parents[2] / "config" / "prometheus-rules.yml"
 
 
+def names(text):
+    """The names of the metrics in an exposition."""
+    return {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
+
+
 def get(port, path, method="GET", host=None):
     """The status, the headers and the body of an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -76,7 +81,7 @@ def test_prometheus_sees_the_relay_go_and_come_back(watched, prometheus, postfix
     pending = 'ALERTS{alertname="NullmtaRelayPaused",alertstate="pending"}'
     wait_until(lambda: ask(pending) == 1, 60, "the shipped rules know the pause")
     assert ask('sum(nullmta_messages)') == 1
-    wait_until(lambda: ask("nullmta_oldest_message_age_seconds") > 0, 60, "the age is seen")
+    wait_until(lambda: (ask("nullmta_oldest_message_age_seconds") or 0) > 0, 60, "the age is seen")
     assert ask('nullmta_recipients_total{outcome="sent"}') == 0
     assert daemon.stop() == 0
     daemon.configure(relay_port=postfix.port)
@@ -100,7 +105,7 @@ def test_health_says_why_in_words_and_names_nobody(watched):
     assert get(port, "/healthz")[::2] == (200, "The daemon runs.\n")
     status, headers, text = get(port, "/metrics")
     assert status == 200 and headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
-    assert text == daemon.command("metrics") or text.splitlines()[0] == daemon.command("metrics").splitlines()[0]
+    assert names(text) == names(daemon.command("metrics"))
     for answer in (text, get(port, "/readyz")[2]):
         assert "secret.example" not in answer and "127.0.0.1" not in answer, answer
     assert "default-src 'none'" in headers["Content-Security-Policy"]
@@ -115,8 +120,9 @@ def test_only_this_host_may_ask_and_nothing_may_be_changed(watched):
     assert get(port, "/etc/passwd")[0] == 404
 
 
-def test_an_address_that_is_taken_ends_the_start_with_its_reason(watched, make_nullmta):
+def test_mail_goes_on_while_another_program_has_the_address(watched, make_nullmta, postfix):
     _, port = watched
-    second = make_nullmta(free_port(), admin=f'http = "127.0.0.1:{port}"')
-    started = second.try_command("run")
-    assert started.returncode == 71 and "see admin.http" in started.stderr, started
+    second = make_nullmta(postfix.port, admin=f'http = "127.0.0.1:{port}"').start()
+    second.wait_for_log(f"no metrics and health at 127.0.0.1:{port}: .*; see admin.http")
+    second.send(b"Subject: x\r\n\r\nx\r\n")
+    postfix.wait_for(1)

@@ -94,7 +94,7 @@ fn ask(config: &ConfigFile, id: QueueId, most: u64) -> Result<Result<Fetched, Bo
         Ok(())
     })?;
     Ok(match (answered, fetched) {
-        (QueueAnswered::OnSpool(queue), _) => Err(*queue),
+        (QueueAnswered::OnSpool(queue), _) => Err(queue),
         (QueueAnswered::ByDaemon(_), Fetched::Message(message, _)) => Ok(Fetched::Message(message, content)),
         (QueueAnswered::ByDaemon(_), fetched) => Ok(fetched),
     })
