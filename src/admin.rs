@@ -20,6 +20,7 @@ pub mod from_spool;
 pub mod health;
 pub mod http;
 mod listing;
+mod no_route;
 mod output;
 pub mod protocol;
 mod reading;

@@ -32,7 +32,7 @@ use super::reading::MessageReading;
 use super::rights::Rights;
 use super::selection::Selection;
 use super::shape_tally::ShapeTally;
-use super::standing::{self, StandingDesk};
+use super::standing::{self, StandingDesk, StandingFailure};
 use super::steer::{Steering, SteeringDesk};
 use crate::filter::QueueFilter;
 use crate::listener::bind::BindError;
@@ -151,7 +151,7 @@ impl Control {
                 Err(failure @ FlushFailure::Stopping) => {
                     return output.end(&Frame::Error(failure.to_string())).await;
                 }
-                Err(failure @ FlushFailure::NoRoute { .. }) => {
+                Err(failure @ FlushFailure::NoRoute(_)) => {
                     return output.end(&Frame::Unknown(failure.to_string())).await;
                 }
             },
@@ -179,6 +179,9 @@ impl Control {
             (ControlRequest::Pause(pause), Rights::Everything) => {
                 match self.standing_desk(place).await.pause(pause).await {
                     Ok(paused) => output.item(&paused).await?,
+                    Err(failure @ StandingFailure::NoRoute(_)) => {
+                        return output.end(&Frame::Unknown(failure.to_string())).await;
+                    }
                     Err(failure) => return output.end(&Frame::Error(failure.to_string())).await,
                 }
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 
+use super::no_route::NoRoute;
 use super::protocol::{Contact, Flushed, RelayFlushed};
 use crate::queue::{Queue, QueueStatus, RelayStatus};
 use crate::queue_id::QueueId;
@@ -25,20 +26,15 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) enum FlushFailure {
     /// The daemon is stopping.
     Stopping,
-    /// No route has this name; holds the names that there are.
-    NoRoute { asked: String, known: Vec<String> },
+    /// There is no such route.
+    NoRoute(NoRoute),
 }
 
 impl fmt::Display for FlushFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FlushFailure::Stopping => f.write_str("the daemon is stopping"),
-            FlushFailure::NoRoute { asked, known } if known.is_empty() => {
-                write!(f, "there is no route {asked:?}: the configuration in force has no [[route]]")
-            }
-            FlushFailure::NoRoute { asked, known } => {
-                write!(f, "there is no route {asked:?}: those in force are {}", known.join(", "))
-            }
+            FlushFailure::NoRoute(why) => why.fmt(f),
         }
     }
 }
@@ -53,10 +49,9 @@ pub(super) async fn flush(
     let before = status().await?;
     match route {
         None => queue.probe_now(),
-        Some(route) if names(&before).any(|known| known == route) => queue.probe_route(route),
         Some(route) => {
-            let (asked, known) = (route.to_owned(), names(&before).map(str::to_owned).collect());
-            return Err(FlushFailure::NoRoute { asked, known });
+            NoRoute::refuse(route, &before).map_err(FlushFailure::NoRoute)?;
+            queue.probe_route(route);
         }
     }
     let mut deadline = Instant::now() + RELAY_PATIENCE;
@@ -73,10 +68,6 @@ pub(super) async fn flush(
         }
         sleep(LOOK).await;
     }
-}
-
-fn names(status: &QueueStatus) -> impl Iterator<Item = &str> {
-    status.relays.iter().filter_map(|relay| relay.route.as_deref())
 }
 
 /// What has happened since a flush began.

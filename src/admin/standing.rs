@@ -11,6 +11,7 @@ use std::io;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::no_route::NoRoute;
 use super::protocol::{LiftResult, LiftedRule, ListedHoldRule, ListedPause, NewHoldRule, NewPause};
 use crate::log;
 use crate::queue::Queue;
@@ -29,6 +30,10 @@ pub(super) enum StandingFailure {
     Rule(BadHoldRule),
     /// The reason is none.
     Reason(BadReason),
+    /// It is about a route that does not exist.
+    NoRoute(NoRoute),
+    /// The daemon is stopping.
+    Stopping,
     /// It is for too long.
     TooLong,
     /// It could not be written.
@@ -40,6 +45,8 @@ impl fmt::Display for StandingFailure {
         match self {
             StandingFailure::Rule(why) => why.fmt(f),
             StandingFailure::Reason(why) => why.fmt(f),
+            StandingFailure::NoRoute(why) => why.fmt(f),
+            StandingFailure::Stopping => f.write_str("the daemon is stopping"),
             StandingFailure::TooLong => f.write_str("an order ends after a year at most, or not by itself"),
             StandingFailure::Unwritten(why) => {
                 write!(f, "the order cannot be kept over a restart, so it is not in force: {why}")
@@ -90,6 +97,7 @@ impl StandingDesk<'_> {
     /// Pauses a part of the daemon. What is under way is finished.
     pub(super) async fn pause(&self, asked: NewPause) -> Result<ListedPause, StandingFailure> {
         let NewPause { scope, seconds, reason } = asked;
+        self.require_route(scope.route.as_deref()).await?;
         let pause = Pause { scope, terms: self.terms(seconds, reason)? };
         let ordered = pause.clone();
         change(self.spool, move |orders| orders.pause(ordered)).await?;
@@ -112,6 +120,13 @@ impl StandingDesk<'_> {
         self.queue.follow_pauses();
         lifted.iter().for_each(|pause| log::resumed(&pause.scope, self.by.uid, &self.by));
         Ok(lifted.iter().map(ListedPause::from).collect())
+    }
+
+    /// Refuses an order for a route that is not in force: all mail would go out, although it was said to wait.
+    async fn require_route(&self, route: Option<&str>) -> Result<(), StandingFailure> {
+        let Some(route) = route else { return Ok(()) };
+        let status = self.queue.status().await.ok_or(StandingFailure::Stopping)?;
+        NoRoute::refuse(route, &status).map_err(StandingFailure::NoRoute)
     }
 
     fn numbers(&self) -> Vec<u32> {

@@ -1,7 +1,7 @@
 //! `nullmta pause delivery|intake`, `nullmta resume`: has nothing sent, or no mail taken, for a while.
 //!
 //! Promises: what is said to be paused, or to go on, is so, over a restart as well. The exit code is 0 if something was paused or
-//! goes on; 1 if there was no pause to lift; 75 if it was not written; 77 without the right.
+//! goes on; 1 if there was no pause to lift; 64 if the route to pause is none of the daemon's; 75 if it was not written; 77 without the right.
 //!
 //! Not here: who may do it (`admin/control.rs`), what rests in a pause (`standing_orders.rs` says where).
 

@@ -121,3 +121,20 @@ def test_only_who_runs_the_daemon_may_pause(_host, make_nullmta, user, code):
     host.start()
     for words in (["pause", "delivery"], ["pause", "intake"], ["resume"]):
         assert host.run(host.program, *words, user=user).returncode == code, words
+
+
+ROUTE = '\n[[route]]\nname = "{name}"\nsenders = ["@{name}.example"]\nrelayhost = "127.0.0.1:{port}"\n'
+
+
+def test_no_pause_is_about_a_route_that_does_not_exist(make_nullmta):
+    daemon = make_nullmta(free_port())
+    daemon.start()
+    refused = daemon.try_command("pause", "delivery", "--route", "news")
+    assert refused.returncode == 64 and 'no route "news": the configuration in force has no [[route]]' in refused.stderr, refused
+    without = daemon.config.read_text()
+    daemon.config.write_text(without + "".join(ROUTE.format(name=name, port=free_port()) for name in ("news", "shop")))
+    daemon.command("reload")
+    refused = daemon.try_command("pause", "delivery", "--route", "nwes")
+    assert refused.returncode == 64 and 'no route "nwes": those in force are news, shop' in refused.stderr, refused
+    assert daemon.status()["pauses"] == []
+    assert daemon.command("pause", "delivery", "--route", "news").startswith("Delivery by route news is paused")
