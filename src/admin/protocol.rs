@@ -431,14 +431,14 @@ pub struct Configuration {
 }
 
 impl DaemonStatus {
-    /// Returns what anybody on this host may know: the numbers, the states and their times. What may name a user, an
-    /// address or a path, or repeat the words of a relay, is left out.
+    /// Returns what anybody on this host may know: the numbers, the states and their times, by the names of the routes. What
+    /// may name a user or an address, or repeat the words of a relay, is left out.
     pub fn for_anybody(self) -> Self {
         let unnamed = |relay: RelayFigures| RelayFigures {
             trouble: relay.trouble_outline.clone(),
             held_because: relay.held_because.and(Some(UNTOLD.into())),
             relay: String::new(),
-            expiring: Vec::new(),
+            expiring: relay.expiring.iter().map(|_| EXPIRES.into()).collect(),
             passed_over: Vec::new(),
             unwritten_token: relay.unwritten_token.and(Some(UNTOLD.into())),
             ..relay
@@ -451,7 +451,7 @@ impl DaemonStatus {
             users_trouble: self.users_trouble.and(Some(UNTOLD.into())),
             trouble: foremost.and_then(|relay| relay.trouble.clone()),
             held_because: self.held_because.and(Some(UNTOLD.into())),
-            expiring: self.expiring.iter().map(|_| UNTOLD.into()).collect(),
+            expiring: self.expiring.iter().map(|_| EXPIRES.into()).collect(),
             pauses: self.pauses.into_iter().map(ListedPause::for_anybody).collect(),
             hold_rules: Vec::new(),
             limits: Vec::new(),
@@ -467,6 +467,9 @@ impl DaemonStatus {
         }
     }
 }
+
+/// What stands in the place of words about what expires.
+const EXPIRES: &str = "a certificate or a secret expires within two weeks; which one is told to root and the daemon's own user and group";
 
 /// What stands in the place of words that not everybody may read.
 const UNTOLD: &str = "why is told to root and the daemon's own user and group";

@@ -1,6 +1,7 @@
 """What an operator does with single messages, while the relay is down and when it is back, over restarts and kill -9."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -81,6 +82,17 @@ def test_what_all_conditions_mean_is_steered_and_nothing_else(make_nullmta):
     assert run("delete").returncode == 64, "a command that names nothing means nothing"
     assert run("delete", "--all", "--yes", "--from", "noreply@*").returncode == 64
     assert len(states(daemon)) == 2
+
+
+def test_an_order_is_carried_out_to_its_end_though_nobody_reads_on(make_nullmta):
+    daemon = make_nullmta(free_port())
+    daemon.start()
+    for number in range(600):
+        send(daemon, str(number))
+    command = f"{daemon.program} queue hold --all --yes --json -c {daemon.config} | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert set(states(daemon).values()) == {"on-hold"}
 
 
 def test_an_ordinary_user_steers_their_own_mail_and_no_other(_host, make_nullmta):

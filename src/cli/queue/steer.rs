@@ -6,7 +6,7 @@
 //! Not here: who may do it, and what it means for a message (`admin/steer.rs`, `queue/orders.rs`).
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use clap::Args;
 
@@ -59,7 +59,8 @@ impl Steer {
             ask(&self.config, &request, &mut |message: SteeredMessage| {
                 let shown = if self.json { print_json(&message) } else { Ok(()) };
                 tally.count(message);
-                shown
+                // What was ordered is carried out to its end, whether or not somebody reads on.
+                shown.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
             })?;
         }
         if !self.json {

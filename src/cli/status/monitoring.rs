@@ -85,7 +85,7 @@ fn word(exit: Option<Exit>) -> &'static str {
     }
 }
 
-/// Returns the performance data: `label=value[unit];[warn];[critical];[least]`.
+/// Returns the performance data: `label=value[unit];[warn];[critical];[least]`. A bound `n` is broken above it, `n:` below it.
 fn performance(status: &DaemonStatus, bounds: &HealthBounds) -> String {
     let depth = bounds.max_depth.map_or(String::new(), |most| most.to_string());
     let sum = |of: fn(&RelayFigures) -> u64| status.relays.iter().map(of).sum::<u64>();
@@ -100,7 +100,7 @@ fn performance(status: &DaemonStatus, bounds: &HealthBounds) -> String {
         format!("sent={}c;;;0", sum(|relay| relay.outcomes.sent)),
         format!("bounced={}c;;;0", sum(|relay| relay.outcomes.bounced + relay.outcomes.expired)),
     ];
-    data.extend(status.spool.free.map(|free| format!("free={free}B;;{};0", status.spool.reserve)));
+    data.extend(status.spool.free.map(|free| format!("free={free}B;;{}:;0", status.spool.reserve)));
     data.join(" ")
 }
 
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(
             line,
             "OK: 1 message to be sent | waiting=1;;10;0 oldest=60s;;1800;0 deferred=1;;;0 held=0;;;0 on-hold=0;;;0 \
-             dead=0;;;0 connections=0;;;0 sent=12c;;;0 bounced=1c;;;0 free=5368709120B;;134217728;0"
+             dead=0;;;0 connections=0;;;0 sent=12c;;;0 bounced=1c;;;0 free=5368709120B;;134217728:;0"
         );
     }
 
