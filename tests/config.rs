@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    AllowedAmount, ClientProof, Config, EhloName, EightBit, Environment, Families, FamilyUse, HostOrIp,
-    KeyExchangeChoice, Logins, Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayConfig, RelayHost,
-    RelayPort, ReplyPhase, RuleScope, SecretSource, ServerCertificate, ServiceKind, Tls, TlsVersion,
-    TokenSource, Trust,
+    AllowedAmount, BeyondLimit, ClientProof, Config, EhloName, EightBit, Environment, Families, FamilyUse,
+    HostOrIp, KeyExchangeChoice, Logins, Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayConfig,
+    RelayHost, RelayPort, ReplyPhase, RuleScope, SecretSource, ServerCertificate, ServiceKind, Tls,
+    TlsVersion, TokenSource, Trust,
 };
 use nullmta::routing::SendersIn;
 
@@ -282,6 +282,7 @@ fn limits(config: &Config) {
     assert_eq!((app.name.as_str(), app.each_user, app.sessions), ("user www-data", false, Some(5)));
     assert_eq!((app.queued, app.allow_from.len(), app.deny_from.len()), (Some(1000), 2, 1));
     assert_eq!((every.name.as_str(), every.each_user), ("every user", true));
+    assert_eq!([web.beyond, every.beyond], [BeyondLimit::Defer, BeyondLimit::Hold]);
 }
 
 fn everything(config: &Config) {

@@ -365,10 +365,17 @@ fn place_for(clients: &Arc<ClientSlots>, stream: &UnixStream) -> Option<ClientSl
 }
 
 fn limited(figures: LimitFigures) -> ClientLimited {
-    let LimitFigures { limit, uid, left, refused, until } = figures;
+    let LimitFigures { limit, uid, left, refused, held, until } = figures;
     let amount = |(unit, allowed, left): (&str, String, u64)| AmountLeft { unit: unit.into(), allowed, left };
     let refused_until = until.map(|time| format!("{time:.0}"));
-    ClientLimited { limit, uid, amounts: left.into_iter().map(amount).collect(), refused, refused_until }
+    ClientLimited {
+        limit,
+        uid,
+        amounts: left.into_iter().map(amount).collect(),
+        refused,
+        held,
+        refused_until,
+    }
 }
 
 /// Returns the figures of a relay as they are shown.

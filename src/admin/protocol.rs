@@ -285,6 +285,9 @@ pub struct ClientLimited {
     pub amounts: Vec<AmountLeft>,
     /// The number of messages and sessions that were refused since the start.
     pub refused: u64,
+    /// The number of messages that were put on hold since the start.
+    #[serde(default)]
+    pub held: u64,
     /// The time from which on there is room for what was refused last (RFC 3339); `None` if that is not known, or is past.
     pub refused_until: Option<String>,
 }

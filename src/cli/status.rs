@@ -153,7 +153,7 @@ fn mebibytes(octets: u64) -> String {
 
 /// Returns the line about what one user, or all that it is about, have used of a limit, and what it has refused.
 fn limit_line(limited: &protocol::ClientLimited) -> String {
-    let protocol::ClientLimited { limit, uid, amounts, refused, refused_until } = limited;
+    let protocol::ClientLimited { limit, uid, amounts, refused, held, refused_until } = limited;
     let whose = uid.map_or(String::new(), |uid| format!(" for uid {uid}"));
     let amounts = amounts.iter().map(|amount| {
         let protocol::AmountLeft { unit, allowed, left } = amount;
@@ -162,7 +162,8 @@ fn limit_line(limited: &protocol::ClientLimited) -> String {
     let until =
         refused_until.as_ref().map_or(String::new(), |time| format!(", there is room again at {time}"));
     let refused = (*refused > 0).then(|| format!("{refused} refused{until}"));
-    let parts: Vec<String> = amounts.chain(refused).collect();
+    let held = (*held > 0).then(|| format!("{held} put on hold"));
+    let parts: Vec<String> = amounts.chain(refused).chain(held).collect();
     format!("limit   {}{whose}: {}\n", Foreign(limit), parts.join("; "))
 }
 
@@ -386,6 +387,7 @@ mod tests {
                         left: 0,
                     }],
                     refused: 12,
+                    held: 0,
                     refused_until: Some("2026-11-21T02:10:00Z".into()),
                 },
                 protocol::ClientLimited {
@@ -393,6 +395,7 @@ mod tests {
                     uid: None,
                     amounts: Vec::new(),
                     refused: 1,
+                    held: 0,
                     refused_until: None,
                 },
             ],

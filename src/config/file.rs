@@ -20,8 +20,8 @@ use super::table::{Key, Keys, Located, TablePart, TomlTable, table};
 use super::units::{PositiveCount, PositiveDuration, PositiveSize};
 use super::web_address::WebAddress;
 use super::words::{
-    AddressFamily, EightBit, GrantWord, KeyExchangeChoice, LogFormat, LogLevel, Mechanism, OnRefusal,
-    Pipelining, TlsMode, TlsVersion,
+    AddressFamily, BeyondLimit, EightBit, GrantWord, KeyExchangeChoice, LogFormat, LogLevel, Mechanism,
+    OnRefusal, Pipelining, TlsMode, TlsVersion,
 };
 use crate::envelope::Address;
 use crate::routing::{AddressPattern, SenderPattern, SendersIn};
@@ -75,6 +75,7 @@ table! {
         size: Key<PositiveSize>,
         sessions: Key<PositiveCount>,
         queued: Key<PositiveCount>,
+        what: Key<BeyondLimit>,
         allow_from: Keys<AddressPattern>,
         deny_from: Keys<AddressPattern>,
     }

@@ -15,6 +15,7 @@ use super::file::LimitTable;
 use super::limit_setting::{AllowedAmount, LocalName, RecipientCount};
 use super::table::{Key, Keys, Located, LocatedList, given};
 use super::units::PositiveCount;
+use super::words::BeyondLimit;
 use crate::routing::{AddressPattern, SenderPattern};
 
 /// One `[[limit]]`.
@@ -40,6 +41,8 @@ pub struct LimitConfig {
     pub sessions: Option<u64>,
     /// The most messages of a user on the spool at once.
     pub queued: Option<u64>,
+    /// What happens to a message for which an amount is used up, or too much is queued.
+    pub beyond: BeyondLimit,
     /// The senders that these clients may use; empty for all.
     pub allow_from: Vec<AddressPattern>,
     /// The senders that these clients may not use.
@@ -104,6 +107,7 @@ fn limit(table: &LimitTable, location: &KeyLocation) -> Result<LimitConfig, Conf
         size: given(&table.size).map(|size| size.0),
         sessions: count(&table.sessions),
         queued: count(&table.queued),
+        beyond: given(&table.what).copied().unwrap_or_default(),
         allow_from: values(&table.allow_from),
         deny_from: values(&table.deny_from),
     };
@@ -113,7 +117,14 @@ fn limit(table: &LimitTable, location: &KeyLocation) -> Result<LimitConfig, Conf
             "none of them",
         ));
     }
-    Ok(limit)
+    match table.what.as_ref().filter(|_| limit.beyond == BeyondLimit::Hold && !limit.has_amounts()) {
+        Some(what) => {
+            let expected =
+                "messages, octets, recipients in a period or queued beside it, which may be used up";
+            Err(what.location.expected(expected, "none of them"))
+        }
+        None => Ok(limit),
+    }
 }
 
 /// Refuses keys that are about a user where the limit cannot be looked up for one: the sender is known only with a message,
@@ -139,6 +150,12 @@ fn refuse_what_needs_a_user(table: &LimitTable, subject: &LimitSubject) -> Resul
 }
 
 impl LimitConfig {
+    /// Returns whether it has an amount that may be used up.
+    fn has_amounts(&self) -> bool {
+        let periods = [&self.messages, &self.octets, &self.recipients];
+        self.queued.is_some() || periods.iter().any(|periods| !periods.is_empty())
+    }
+
     fn limits_nothing(&self) -> bool {
         let counts = [self.recipients_per_message, self.size, self.sessions, self.queued];
         let periods = [&self.messages, &self.octets, &self.recipients];

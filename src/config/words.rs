@@ -144,6 +144,18 @@ pub enum OnRefusal {
 
 words!(OnRefusal, "bounce" => OnRefusal::Bounce, "hold" => OnRefusal::Hold);
 
+/// `what` of a `[[limit]]`: what happens to a message for which an amount is used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BeyondLimit {
+    /// It is refused, and may come again later.
+    #[default]
+    Defer,
+    /// It is accepted and put on hold.
+    Hold,
+}
+
+words!(BeyondLimit, "defer" => BeyondLimit::Defer, "hold" => BeyondLimit::Hold);
+
 /// `auth.oauth.grant`: what an access token is given for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GrantWord {

@@ -3,6 +3,8 @@
 //! Promises
 //! 1. A message is counted before it is taken, by every limit that is about its client, or by none: where one is reached,
 //!    nothing is used of the others. A message that is not queued in the end does not count ([`Charge`]).
+//!    With `what = "hold"` a message for which an amount is used up is taken and put on hold ([`Charge::on_hold`]); it uses nothing
+//!    of that limit, and what it is due of the others.
 //! 2. What is used survives a reload that keeps the name of the limit, and a restart: it is noted on the spool within a
 //!    second (`Service::note_limits`). A kill forgets no more than that second.
 //! 3. Memory is bounded: a user of whom nothing is used, and who has no session, is forgotten.
@@ -25,7 +27,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::{AllowedAmount, LimitConfig, LimitSubject};
+use crate::config::{AllowedAmount, BeyondLimit, LimitConfig, LimitSubject};
 use crate::envelope::ReversePath;
 use crate::listener::peer::is_ordinary;
 use crate::sender_policy::{AllowedSenders, SenderPolicy};
@@ -76,6 +78,8 @@ struct Usage {
     /// The number of messages and sessions that were refused, and the moment until which the last one was, if that is known.
     refused: u64,
     until: Option<Timestamp>,
+    /// The number of messages that were held.
+    held: u64,
 }
 
 #[derive(Debug)]
@@ -128,6 +132,8 @@ pub struct LimitFigures {
     pub left: Vec<(&'static str, String, u64)>,
     /// The number of messages and sessions that were refused since the start.
     pub refused: u64,
+    /// The number of messages that were put on hold since the start.
+    pub held: u64,
     /// The moment from which on there is room again; `None` if there is.
     pub until: Option<Timestamp>,
 }
@@ -223,9 +229,10 @@ impl ClientLimits {
             let Some(holder) = *holder else { continue };
             limit.check_sender(message.reverse_path, holder, &self.remembered, now)?;
         }
+        let mut holding: Vec<LimitReached> = Vec::new();
         for (limit, holder) in state.limits.iter_mut().zip(&holders) {
             let Some(holder) = *holder else { continue };
-            limit.check(message, holder, queue, &self.remembered, now)?;
+            holding.extend(limit.check(message, holder, queue, &self.remembered, now)?);
         }
         let mut charge = Charge {
             limits: Arc::clone(self),
@@ -235,11 +242,18 @@ impl ClientLimits {
             taken: now,
             size: None,
             senders: Vec::new(),
+            on_hold: holding.first().map(LimitReached::holding),
         };
         for (limit, holder) in state.limits.iter_mut().zip(holders) {
             let Some(holder) = holder else { continue };
-            limit.usage(holder, &self.remembered, now).take(message.recipients, message.octets, now);
-            charge.of.push((limit.config.name.clone(), holder));
+            let name = limit.config.name.clone();
+            let usage = limit.usage(holder, &self.remembered, now);
+            if holding.iter().any(|reached| reached.limit == name) {
+                usage.held += 1;
+            } else {
+                usage.take(message.recipients, message.octets, now);
+                charge.of.push((name, holder));
+            }
             charge.senders.extend(limit.senders.clone());
             let size = limit.config.size.map(|size| (size, limit.config.name.clone()));
             charge.size = charge.size.take().into_iter().chain(size).min();
@@ -274,7 +288,10 @@ impl ClientLimits {
     pub fn figures(&self, now: Timestamp) -> Vec<LimitFigures> {
         let state = self.state();
         let figures = state.limits.iter().flat_map(|limit| {
-            let shown = limit.usages.iter().filter(|(_, usage)| usage.refused > 0 || !usage.is_idle(now));
+            let shown = limit
+                .usages
+                .iter()
+                .filter(|(_, usage)| usage.refused > 0 || usage.held > 0 || !usage.is_idle(now));
             shown.map(|(holder, usage)| usage.figures(&limit.config.name, *holder, now))
         });
         figures.collect()
@@ -340,6 +357,12 @@ impl LimitsState {
         limit.usages.get_mut(&holder)
     }
 
+    /// Returns what happens to a message beyond this limit.
+    fn beyond(&self, limit: &str) -> BeyondLimit {
+        let limit = self.limits.iter().find(|known| known.config.name == limit);
+        limit.map_or(BeyondLimit::Defer, |limit| limit.config.beyond)
+    }
+
     /// Returns the room in the queue as it is when all messages under way are on the spool.
     fn with_those_under_way(&self, uid: Option<u32>, queue: QueueRoom) -> QueueRoom {
         let of_user = uid.and_then(|uid| self.under_way.get(&uid)).copied().unwrap_or_default();
@@ -370,7 +393,7 @@ impl LimitInForce {
     }
 
     fn forget_idle(&mut self, now: Timestamp) {
-        self.usages.retain(|_, usage| !usage.is_idle(now) || usage.refused > 0);
+        self.usages.retain(|_, usage| !usage.is_idle(now) || usage.refused > 0 || usage.held > 0);
         if self.usages.len() >= REMEMBERED {
             self.usages.retain(|_, usage| !usage.is_idle(now));
         }
@@ -386,12 +409,12 @@ impl LimitInForce {
                 *meter =
                     same.map_or(*meter, |(_, earlier_of, meter)| meter.of_another(*earlier_of, *of, now));
             }
-            (usage.sessions, usage.refused) = (before.sessions, before.refused);
+            (usage.sessions, usage.refused, usage.held) = (before.sessions, before.refused, before.held);
             self.usages.insert(*holder, usage);
         }
     }
 
-    /// Returns an error if `holder` may not send this message.
+    /// Returns what is reached of the limit, if it holds the message for it; an error if `holder` may not send the message.
     fn check(
         &mut self,
         message: LimitedMessage<'_>,
@@ -399,12 +422,18 @@ impl LimitInForce {
         queue: QueueRoom,
         remembered: &NotedUsage,
         now: Timestamp,
-    ) -> Result<(), LimitReached> {
+    ) -> Result<Option<LimitReached>, LimitReached> {
         let of_message = self.of_message(message, queue);
-        let limit = self.config.name.clone();
+        let (limit, beyond) = (self.config.name.clone(), self.config.beyond);
         let usage = self.usage(holder, remembered, now);
         let reached = of_message.or_else(|| usage.used_up(message.recipients, message.octets, now));
-        reached.map_or(Ok(()), |by| Err(usage.refuse(limit, by)))
+        match reached {
+            Some(by) if beyond == BeyondLimit::Hold && by.is_of_amount() => {
+                Ok(Some(LimitReached { limit, by }))
+            }
+            Some(by) => Err(usage.refuse(limit, by)),
+            None => Ok(None),
+        }
     }
 
     /// Returns an error if `holder` may not use this sender.
@@ -471,7 +500,7 @@ impl Usage {
         ];
         let amounts = amounts.into_iter().flat_map(|(unit, list)| list.iter().map(move |of| (unit, *of)));
         let meters = amounts.map(|(unit, of)| (unit, of, recorded(unit, of))).collect();
-        Usage { meters, sessions: 0, refused: 0, until: None }
+        Usage { meters, sessions: 0, refused: 0, until: None, held: 0 }
     }
 
     /// Returns what [`Usage::noted`] understands; nothing if nothing is used.
@@ -563,6 +592,7 @@ impl Usage {
             },
             left: left.collect(),
             refused: self.refused,
+            held: self.held,
             until: self.until.filter(|until| *until > now),
         }
     }
@@ -605,9 +635,16 @@ pub(super) struct Charge {
     /// The most octets of a message, and the limit that says so.
     size: Option<(u64, String)>,
     senders: Vec<Arc<SenderPolicy>>,
+    /// Why the message is to be held, if it is.
+    on_hold: Option<String>,
 }
 
 impl Charge {
+    /// Returns why the message is to be put on hold; `None` if it is not.
+    pub fn on_hold(&self) -> Option<&str> {
+        self.on_hold.as_deref()
+    }
+
     /// Returns the policies that the authors in the header have to fit, too.
     pub fn senders(&self) -> &[Arc<SenderPolicy>] {
         &self.senders
@@ -623,12 +660,20 @@ impl Charge {
         if more == 0 || self.of.is_empty() {
             return Ok(());
         }
-        let mut state = self.limits.state();
+        let limits = Arc::clone(&self.limits);
+        let mut state = limits.state();
+        let mut holding = Vec::new();
         for (name, holder) in &self.of {
+            let holds = state.beyond(name) == BeyondLimit::Hold;
             let Some(usage) = state.usage_of(name, *holder) else { continue };
-            if let Some(by) = usage.octets_used_up(octets, more, now) {
+            let Some(by) = usage.octets_used_up(octets, more, now) else { continue };
+            if !holds {
                 return Err(usage.refuse(name.clone(), by));
             }
+            holding.push(LimitReached { limit: name.clone(), by });
+        }
+        for reached in holding {
+            self.is_held_by(&mut state, &reached, now);
         }
         for (name, holder) in &self.of {
             if let Some(usage) = state.usage_of(name, *holder) {
@@ -638,6 +683,19 @@ impl Charge {
         drop(state);
         self.message.1 = octets;
         Ok(())
+    }
+
+    /// Takes in that a limit holds the message that has grown beyond it, and gives back what was taken of it.
+    fn is_held_by(&mut self, state: &mut LimitsState, reached: &LimitReached, now: Timestamp) {
+        let (recipients, octets) = self.message;
+        let ago = Duration::try_from(now.duration_since(self.taken)).unwrap_or_default();
+        for (_, holder) in self.of.extract_if(.., |(of, _)| *of == reached.limit) {
+            if let Some(usage) = state.usage_of(&reached.limit, holder) {
+                usage.give_back(recipients, octets, ago);
+                usage.held += 1;
+            }
+        }
+        self.on_hold.get_or_insert_with(|| reached.holding());
     }
 
     /// Returns the time since it was taken.

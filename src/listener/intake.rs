@@ -362,6 +362,9 @@ impl Backend for SpoolBackend {
         let fixed = apart(fixup.may_take_long(0), || fixup.finish(&mut passing))?;
         let Fixed { envelope, message_id, long_lines, .. } = fixed;
         draft.write(&passing).await.map_err(|error| self.not_queued(draft.id(), error))?;
+        if let Some(why) = charge.on_hold() {
+            draft.hold(why);
+        }
         let (id, size) = (draft.id(), draft.len());
         let from = envelope.reverse_path.clone();
         let summary = Summary { from, nrcpt: envelope.recipients.len(), protocol, helo, message_id };

@@ -141,3 +141,22 @@ def test_what_waited_in_the_drop_directory_is_held_too(_host, make_nullmta):
     lines = host.run(host.program, "queue", "list", "--json", user=ROOT).stdout.splitlines()
     found = {message["uid"]: message["state"] for message in map(json.loads, lines)}
     assert found[ANN.uid] == "on-hold" and found[BEN.uid] != "on-hold", found
+
+
+def test_what_is_beyond_a_limit_that_holds_is_accepted_and_waits_for_an_operator(make_nullmta, postfix):
+    limit = '[[limit]]\nname = "job"\nsender = "noreply@app.example.com"\nmessages = "3/day"\nwhat = "hold"\n'
+    daemon = make_nullmta(postfix.port)
+    daemon.config.write_text(daemon.config.read_text() + limit)
+    daemon.start()
+    sent = [send(daemon) for _ in range(5)]
+    other = send(daemon, "billing@app.example.com")
+    daemon.wait_for_log(f"{other}: removed")
+    assert len(postfix.wait_for(4)) == 4
+    daemon.kill()
+    daemon.start()
+    assert states(daemon) == dict.fromkeys(sent[3:], "on-hold")
+    daemon.wait_for_log(f'{sent[4]}: put on hold as it came in, by the limit "job" of this host: messages of 3/day were used up')
+    assert "2 put on hold" not in daemon.command("status"), "that is since the start"
+    assert daemon.command("queue", "release", "--reason", '*the limit "job"*') == "2 messages released\n"
+    daemon.wait_until_empty()
+    assert len(postfix.wait_for(6)) == 6

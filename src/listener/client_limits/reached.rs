@@ -43,6 +43,13 @@ pub(super) enum Reached {
     Sender(String),
 }
 
+impl Reached {
+    /// Returns whether it is an amount, for which a message may be held instead of refused.
+    pub fn is_of_amount(&self) -> bool {
+        matches!(self, Reached::UsedUp { .. } | Reached::MoreThanAll { .. } | Reached::Queued(_))
+    }
+}
+
 /// A unit of which an amount is allowed in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum LimitUnit {
@@ -83,6 +90,16 @@ impl LimitReached {
             Reached::Sender(_) => MessageRefusal::Sender(self.reply()),
             _ => MessageRefusal::Client(self.reply()),
         }
+    }
+
+    /// Returns the words for a message that is accepted and put on hold for it.
+    pub(super) fn holding(&self) -> String {
+        let why = match &self.by {
+            Reached::UsedUp { unit, of, .. } => format!("{} of {of} were used up", unit.key()),
+            Reached::Queued(most) => format!("{} waited to be sent", counted(*most, "message")),
+            _ => self.to_string(),
+        };
+        format!("the limit \"{}\" of this host: {why}", self.limit)
     }
 
     /// Returns the text by which the log counts, which is the same for each time that the limit is reached in this way.

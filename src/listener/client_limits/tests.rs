@@ -26,6 +26,7 @@ fn limit(name: &str) -> LimitConfig {
         size: None,
         sessions: None,
         queued: None,
+        beyond: BeyondLimit::Defer,
         allow_from: Vec::new(),
         deny_from: Vec::new(),
     }
@@ -325,6 +326,7 @@ fn the_figures_say_who_is_limited_and_until_when() {
     send(&limits, user(1033), "a@x.example", 1, 0);
     send(&limits, user(1033), "a@x.example", 1, 0);
     let figures = |refused, until: Option<i64>| LimitFigures {
+        held: 0,
         limit: "web".into(),
         uid: Some(1033),
         left: vec![("messages", "1/h".into(), u64::from(until.is_none()))],
@@ -333,4 +335,47 @@ fn the_figures_say_who_is_limited_and_until_when() {
     };
     assert_eq!(limits.figures(at(1)), [figures(1, Some(3600))]);
     assert_eq!(limits.figures(at(3600)), [figures(1, None)]);
+}
+
+/// Only a refusal kept a job within its limit, and a program that does not try again lost its mail.
+#[test]
+fn what_is_beyond_a_limit_that_holds_is_taken_and_held_and_uses_nothing_of_it() {
+    let holding = |name: &str, messages| LimitConfig {
+        messages: allowance(messages, RatePeriod::Hour),
+        beyond: BeyondLimit::Hold,
+        ..limit(name)
+    };
+    let octets = LimitConfig {
+        messages: Vec::new(),
+        octets: allowance(1000, RatePeriod::Hour),
+        ..holding("octets", 1)
+    };
+    let limits = limits(&[
+        holding("few", 2),
+        octets,
+        LimitConfig { messages: allowance(5, RatePeriod::Hour), size: Some(5000), ..limit("all") },
+    ]);
+    let reverse_path = path("app@example.org");
+    let charge = |octets| {
+        let message = LimitedMessage { reverse_path: &reverse_path, recipients: 1, octets };
+        limits.charge(user(1000), message, ROOM, at(0))
+    };
+    let held = |charge: &Charge| charge.on_hold().map(str::to_owned);
+    for expected in [None, None, Some("the limit \"few\" of this host: messages of 2/h were used up")] {
+        let charge = charge(10).unwrap();
+        assert_eq!(held(&charge).as_deref(), expected);
+        charge.keep(10);
+    }
+    let mut growing = charge(10).unwrap();
+    growing.grow(4000, at(0)).unwrap();
+    assert!(held(&growing).unwrap().contains("\"few\""), "the first reason stays");
+    assert_eq!(growing.grow(5001, at(0)).unwrap_err().reply().code(), 552, "what is no amount is refused");
+    growing.keep(4000);
+    charge(10).unwrap().keep(10);
+    assert_eq!(charge(10).unwrap_err().reply().code(), 450, "another limit counts what is held");
+    let figures = limits.figures(at(0));
+    let of = |name: &str| figures.iter().find(|figures| figures.limit == name).unwrap();
+    assert_eq!((of("few").held, of("few").refused, of("few").left[0].2), (3, 0, 0));
+    assert_eq!((of("octets").held, of("octets").left[0].2), (1, 960));
+    assert_eq!((of("all").held, of("all").refused), (0, 1));
 }
