@@ -127,6 +127,7 @@ pub use order::{DeletionOrder, Operator, OperatorOrder, OperatorVerb, Removal};
 pub use paths::PARTS;
 pub use replies::Replies;
 pub use space::SHARE_IN_WORDS;
+pub use standing::OrdersUnwritten;
 
 /// The proof that a message is on stable storage. Only the spool makes it, after the sync.
 #[derive(Debug)]

@@ -16,6 +16,8 @@ mod hold_rule;
 mod pause;
 mod terms;
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,30 @@ pub use terms::{BadReason, OrderTerms, checked_reason};
 pub const MOST_RULES: usize = 64;
 /// The most conditions of one hold rule.
 pub const MOST_PATTERNS: usize = 64;
+
+/// The reason why the orders are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrdersUnknown {
+    /// What was written is damaged.
+    Damaged,
+    /// What was written could not be read at the start, and may be whole.
+    Unread,
+}
+
+impl fmt::Display for OrdersUnknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OrdersUnknown::Damaged => {
+                "the file of hold rules and pauses was damaged, so which mail was to wait is not known; make the rules \
+                 that you want again, then resume delivery"
+            }
+            OrdersUnknown::Unread => {
+                "the file of hold rules and pauses could not be read at the start, so which mail was to wait is not known; \
+                 when it can be read, restart nullmta, or resume delivery"
+            }
+        })
+    }
+}
 
 /// All standing orders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,15 +78,33 @@ pub struct EndedOrders {
 }
 
 impl StandingOrders {
-    /// Returns the orders that stand in place of those that were lost: which mail was to wait is not known, so none is
-    /// sent. It is taken and waits, since sending cannot be undone.
-    pub fn unknown(now: Timestamp) -> StandingOrders {
-        let reason = "the file of hold rules and pauses was damaged, so which mail was to wait is not known; make the rules \
-                      that you want again, then resume delivery";
+    /// Returns the orders that stand in place of those that are not known: which mail was to wait is not known then, so none
+    /// is sent. It is taken and waits, since sending cannot be undone.
+    pub fn unknown(cause: OrdersUnknown, now: Timestamp) -> StandingOrders {
         let scope = PauseScope { part: PausedPart::Delivery, route: None };
-        let terms = OrderTerms { by: "nullmta".into(), since: now, until: None, reason: Some(reason.into()) };
-        // Above every number that was ever given, as far as that can be known.
-        StandingOrders { last_rule: u32::MAX / 2, rules: Vec::new(), pauses: vec![Pause { scope, terms }] }
+        let terms =
+            OrderTerms { by: "nullmta".into(), since: now, until: None, reason: Some(cause.to_string()) };
+        // The number of seconds is above every number that was ever given, also after orders were lost before: nobody makes a
+        // rule each second.
+        let last_rule = u32::try_from(now.as_second()).unwrap_or(u32::MAX / 2);
+        StandingOrders { last_rule, rules: Vec::new(), pauses: vec![Pause { scope, terms }] }
+    }
+
+    /// Returns the orders by which everything waits that waits by these, or by `others`.
+    pub fn with_all_of(&self, others: &StandingOrders) -> StandingOrders {
+        let mut all = self.clone();
+        all.last_rule = all.last_rule.max(others.last_rule);
+        let added =
+            others.rules.iter().filter(|rule| self.rules.iter().all(|known| known.number != rule.number));
+        all.rules.extend(added.cloned());
+        all.rules.sort_by_key(|rule| rule.number);
+        for pause in &others.pauses {
+            let known = self.pauses.iter().find(|known| known.scope == pause.scope);
+            if known.is_none_or(|known| known.terms.ends_before(&pause.terms)) {
+                all.pause(pause.clone());
+            }
+        }
+        all
     }
 
     /// Returns the hold rules that are in force, the oldest first.

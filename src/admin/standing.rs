@@ -3,7 +3,7 @@
 //! Promises: what is answered as ordered is on stable storage and in force, for all mail that is accepted after the answer; each
 //! order has its log line when it is given, when it is lifted, and when its time is over.
 //!
-//! Fails: with [`StandingFailure`]; then nothing has changed. Not here: who may give them (`control.rs`), what they mean
+//! Fails: with [`StandingFailure`]; then nothing has changed, or the failure says that this is in doubt. Not here: who may give them (`control.rs`), what they mean
 //! (`standing_orders.rs`).
 
 use std::fmt;
@@ -15,7 +15,7 @@ use super::no_route::NoRoute;
 use super::protocol::{LiftResult, LiftedRule, ListedHoldRule, ListedPause, NewHoldRule, NewPause};
 use crate::log;
 use crate::queue::Queue;
-use crate::spool::{Operator, Spool};
+use crate::spool::{Operator, OrdersUnwritten, Spool};
 use crate::standing_orders::{
     BadHoldRule, BadReason, HoldRule, OrderTerms, Pause, PauseScope, StandingOrders, checked_reason,
 };
@@ -37,7 +37,7 @@ pub(super) enum StandingFailure {
     /// It is for too long.
     TooLong,
     /// It could not be written.
-    Unwritten(io::Error),
+    Unwritten(OrdersUnwritten),
 }
 
 impl fmt::Display for StandingFailure {
@@ -48,9 +48,7 @@ impl fmt::Display for StandingFailure {
             StandingFailure::NoRoute(why) => why.fmt(f),
             StandingFailure::Stopping => f.write_str("the daemon is stopping"),
             StandingFailure::TooLong => f.write_str("an order ends after a year at most, or not by itself"),
-            StandingFailure::Unwritten(why) => {
-                write!(f, "the order cannot be kept over a restart, so it is not in force: {why}")
-            }
+            StandingFailure::Unwritten(why) => why.fmt(f),
         }
     }
 }
@@ -71,7 +69,7 @@ impl StandingDesk<'_> {
         if dry_run {
             return Ok(ListedHoldRule::to_be(&conditions, &terms));
         }
-        let rule = change(self.spool, move |orders| orders.add_rule(conditions, terms)).await?;
+        let rule = self.change(move |orders| orders.add_rule(conditions, terms)).await?;
         let rule = rule.map_err(StandingFailure::Rule)?;
         log::hold_rule_made(rule.number, &rule.conditions, rule.terms.until, self.by.uid, &rule.terms);
         Ok(ListedHoldRule::of(&rule, 0))
@@ -89,7 +87,7 @@ impl StandingDesk<'_> {
         };
         let lifted = match dry_run {
             true => lift(&mut (*self.spool.standing_orders()).clone()),
-            false => change(self.spool, lift).await?,
+            false => self.change(lift).await?,
         };
         Ok(lifted.into_iter().map(|(number, rule)| self.lifted(number, rule, dry_run)).collect())
     }
@@ -100,8 +98,7 @@ impl StandingDesk<'_> {
         self.require_route(scope.route.as_deref()).await?;
         let pause = Pause { scope, terms: self.terms(seconds, reason)? };
         let ordered = pause.clone();
-        change(self.spool, move |orders| orders.pause(ordered)).await?;
-        self.queue.follow_pauses();
+        self.change(move |orders| orders.pause(ordered)).await?;
         log::paused(&pause.scope, pause.terms.until, self.by.uid, &pause.terms);
         Ok(ListedPause::from(&pause))
     }
@@ -116,8 +113,7 @@ impl StandingDesk<'_> {
             let scopes: Vec<PauseScope> = scope.map_or_else(every, |scope| vec![scope]);
             scopes.iter().filter_map(|scope| orders.lift_pause(scope)).collect()
         };
-        let lifted = change(self.spool, lift).await?;
-        self.queue.follow_pauses();
+        let lifted = self.change(lift).await?;
         lifted.iter().for_each(|pause| log::resumed(&pause.scope, self.by.uid, &self.by));
         Ok(lifted.iter().map(ListedPause::from).collect())
     }
@@ -127,6 +123,18 @@ impl StandingDesk<'_> {
         let Some(route) = route else { return Ok(()) };
         let status = self.queue.status().await.ok_or(StandingFailure::Stopping)?;
         NoRoute::refuse(route, &status).map_err(StandingFailure::NoRoute)
+    }
+
+    /// Changes the orders. The queue follows them also after an error, which may leave more of them than before.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut StandingOrders) -> T + Send + 'static,
+    ) -> Result<T, StandingFailure> {
+        let spool = self.spool.clone();
+        let written = tokio::task::spawn_blocking(move || spool.change_standing_orders(change)).await;
+        self.queue.follow_pauses();
+        let written = written.map_err(io::Error::other).map_err(OrdersUnwritten::from).flatten();
+        written.map_err(StandingFailure::Unwritten)
     }
 
     fn numbers(&self) -> Vec<u32> {
@@ -189,13 +197,4 @@ pub fn end_due(spool: &Spool, queue: &Queue) {
             .for_each(|rule| log::hold_rule_ended(rule.number, spool.held_by_rule(rule.number)));
         ended.pauses.iter().for_each(|pause| log::pause_ended(&pause.scope));
     });
-}
-
-async fn change<T: Send + 'static>(
-    spool: &Spool,
-    change: impl FnOnce(&mut StandingOrders) -> T + Send + 'static,
-) -> Result<T, StandingFailure> {
-    let spool = spool.clone();
-    let written = tokio::task::spawn_blocking(move || spool.change_standing_orders(change)).await;
-    written.map_err(io::Error::other).and_then(|written| written).map_err(StandingFailure::Unwritten)
 }

@@ -65,6 +65,8 @@ pub trait Fs: Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Gives a file a new name; `AlreadyExists` if something has it.
     fn rename_to_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file a second name; `AlreadyExists` if something has it.
+    fn link_to_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file's name; its content goes with the last name and the last open handle.
     fn unlink(&self, path: &Path) -> io::Result<()>;
     /// Returns the number of octets that an unprivileged user may still write on the file system of `path`; `u64::MAX` if the

@@ -26,6 +26,7 @@ use super::read::{self, Check};
 use super::replies::Replies;
 use super::request::{Acknowledgement, Order, Request};
 use super::shared::SharedSpool;
+use super::standing::OrdersUnwritten;
 use super::start::{self, OpenedSpool};
 use crate::envelope::{Envelope, ReversePath, ReversePathKey, Submitter};
 use crate::queue_id::QueueId;
@@ -264,7 +265,10 @@ impl Spool {
     }
 
     /// Changes the standing orders: on stable storage, and in force, when this returns Ok. This blocks.
-    pub fn change_standing_orders<T>(&self, change: impl FnOnce(&mut StandingOrders) -> T) -> io::Result<T> {
+    pub fn change_standing_orders<T>(
+        &self,
+        change: impl FnOnce(&mut StandingOrders) -> T,
+    ) -> Result<T, OrdersUnwritten> {
         let shared = self.shared();
         shared.standing.change(&*shared.fs, &shared.paths, change)
     }

@@ -3,10 +3,13 @@
 //! Promises: [`write_lines`] returns Ok when the lines are on stable storage; a crash leaves the file as it was or as it
 //! is to be. What cannot be read is as if nothing had been written, and is logged.
 //!
+//! Who has to know whether a failed change may be on the disk writes in two steps: [`write_part`], before whose end nothing has
+//! changed, and [`put_in_place`], after whose failure the file may be either.
+//!
 //! Not here: what the lines say (`relays.rs`, `rates.rs`, `standing.rs`).
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::fs::{Fs, read_full_at, unlink_if_there, write_all_at};
 use super::paths::SpoolPaths;
@@ -42,13 +45,28 @@ pub(super) fn write_lines<'a>(
     path: &Path,
     lines: impl Iterator<Item = &'a str>,
 ) -> io::Result<()> {
+    let part = write_part(fs, path, lines)?;
+    put_in_place(fs, paths, &part, path)
+}
+
+/// Writes these lines to a file beside `path`, and returns the path of that. The file at `path` stays as it is.
+pub(super) fn write_part<'a>(
+    fs: &dyn Fs,
+    path: &Path,
+    lines: impl Iterator<Item = &'a str>,
+) -> io::Result<PathBuf> {
     let part = path.with_extension("part");
     unlink_if_there(fs, &part)?;
     let file = fs.create(&part)?;
     let text: String = lines.flat_map(|line| [line, "\n"]).collect();
     write_all_at(&*file, text.as_bytes(), 0)?;
     file.sync_data()?;
-    fs.rename(&part, path)?;
+    Ok(part)
+}
+
+/// Puts what was written to `part` in place of the file at `path`.
+pub(super) fn put_in_place(fs: &dyn Fs, paths: &SpoolPaths, part: &Path, path: &Path) -> io::Result<()> {
+    fs.rename(part, path)?;
     fs.sync_dir(paths.root())
 }
 

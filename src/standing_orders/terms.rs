@@ -32,6 +32,11 @@ impl OrderTerms {
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
+
+    /// Returns whether the time of the order is over before that of the other one.
+    pub(super) fn ends_before(&self, other: &OrderTerms) -> bool {
+        self.until.is_some_and(|until| other.is_in_force(until))
+    }
 }
 
 impl fmt::Display for OrderTerms {

@@ -112,6 +112,10 @@ impl Fs for RealFs {
         }
     }
 
+    fn link_to_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }

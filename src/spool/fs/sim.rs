@@ -319,6 +319,17 @@ impl Fs for SimFs {
         self.rename(from, to)
     }
 
+    fn link_to_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.call(true)?;
+        let node = Node::File(disk.inode_at(from)?);
+        if disk.inode_at(to).is_ok() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let (parent, name) = disk.parent(to)?;
+        parent.change(vec![(name, Some(node))]);
+        Ok(())
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.call(true)?;
         disk.inode_at(path)?;

@@ -73,6 +73,10 @@ impl Fs for ReadOnlyFs {
         refused()
     }
 
+    fn link_to_new(&self, _: &Path, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
     fn unlink(&self, _: &Path) -> io::Result<()> {
         refused()
     }
