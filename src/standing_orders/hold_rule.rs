@@ -61,14 +61,15 @@ pub struct NewMessage<'a> {
 }
 
 impl HoldConditions {
-    /// Returns whether they are about this message.
+    /// Returns whether they are about this message. Upper and lower case are the same, in the local part of an address as well:
+    /// hardly any host tells them apart, and mail that was to wait must not go out by a capital letter.
     pub fn fit(&self, message: &NewMessage<'_>) -> bool {
         let from = if message.from.is_empty() { "<>" } else { message.from };
         let HoldConditions { from: senders, to, uid, reports } = self;
         (*reports || !message.is_report)
             && (uid.is_empty() || message.uid.is_some_and(|user| uid.contains(&user)))
-            && (senders.is_empty() || senders.iter().any(|glob| glob.matches_address(from)))
-            && (to.is_empty() || message.to.iter().any(|one| to.iter().any(|glob| glob.matches_address(one))))
+            && (senders.is_empty() || senders.iter().any(|glob| glob.matches_words(from)))
+            && (to.is_empty() || message.to.iter().any(|one| to.iter().any(|glob| glob.matches_words(one))))
     }
 
     /// Returns the error if no rule may have these.

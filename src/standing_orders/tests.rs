@@ -46,6 +46,15 @@ fn a_rule_holds_what_fits_all_of_its_conditions() {
     assert!(from(&["<>"]).fit(&null) && from(&["*"]).fit(&null) && !from(&["*@*"]).fit(&null));
 }
 
+/// A rule for `noreply@*` let the mail of `NoReply@` out.
+#[test]
+fn a_rule_holds_mail_in_upper_and_lower_case() {
+    let to = ["Ann.Other@x.org".to_owned()];
+    let app = message("NoReply@example.org", &to);
+    assert!(from(&["noreply@*"]).fit(&app) && from(&["NOREPLY@*"]).fit(&app));
+    assert!(HoldConditions { to: globs(&["ann.other@X.ORG"]), ..HoldConditions::default() }.fit(&app));
+}
+
 #[test]
 fn our_own_reports_are_held_only_where_a_rule_says_so() {
     let bounce = NewMessage { uid: None, is_report: true, from: "", to: &[] };
