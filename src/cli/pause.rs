@@ -114,17 +114,17 @@ impl ResumeCommand {
     }
 }
 
-/// Returns a line about a pause: what is paused, since and until when, by whom and why, and how it ends.
+/// Returns a line about a pause: what [`said`] says, and how it ends.
 pub(super) fn line(pause: &ListedPause) -> String {
+    format!("{}; {} ends that", said(pause), ends(pause))
+}
+
+/// Returns what is paused, since and until when, by whom and why.
+pub(super) fn said(pause: &ListedPause) -> String {
     let ListedPause { by, since, until, reason, .. } = pause;
     let until = until.as_ref().map_or(String::new(), |until| format!(" until {until}"));
     let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {}", Foreign(reason)));
-    format!(
-        "{} is PAUSED since {since}{until} by {}{reason}; {} ends that",
-        name(pause),
-        Foreign(by),
-        ends(pause)
-    )
+    format!("{} is PAUSED since {since}{until} by {}{reason}", name(pause), Foreign(by))
 }
 
 fn paused_text(pause: &ListedPause) -> String {
@@ -141,7 +141,8 @@ fn name(pause: &ListedPause) -> String {
     format!("{}{route}", pause.part)
 }
 
-fn ends(pause: &ListedPause) -> String {
+/// Returns the command that lifts it.
+pub(super) fn ends(pause: &ListedPause) -> String {
     let route = pause.route.as_ref().map_or(String::new(), |route| format!(" --route {}", Foreign(route)));
     format!("nullmta resume {}{route}", pause.part)
 }

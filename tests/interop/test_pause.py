@@ -138,3 +138,14 @@ def test_no_pause_is_about_a_route_that_does_not_exist(make_nullmta):
     assert refused.returncode == 64 and 'no route "nwes": those in force are news, shop' in refused.stderr, refused
     assert daemon.status()["pauses"] == []
     assert daemon.command("pause", "delivery", "--route", "news").startswith("Delivery by route news is paused")
+
+
+def test_a_forgotten_pause_and_a_forgotten_hold_rule_are_found_by_doctor(make_nullmta):
+    daemon = make_nullmta(free_port())
+    daemon.start()
+    daemon.command("pause", "delivery", "--reason", "the relay moves")
+    daemon.command("queue", "hold", "--new", "--from", "noreply@*")
+    lines = daemon.try_command("doctor", "--json").stdout.splitlines()
+    found = {finding["check"]: finding for finding in map(json.loads, lines) if "check" in finding}
+    assert "the relay moves" in str(found["pauses"]) and "nullmta resume delivery" in str(found["pauses"]), lines
+    assert "noreply@*" in str(found["hold rules"]) and "release --new 1" in str(found["hold rules"]), lines

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::super::control_client::{self, ClientError};
 use super::super::unit::{UnitState, unit_states};
+use super::super::{pause, queue::hold_rules};
 use super::finding::Finding;
-use crate::admin::protocol::{ControlRequest, DaemonStatus, RelayFigures};
+use crate::admin::protocol::{ControlRequest, DaemonStatus, ListedHoldRule, ListedPause, RelayFigures};
 use crate::config::Config;
 use crate::log::counted;
 
@@ -145,8 +146,22 @@ fn of_status(status: &DaemonStatus) -> Vec<Finding> {
         let words = format!("{} on hold, by an operator", counted(status.on_hold, "message"));
         findings.push(Finding::look("queue", words, "nullmta queue release, or delete"));
     }
+    findings.extend(status.pauses.iter().map(of_ordered_pause));
+    findings.extend(status.hold_rules.iter().map(of_hold_rule));
     findings.extend(status.relays.iter().flat_map(of_relay));
     findings
+}
+
+/// Returns the pause that an operator has ordered, and may have forgotten.
+fn of_ordered_pause(paused: &ListedPause) -> Finding {
+    Finding::look("pauses", pause::said(paused), format!("{}, when it is to go on", pause::ends(paused)))
+}
+
+/// Returns the hold rule that an operator has made, and may have forgotten.
+fn of_hold_rule(rule: &ListedHoldRule) -> Finding {
+    let number = rule.number.map_or("--all".into(), |number| number.to_string());
+    let to_do = format!("nullmta queue release --new {number}, when new mail is to be sent");
+    Finding::look("hold rules", hold_rules::line(rule), to_do)
 }
 
 /// Returns what the daemon has met at a relay lately.
