@@ -32,7 +32,7 @@ pub fn hold_rule_made(
 
 /// Logs that an operator has lifted a hold rule.
 pub fn hold_rule_lifted(number: u32, messages: u64, uid: u32, by: &dyn fmt::Display) {
-    info!(uid, "hold rule {number}: lifted by {by}; {}", staying(messages));
+    info!(uid, "hold rule {number}: lifted by {}; {}", foreign(by), staying(messages));
 }
 
 /// Logs that the time of a hold rule is over.
@@ -59,7 +59,7 @@ pub fn still_paused(
 
 /// Logs that an operator has lifted a pause.
 pub fn resumed(scope: &dyn fmt::Display, uid: u32, by: &dyn fmt::Display) {
-    info!(uid, "{} goes on, as ordered by {by}", foreign(scope));
+    info!(uid, "{} goes on, as ordered by {}", foreign(scope), foreign(by));
 }
 
 /// Logs that the time of a pause is over.

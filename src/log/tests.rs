@@ -411,6 +411,16 @@ fn every_line_but_those_of_debug_is_in_the_list() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+#[test]
+fn who_lifts_an_order_adds_no_line() {
+    let by = "uid 0 (ro\not)";
+    for said in
+        [logged(|| super::hold_rule_lifted(1, 2, 0, &by)), logged(|| super::resumed(&"delivery", 0, &by))]
+    {
+        assert!(said.contains(r"ro\\not"), "{said}");
+    }
+}
+
 /// Returns what is written with `log.format = "json"`, without the time.
 fn logged(say: impl FnOnce()) -> String {
     let captured = Captured::default();
