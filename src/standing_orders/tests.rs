@@ -79,6 +79,18 @@ fn the_oldest_rule_holds_and_no_number_is_used_again() {
     assert_eq!(orders.add_rule(from(&["a@*"]), terms(None)).unwrap().number, 3);
 }
 
+/// Promise 2: also where the orders are lost twice.
+#[test]
+fn no_number_is_used_again_after_the_orders_were_lost() {
+    let mut last = 0;
+    for second in [1_796_000_000, 1_796_000_100, 1_796_000_200] {
+        let mut orders = StandingOrders::unknown(OrdersUnknown::Damaged, moment(second));
+        let number = orders.add_rule(from(&["a@*"]), terms(None)).unwrap().number;
+        assert!(number > last, "{second}");
+        last = number;
+    }
+}
+
 /// Promise 1.
 #[test]
 fn a_rule_ends_at_its_time() {
