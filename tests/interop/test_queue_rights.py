@@ -70,7 +70,7 @@ def test_who_runs_the_daemon_sees_all(host, user):
     assert done.returncode == 0 and json.loads(done.stdout)["messages"] == 5
 
 
-@pytest.mark.parametrize("request_", ["status", "flush"])
+@pytest.mark.parametrize("request_", ["flush", "reload"])
 def test_the_rest_is_not_for_ordinary_users(host, request_):
     request = json.dumps({"command": request_})
     (answer,) = ask(host, ANN, request)
@@ -79,9 +79,17 @@ def test_the_rest_is_not_for_ordinary_users(host, request_):
 
 
 def test_a_command_that_is_not_for_the_user_fails(host):
-    done = host.run(host.program, "status")
+    done = host.run(host.program, "flush")
     assert (done.returncode, done.stdout) == (77, b""), done
     assert b"only root" in done.stderr
+
+
+def test_everybody_gets_the_numbers_and_no_names(host):
+    done = host.run(host.program, "status", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["messages"], told["in-part"]) == (0, 5, True), done
+    for name in (b"client.nullmta.test", b"example.net", b"127.0.0.1"):
+        assert name not in done.stdout, done.stdout
 
 
 def test_everybody_may_have_the_queue_tried(host):
