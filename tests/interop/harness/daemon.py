@@ -210,6 +210,13 @@ def peak_memory(process) -> int:
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text()).group(1))
 
 
+def own_memory(process) -> int:
+    """The most that a process, which still runs, had in memory but for the pages of its program, in KiB."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    of = {name: int(re.search(rf"{name}:\s+(\d+) kB", status).group(1)) for name in ("VmHWM", "RssFile", "RssAnon")}
+    return max(of["RssAnon"], of["VmHWM"] - of["RssFile"])
+
+
 class UnixSMTP(smtplib.SMTP):
     """smtplib over the daemon's unix socket; the host argument is its path."""
 
