@@ -31,6 +31,7 @@ mod terminal;
 mod unit;
 mod unix_connection;
 mod user;
+mod values;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

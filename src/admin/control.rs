@@ -32,7 +32,7 @@ use super::reading::MessageReading;
 use super::rights::Rights;
 use super::selection::Selection;
 use super::shape_tally::ShapeTally;
-use super::standing::{self, StandingDesk, StandingFailure};
+use super::standing::{self, StandingDesk};
 use super::steer::{Steering, SteeringDesk};
 use crate::filter::QueueFilter;
 use crate::listener::bind::BindError;
@@ -146,81 +146,59 @@ impl Control {
                 let why = "only root and the daemon's own user and group may ask for that";
                 return output.end(&Frame::Denied(why.into())).await;
             }
-            (ControlRequest::Flush { route }, Rights::Everything) => match self.flush(route).await? {
-                Ok(flushed) => output.item(&flushed).await?,
-                Err(failure @ FlushFailure::Stopping) => {
-                    return output.end(&Frame::Error(failure.to_string())).await;
-                }
-                Err(failure @ FlushFailure::NoRoute(_)) => {
-                    return output.end(&Frame::Unknown(failure.to_string())).await;
-                }
-            },
-            (ControlRequest::HoldNew(rule), Rights::Everything) => {
-                match self.standing_desk(place).await.hold_new(rule).await {
-                    Ok(made) => output.item(&made).await?,
-                    Err(failure) => return output.end(&Frame::Error(failure.to_string())).await,
-                }
-            }
-            (ControlRequest::HoldRules, Rights::Everything) => {
-                for rule in standing::listed(&self.spool) {
-                    output.item(&rule).await?;
-                }
-            }
-            (ControlRequest::LiftHold { rules, dry_run }, Rights::Everything) => {
-                match self.standing_desk(place).await.lift(rules, dry_run).await {
-                    Ok(lifted) => {
-                        for rule in lifted {
-                            output.item(&rule).await?;
-                        }
-                    }
-                    Err(failure) => return output.end(&Frame::Error(failure.to_string())).await,
-                }
-            }
-            (ControlRequest::Pause(pause), Rights::Everything) => {
-                match self.standing_desk(place).await.pause(pause).await {
-                    Ok(paused) => output.item(&paused).await?,
-                    Err(failure @ StandingFailure::NoRoute(_)) => {
-                        return output.end(&Frame::Unknown(failure.to_string())).await;
-                    }
-                    Err(failure) => return output.end(&Frame::Error(failure.to_string())).await,
-                }
-            }
-            (ControlRequest::Resume { scope }, Rights::Everything) => {
-                match self.standing_desk(place).await.resume(scope).await {
-                    Ok(lifted) => {
-                        for pause in lifted {
-                            output.item(&pause).await?;
-                        }
-                    }
-                    Err(failure) => return output.end(&Frame::Error(failure.to_string())).await,
-                }
-            }
             (ControlRequest::Reload, Rights::Everything) => {
                 output.answer(self.reload().await.as_ref()).await?;
+            }
+            (ControlRequest::Flush { route }, Rights::Everything) => {
+                return output.came_to(self.flush(route).await?.map(|flushed| vec![flushed])).await;
+            }
+            (ControlRequest::HoldRules, Rights::Everything) => {
+                output.items(&standing::listed(&self.spool)).await?;
+            }
+            (ControlRequest::HoldNew(rule), Rights::Everything) => {
+                let made = self.standing_desk(place).await.hold_new(rule).await;
+                return output.came_to(made.map(|made| vec![made])).await;
+            }
+            (ControlRequest::LiftHold { rules, dry_run }, Rights::Everything) => {
+                return output.came_to(self.standing_desk(place).await.lift(rules, dry_run).await).await;
+            }
+            (ControlRequest::Pause(pause), Rights::Everything) => {
+                let paused = self.standing_desk(place).await.pause(pause).await;
+                return output.came_to(paused.map(|paused| vec![paused])).await;
+            }
+            (ControlRequest::Resume { scope }, Rights::Everything) => {
+                return output.came_to(self.standing_desk(place).await.resume(scope).await).await;
             }
         }
         output.end(&Frame::Done).await
     }
 
     async fn status(&self, rights: Rights, output: &mut ClientOutput) -> io::Result<()> {
+        let Some(status) = self.queue.status().await else {
+            return output.answer(None::<&DaemonStatus>).await;
+        };
+        let figures = self.figures_of(&status);
         let shown = match rights {
             Rights::Everything => {
-                let newest_dead = self.queue.status().await.and_then(|status| status.newest_dead);
-                let newest_dead = self.dead(newest_dead).await?;
-                self.figures().await.map(|status| DaemonStatus { newest_dead, ..status })
+                DaemonStatus { newest_dead: self.dead(status.newest_dead).await?, ..figures }
             }
-            Rights::Own(_) => self.figures().await.map(DaemonStatus::for_anybody),
+            Rights::Own(_) => figures.for_anybody(),
         };
-        output.answer(shown.as_ref()).await
+        output.item(&shown).await
     }
 
-    /// Returns the figures of the daemon, without what has to be read from the disk; `None` if it is stopping.
-    pub(super) async fn figures(&self) -> Option<DaemonStatus> {
+    /// Returns the figures of the daemon, as far as everybody may know them; `None` if it is stopping.
+    pub(super) async fn figures_for_anybody(&self) -> Option<DaemonStatus> {
         let status = self.queue.status().await?;
+        Some(self.figures_of(&status).for_anybody())
+    }
+
+    /// Returns the figures of the daemon, without what has to be read from the disk.
+    fn figures_of(&self, status: &QueueStatus) -> DaemonStatus {
         let configuration = self.configuration.borrow().clone();
         let relay = status.foremost();
         let now = Timestamp::now();
-        Some(DaemonStatus {
+        DaemonStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             is_in_part: false,
@@ -249,7 +227,7 @@ impl Control {
             limits: self.limits.figures(now).into_iter().map(limited).collect(),
             pace: speed(&relay.pace),
             relays: status.relays.iter().map(figures).collect(),
-        })
+        }
     }
 
     /// Returns who the client with this uid is.
@@ -319,8 +297,12 @@ impl Control {
                 }
             }
             if left == 0 {
-                more += selection.count_rest().await?;
+                break;
             }
+        }
+        while let Some(count) = selection.count_next().await? {
+            output.step().await?;
+            more += count;
         }
         if selection.hidden() > 0 {
             output.send(&Frame::Hidden(selection.hidden())).await?;

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 
 use super::no_route::NoRoute;
-use super::protocol::{Contact, Flushed, RelayFlushed};
+use super::protocol::{Contact, Flushed, Frame, RelayFlushed};
 use crate::queue::{Queue, QueueStatus, RelayStatus};
 use crate::queue_id::QueueId;
 
@@ -28,6 +28,15 @@ pub(super) enum FlushFailure {
     Stopping,
     /// There is no such route.
     NoRoute(NoRoute),
+}
+
+impl From<FlushFailure> for Frame {
+    fn from(failure: FlushFailure) -> Frame {
+        match failure {
+            FlushFailure::Stopping => Frame::Error(failure.to_string()),
+            FlushFailure::NoRoute(_) => Frame::Unknown(failure.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for FlushFailure {

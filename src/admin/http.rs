@@ -98,7 +98,7 @@ async fn answer_on(stream: TcpStream, control: Control) -> hyper::Result<()> {
             if let Some(refused) = refusal(&asked) {
                 return Ok(refused);
             }
-            let status = control.figures().await.map(DaemonStatus::for_anybody);
+            let status = control.figures_for_anybody().await;
             Ok::<_, Infallible>(answer(asked.uri.path(), status.as_ref(), Timestamp::now()))
         }
     });

@@ -45,6 +45,20 @@ impl ClientOutput {
         Ok(())
     }
 
+    /// Sends the items that a request came to, or why it came to nothing, and ends the answer.
+    pub async fn came_to<T: Serialize>(
+        &mut self,
+        came_to: Result<Vec<T>, impl Into<Frame>>,
+    ) -> io::Result<()> {
+        match came_to {
+            Ok(items) => {
+                self.items(&items).await?;
+                self.end(&Frame::Done).await
+            }
+            Err(failure) => self.end(&failure.into()).await,
+        }
+    }
+
     /// Sends the only item of an answer; without one, an error that the daemon is stopping.
     pub async fn answer(&mut self, item: Option<&impl Serialize>) -> io::Result<()> {
         match item {

@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::task::yield_now;
 
 use super::listing::{Seen, facts, headlines, seen};
 use super::protocol::{QueuedMessage, RelayHeadline};
@@ -84,7 +85,9 @@ impl Selection {
 
     /// Returns the next messages, of which there may be none; `None` at the end.
     pub async fn next_page(&mut self) -> io::Result<Option<Vec<QueuedMessage>>> {
-        while self.pending.is_empty() {
+        if self.pending.is_empty() {
+            // A walk in which nothing is found must not keep its thread from others, nor its caller from the client.
+            yield_now().await;
             let Some(looked_at) = self.look() else { return Ok(None) };
             self.pending = self.by_envelope(looked_at).await?.into();
         }
@@ -97,6 +100,7 @@ impl Selection {
     /// Returns the ids of the next messages, of which there may be none; `None` at the end.
     pub async fn next_ids(&mut self) -> io::Result<Option<Vec<String>>> {
         if self.is_plain() {
+            yield_now().await;
             let ids = self.look();
             return Ok(ids.map(|ids| ids.iter().map(QueueId::to_string).collect()));
         }
@@ -109,19 +113,15 @@ impl Selection {
         self.filter.is_everything() && self.rights == Rights::Everything
     }
 
-    /// Walks to the end. Returns the number of messages that were left.
-    pub async fn count_rest(&mut self) -> io::Result<u64> {
-        let mut count = 0;
+    /// Returns the number of the next messages, which may be none; `None` at the end.
+    pub async fn count_next(&mut self) -> io::Result<Option<u64>> {
         if self.is_plain() {
-            count += std::mem::take(&mut self.pending).len() as u64;
-            while let Some(looked_at) = self.look() {
-                count += looked_at.len() as u64;
-            }
+            yield_now().await;
+            let pending = std::mem::take(&mut self.pending).len();
+            let looked_at = self.look().map(|ids| ids.len() + pending);
+            return Ok(looked_at.or((pending > 0).then_some(pending)).map(|count| count as u64));
         }
-        while let Some(page) = self.next_page().await? {
-            count += page.len() as u64;
-        }
-        Ok(count)
+        Ok(self.next_page().await?.map(|page| page.len() as u64))
     }
 
     /// Looks at the next ids in the index, and leaves out what it knows not to be meant; `None` at the end.

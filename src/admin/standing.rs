@@ -12,7 +12,7 @@ use std::io;
 use jiff::{SignedDuration, Timestamp};
 
 use super::no_route::NoRoute;
-use super::protocol::{LiftResult, LiftedRule, ListedHoldRule, ListedPause, NewHoldRule, NewPause};
+use super::protocol::{Frame, LiftResult, LiftedRule, ListedHoldRule, ListedPause, NewHoldRule, NewPause};
 use crate::log;
 use crate::queue::Queue;
 use crate::spool::{Operator, OrdersUnwritten, Spool};
@@ -38,6 +38,15 @@ pub(super) enum StandingFailure {
     TooLong,
     /// It could not be written.
     Unwritten(OrdersUnwritten),
+}
+
+impl From<StandingFailure> for Frame {
+    fn from(failure: StandingFailure) -> Frame {
+        match failure {
+            StandingFailure::NoRoute(_) => Frame::Unknown(failure.to_string()),
+            _ => Frame::Error(failure.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for StandingFailure {

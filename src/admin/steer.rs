@@ -114,6 +114,7 @@ impl SteeringDesk<'_> {
     ) -> io::Result<Result<(), Stopping>> {
         let mut selection = Selection::begin(self.queue, self.spool, filter.clone(), self.rights).await;
         while let Some(ids) = selection.next_ids().await? {
+            output.step().await?;
             for page in ids.chunks(PAGE) {
                 let Ok(mut steered) = self.steer_page(asked, page).await? else { return Ok(Err(Stopping)) };
                 // What had its end meanwhile is not meant any more.

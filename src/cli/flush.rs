@@ -5,7 +5,7 @@ use clap::Args;
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::output::{printed, say};
-use super::queue::{ask, print_json};
+use super::queue::{ask_one, print_json};
 use super::status;
 use crate::admin::protocol::{Contact, ControlRequest, Flushed, RelayFlushed};
 use crate::log::Foreign;
@@ -25,13 +25,8 @@ pub(super) struct FlushCommand {
 
 impl FlushCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
-        let mut answer = None;
         let request = ControlRequest::Flush { route: self.route.clone() };
-        ask(&self.config, &request, &mut |flushed: Flushed| {
-            answer = Some(flushed);
-            Ok(())
-        })?;
-        let flushed = answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
+        let flushed: Flushed = ask_one(&self.config, &request)?;
         if self.json {
             printed(print_json(&flushed))?;
         }

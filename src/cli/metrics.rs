@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::output::printed;
-use super::status::ask_for_status;
+use super::queue::ask_one;
 use crate::admin::exposition::exposition;
+use crate::admin::protocol::{ControlRequest, DaemonStatus};
 
 /// Prints the metrics. Everybody gets them: there is no name and no address in them.
 pub(super) fn run(config: &ConfigFile) -> Result<(), Failure> {
-    let status = ask_for_status(config)?;
+    let status: DaemonStatus = ask_one(config, &ControlRequest::Status)?;
     let text = exposition(&status).map_err(|error| Failure::new(Exit::Software, error))?;
     printed(write!(io::stdout(), "{text}"))
 }

@@ -12,9 +12,9 @@ use clap::{Args, Subcommand};
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::output::{printed, say};
-use super::queue::{ask, print_json};
+use super::queue::{ask, ask_one, print_json};
+use super::values::time;
 use crate::admin::protocol::{ControlRequest, ListedPause, NewPause};
-use crate::config::parse_duration;
 use crate::log::Foreign;
 use crate::standing_orders::{PauseScope, PausedPart, checked_reason};
 
@@ -87,13 +87,8 @@ impl PauseOptions {
         let reason = self.reason.as_deref().unwrap_or_default();
         let reason = checked_reason(reason).map_err(|why| Failure::new(Exit::Usage, why))?;
         let seconds = self.time.map(|time| time.as_secs().max(1));
-        let mut paused = None;
         let request = ControlRequest::Pause(NewPause { scope, seconds, reason });
-        ask(&self.config, &request, &mut |pause: ListedPause| {
-            paused = Some(pause);
-            Ok(())
-        })?;
-        let pause = paused.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
+        let pause: ListedPause = ask_one(&self.config, &request)?;
         if self.json { printed(print_json(&pause)) } else { say!("{}", paused_text(&pause)) }
     }
 }
@@ -158,10 +153,6 @@ fn part(text: &str) -> Result<PausedPart, &'static str> {
         "intake" => Ok(PausedPart::Intake),
         _ => Err("say delivery or intake"),
     }
-}
-
-fn time(text: &str) -> Result<Duration, &'static str> {
-    parse_duration(text).ok_or("a time is a number and a unit, up to a year, such as 10m or 2h")
 }
 
 #[cfg(test)]

@@ -92,6 +92,19 @@ pub(super) fn ask<T: DeserializeOwned>(
     })
 }
 
+/// Sends a request whose answer is one item. Returns it.
+pub(super) fn ask_one<T: DeserializeOwned>(
+    file: &ConfigFile,
+    request: &ControlRequest,
+) -> Result<T, Failure> {
+    let mut answer = None;
+    ask(file, request, &mut |item| {
+        answer = Some(item);
+        Ok(())
+    })?;
+    answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))
+}
+
 /// The answer to a request that the spool can answer, too.
 pub(super) enum QueueAnswered {
     /// The daemon has answered; holds what it left out.

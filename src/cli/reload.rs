@@ -5,18 +5,13 @@ use std::io::{self, Write};
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::output::printed;
-use super::queue::ask;
+use super::queue::ask_one;
 use crate::admin::protocol::{ControlRequest, Reloaded};
 use crate::log::Foreign;
 
 /// Prints the changed keys, and what is wrong with files that a relay waits for; fails if the daemon refused the new configuration.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
-    let mut answer = None;
-    ask(file, &ControlRequest::Reload, &mut |reloaded: Reloaded| {
-        answer = Some(reloaded);
-        Ok(())
-    })?;
-    let reloaded = answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
+    let reloaded: Reloaded = ask_one(file, &ControlRequest::Reload)?;
     let text = text(&reloaded)?;
     for fault in &reloaded.unusable {
         // What cannot be written there is in the log.

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::exit::Failure;
 use super::output::printed;
-use super::queue::{self, QueueAnswered, ask, hold_rules, print_json};
+use super::queue::{self, QueueAnswered, ask_one, hold_rules, print_json};
 use super::{ConfigFile, exit::Exit, pause};
 use crate::admin::from_spool::QueueOnSpool;
 use crate::admin::protocol::{self, ControlRequest, RefusedConfiguration};
@@ -35,10 +35,11 @@ pub(super) struct StatusCommand {
 impl StatusCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         if self.check {
-            return monitoring::report(&ask_for_status(&self.config), &self.bounds);
+            return monitoring::report(&ask_one(&self.config, &ControlRequest::Status), &self.bounds);
         }
         if self.json {
-            return printed(print_json(&ask_for_status(&self.config)?));
+            let status: protocol::DaemonStatus = ask_one(&self.config, &ControlRequest::Status)?;
+            return printed(print_json(&status));
         }
         let mut answer = None;
         let answered = queue::ask_or_read(&self.config, &ControlRequest::Status, &mut |status| {
@@ -73,16 +74,6 @@ fn spooled(queue: &QueueOnSpool) -> String {
         .map_or(String::new(), |age| format!("; the oldest is {} old", age_in_words(age.as_secs())));
     let states = if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) };
     format!("queue   {}{states}{oldest}\n", counted(messages, "message"))
-}
-
-/// Asks the daemon for its state.
-pub(super) fn ask_for_status(config: &ConfigFile) -> Result<protocol::DaemonStatus, Failure> {
-    let mut answer = None;
-    ask(config, &ControlRequest::Status, &mut |status: protocol::DaemonStatus| {
-        answer = Some(status);
-        Ok(())
-    })?;
-    answer.ok_or_else(stopping)
 }
 
 fn text(status: &protocol::DaemonStatus) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::parse_duration;
+use super::super::values::time;
 use crate::filter::{Glob, MessageState, QueueFilter};
 use crate::queue_id::QueueId;
 
@@ -27,7 +27,7 @@ pub(in crate::cli) struct FilterOptions {
     #[arg(long, value_name = "UID")]
     uid: Vec<u32>,
     /// Only what was accepted so long ago, such as 90s, 2h or 1d12h
-    #[arg(long, value_name = "AGE", value_parser = age)]
+    #[arg(long, value_name = "AGE", value_parser = time)]
     older_than: Option<Duration>,
     /// Only what is still here for this reason: a pattern for the words that are shown, such as '*quota*'
     #[arg(long, value_name = "PATTERN")]
@@ -55,10 +55,6 @@ impl FilterOptions {
             route,
         }
     }
-}
-
-fn age(text: &str) -> Result<Duration, &'static str> {
-    parse_duration(text).ok_or("an age is a number and a unit, such as 90s, 2h or 1d12h")
 }
 
 #[cfg(test)]
@@ -92,7 +88,7 @@ mod tests {
     #[test]
     fn what_is_no_condition_is_said() {
         for (words, said) in [
-            (["--older-than", "2"], "an age is a number and a unit"),
+            (["--older-than", "2"], "a time is a number above zero and a unit"),
             (["--state", "lost"], "the states are ready, active"),
             (["--from", "a\\"], "a pattern does not end in"),
             (["x", "y"], "a queue id is 16 hexadecimal digits"),

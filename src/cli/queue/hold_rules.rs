@@ -12,10 +12,10 @@ use clap::Args;
 
 use super::super::exit::{Exit, Failure};
 use super::super::output::{printed, say};
+use super::super::values::time;
 use super::steer::Steer;
-use super::{ask, print_json};
+use super::{ask, ask_one, print_json};
 use crate::admin::protocol::{ControlRequest, LiftResult, LiftedRule, ListedHoldRule, NewHoldRule};
-use crate::config::parse_duration;
 use crate::filter::QueueFilter;
 use crate::log::{Foreign, counted};
 use crate::spool::OperatorVerb;
@@ -75,12 +75,7 @@ impl HoldCommand {
         checked_reason(reason.as_deref().unwrap_or_default()).map_err(|why| usage(&why))?;
         let seconds = self.rule.time.map(|time| time.as_secs().max(1));
         let request = ControlRequest::HoldNew(NewHoldRule { conditions, seconds, reason, dry_run: *dry_run });
-        let mut made = None;
-        ask(config, &request, &mut |rule: ListedHoldRule| {
-            made = Some(rule);
-            Ok(())
-        })?;
-        let rule = made.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))?;
+        let rule: ListedHoldRule = ask_one(config, &request)?;
         if *json { printed(print_json(&rule)) } else { say!("{}", made_text(&rule)) }
     }
 
@@ -187,10 +182,6 @@ fn lifted_text(lifted: &LiftedRule, is_dry: bool) -> String {
          nullmta queue release --reason '*hold rule {number} of*' has it sent.",
         conditions(rule)
     )
-}
-
-fn time(text: &str) -> Result<Duration, &'static str> {
-    parse_duration(text).ok_or("a time is a number and a unit, up to a year, such as 90s, 2h or 1d12h")
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use jiff::Timestamp;
 
 use super::super::exit::{Exit, Failure};
 use super::super::output::say;
+use super::super::values::time;
 use crate::admin::health::{HealthBounds, HealthLevel, findings, waiting};
 use crate::admin::protocol::{DaemonStatus, RelayFigures};
-use crate::config::parse_duration;
 use crate::log::{Foreign, counted};
 
 /// The bounds beyond which the state is critical.
@@ -23,18 +23,14 @@ use crate::log::{Foreign, counted};
 #[command(next_help_heading = "When --check is critical")]
 pub(super) struct MonitoringBounds {
     /// The oldest message to be sent waits longer than this
-    #[arg(long, value_name = "AGE", value_parser = duration, default_value = "30m", requires = "check")]
+    #[arg(long, value_name = "AGE", value_parser = time, default_value = "30m", requires = "check")]
     max_age: Duration,
     /// More messages than this are to be sent
     #[arg(long, value_name = "NUMBER", requires = "check")]
     max_depth: Option<usize>,
     /// A relay is paused, or an operator has paused delivery or intake, for longer than this
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10m", requires = "check")]
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "10m", requires = "check")]
     max_paused: Duration,
-}
-
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    parse_duration(text).ok_or("a time is a number and a unit, such as 90s, 30m or 1h30m")
 }
 
 /// Prints the line about the daemon's answer. Returns the exit code as a failure if the state is not OK.

@@ -1,0 +1,282 @@
+//! The answer to a request for the state of the daemon.
+//!
+//! Promise: [`DaemonStatus::for_anybody`] has no address, no user and no words of a relay. A field that is added here is in it,
+//! unless it is left out there.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Configuration, ListedHoldRule, ListedPause, QueuedMessage, RefusedConfiguration};
+
+/// The state of the daemon in a few numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(Default))]
+pub struct DaemonStatus {
+    /// The version of the running daemon, such as `0.1.0`; the program on disk may be newer.
+    pub version: String,
+    /// The process id of the daemon.
+    pub pid: u32,
+    /// True if reasons and names are left out, since the client may only know the numbers.
+    #[serde(default, rename = "in-part")]
+    pub is_in_part: bool,
+    /// The configuration in force.
+    pub configuration: Configuration,
+    /// The number of live messages.
+    pub messages: usize,
+    /// The number of messages that wait for a free connection.
+    pub ready: usize,
+    /// The number of messages deferred by a 4xx reply of their own.
+    pub deferred: usize,
+    /// The number of messages held after a refusal.
+    pub held: usize,
+    /// The number of messages that an operator has put on hold.
+    #[serde(default)]
+    pub on_hold: usize,
+    /// The number of dead messages: damaged ones, and failed ones that cannot be reported to anybody.
+    pub dead: usize,
+    /// The newest dead message, with the replies that it got.
+    pub newest_dead: Option<QueuedMessage>,
+    /// The number of messages on a connection now, or whose result is being recorded in the spool.
+    pub active: usize,
+    /// The time at which the oldest message was accepted that is neither dead nor on hold (RFC 3339); `None` if there is
+    /// none.
+    #[serde(default)]
+    pub oldest: Option<String>,
+    /// The age of that message, in seconds.
+    #[serde(default)]
+    pub oldest_age: Option<u64>,
+    /// The number of open connections to the relay.
+    pub connections: usize,
+    /// The state of the relay: `not tried yet`, `usable` or `paused`. With routes, this and the keys below are about the first relay that
+    /// is in trouble, or else about that of the top-level `relayhost`; `relays` has each.
+    pub relay: String,
+    /// The time of the next probe of a paused relay (RFC 3339).
+    pub next_probe: Option<String>,
+    /// The reason why no mail can be accepted, such as a full disk or a removed spool.
+    pub spool_trouble: Option<String>,
+    /// The space of the spool.
+    #[serde(default)]
+    pub spool: SpoolFigures,
+    /// What is wrong with the file of `listen.users-file`, and what that means for logins; `None` if nothing is.
+    #[serde(default)]
+    pub users_trouble: Option<String>,
+    /// The last trouble with the relay as a whole; `None` once the relay has answered again.
+    pub trouble: Option<String>,
+    /// The reason why messages are held and what to do about it; `None` if none are.
+    pub held_because: Option<String>,
+    /// How fast the relay gets mail.
+    pub pace: RelaySpeed,
+    /// A sentence for each certificate, a relay's or ours, that expires within two weeks.
+    #[serde(default)]
+    pub expiring: Vec<String>,
+    /// The pauses that operators have ordered.
+    #[serde(default)]
+    pub pauses: Vec<ListedPause>,
+    /// The hold rules, by which new mail is put on hold.
+    #[serde(default)]
+    pub hold_rules: Vec<ListedHoldRule>,
+    /// Each `[[limit]]` of which something is used now, or that has refused something since the start, for each user whom it
+    /// counts apart.
+    #[serde(default)]
+    pub limits: Vec<ClientLimited>,
+    /// Each relay: first that of the top-level `relayhost`, then those of the routes in their order.
+    #[serde(default)]
+    pub relays: Vec<RelayFigures>,
+}
+
+/// The space of the spool, in octets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SpoolFigures {
+    /// What the records of live messages take.
+    pub octets: u64,
+    /// What is free on its disk; `None` if the disk does not say it.
+    pub free: Option<u64>,
+    /// What must be free for mail to be accepted: `queue.min-free-space`.
+    pub reserve: u64,
+}
+
+/// What one `[[limit]]` says of one user, or of all that it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClientLimited {
+    /// The name of the limit.
+    pub limit: String,
+    /// The user, where each is counted apart and this one is known.
+    pub uid: Option<u32>,
+    /// Each amount in a period.
+    pub amounts: Vec<AmountLeft>,
+    /// The number of messages and sessions that were refused since the start.
+    pub refused: u64,
+    /// The number of messages that were put on hold since the start.
+    #[serde(default)]
+    pub held: u64,
+    /// The time from which on there is room for what was refused last (RFC 3339); `None` if that is not known, or is past.
+    pub refused_until: Option<String>,
+}
+
+/// An amount in a period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AmountLeft {
+    /// The key that sets it: `messages`, `octets` or `recipients`.
+    pub unit: String,
+    /// What is allowed, such as `100/h`.
+    pub allowed: String,
+    /// How much may be used now.
+    pub left: u64,
+}
+
+/// The state of one relay. A message to recipients at several relays counts at each of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(Default))]
+pub struct RelayFigures {
+    /// The name of the route that leads to it; `None` for that of the top-level `relayhost`.
+    pub route: Option<String>,
+    /// The relay: its hosts, and our user name there.
+    pub relay: String,
+    /// Its state: `not tried yet`, `usable` or `paused`.
+    pub state: String,
+    /// The time at which its pause began (RFC 3339); `None` while it is usable.
+    pub paused_since: Option<String>,
+    /// The time of the next probe of a paused relay (RFC 3339).
+    pub next_probe: Option<String>,
+    /// The last trouble with it as a whole; `None` once it has answered again.
+    pub trouble: Option<String>,
+    /// The last trouble without the words of the relay and names.
+    #[serde(default)]
+    pub trouble_outline: Option<String>,
+    /// The time at which it last took a message since the start (RFC 3339).
+    #[serde(default)]
+    pub last_success: Option<String>,
+    /// What came of recipients at it since the start, each time that one was tried.
+    #[serde(default)]
+    pub outcomes: OutcomeCounts,
+    /// The time at which the oldest message that it gets was accepted, and that is neither dead nor on hold (RFC 3339).
+    #[serde(default)]
+    pub oldest: Option<String>,
+    /// The number of live messages that it gets.
+    pub messages: usize,
+    /// The number of them that wait for a free connection.
+    pub ready: usize,
+    /// The number of them on a connection to it now, or whose result is being recorded in the spool.
+    pub active: usize,
+    /// The number of them that were deferred by a 4xx reply of their own.
+    pub deferred: usize,
+    /// The number of them that are held after a refusal.
+    pub held: usize,
+    /// The number of them that an operator has put on hold.
+    #[serde(default)]
+    pub on_hold: usize,
+    /// The reason why messages are held and what to do about it; `None` if none are.
+    pub held_because: Option<String>,
+    /// The number of open connections to it.
+    pub connections: usize,
+    /// How fast it gets mail.
+    pub pace: RelaySpeed,
+    /// A sentence for each of its certificates that expires within two weeks.
+    pub expiring: Vec<String>,
+    /// A sentence for each relayhost, or address of one, that is passed over, since it did not work and another one did.
+    #[serde(default)]
+    pub passed_over: Vec<String>,
+    /// A sentence about a refresh token that could not be written yet, and is in memory alone.
+    #[serde(default)]
+    pub unwritten_token: Option<String>,
+}
+
+/// The number of times that a recipient had each outcome, as the log says it, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OutcomeCounts {
+    /// The relay took the message.
+    pub sent: u64,
+    /// It is tried again later.
+    pub deferred: u64,
+    /// It was refused for a reason that only an operator can mend.
+    pub held: u64,
+    /// It was refused for good.
+    pub bounced: u64,
+    /// Its time was over.
+    pub expired: u64,
+}
+
+/// How fast the relay gets mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(Default))]
+pub struct RelaySpeed {
+    /// The number of connections that the configuration allows.
+    pub max_connections: usize,
+    /// The number of connections that are allowed now.
+    pub connections_allowed: usize,
+    /// Why fewer are allowed than configured.
+    #[serde(default)]
+    pub fewer_because: Option<String>,
+    /// The configured rates.
+    pub rates: Vec<RateLeft>,
+    /// The rate to which mail is slowed since the relay has said that it comes too fast; `None` if it has not.
+    pub slowed_to: Option<String>,
+    /// The most recipients in a transaction, where the relay has taken fewer than the configuration allows.
+    #[serde(default)]
+    pub recipients_limited_to: Option<usize>,
+    /// The most domains of recipients in a transaction, where the relay has taken fewer than the configuration allows.
+    #[serde(default)]
+    pub domains_limited_to: Option<usize>,
+    /// The time of the next message (RFC 3339), if one waits for the rates.
+    pub next_message: Option<String>,
+}
+
+/// A configured rate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RateLeft {
+    /// The rate, such as `10000/day`.
+    pub rate: String,
+    /// The number of messages that may go at once by it.
+    pub left: u32,
+}
+
+impl DaemonStatus {
+    /// Returns what anybody on this host may know: the numbers, the states and their times, by the names of the routes. What
+    /// may name a user or an address, or repeat the words of a relay, is left out.
+    pub fn for_anybody(self) -> Self {
+        let unnamed = |relay: RelayFigures| RelayFigures {
+            trouble: relay.trouble_outline.clone(),
+            held_because: relay.held_because.and(Some(UNTOLD.into())),
+            relay: String::new(),
+            expiring: relay.expiring.iter().map(|_| EXPIRES.into()).collect(),
+            passed_over: Vec::new(),
+            unwritten_token: relay.unwritten_token.and(Some(UNTOLD.into())),
+            ..relay
+        };
+        let relays: Vec<RelayFigures> = self.relays.into_iter().map(unnamed).collect();
+        let foremost = relays.iter().find(|relay| relay.trouble.is_some());
+        DaemonStatus {
+            is_in_part: true,
+            newest_dead: None,
+            users_trouble: self.users_trouble.and(Some(UNTOLD.into())),
+            trouble: foremost.and_then(|relay| relay.trouble.clone()),
+            held_because: self.held_because.and(Some(UNTOLD.into())),
+            expiring: self.expiring.iter().map(|_| EXPIRES.into()).collect(),
+            pauses: self.pauses.into_iter().map(ListedPause::for_anybody).collect(),
+            hold_rules: Vec::new(),
+            limits: Vec::new(),
+            configuration: Configuration {
+                refused: self
+                    .configuration
+                    .refused
+                    .map(|refused| RefusedConfiguration { why: UNTOLD.into(), ..refused }),
+                ..self.configuration
+            },
+            relays,
+            ..self
+        }
+    }
+}
+
+/// What stands in the place of words about what expires.
+const EXPIRES: &str = "a certificate or a secret expires within two weeks; which one is told to root and the daemon's own user and group";
+
+/// What stands in the place of words that not everybody may read.
+const UNTOLD: &str = "why is told to root and the daemon's own user and group";
