@@ -65,7 +65,7 @@ use limits::{Limits, Overload, Permit};
 use login::is_over_tcp;
 use peer::LocalPeer;
 use process::ProcessLookup;
-use repeats::{RepeatKind, RepeatTally};
+use repeats::{IntakeCounts, RepeatKind, RepeatTally};
 use stop::StopSignal;
 
 /// A client that reads no reply for this long is given up, however long it may be idle.
@@ -185,6 +185,7 @@ impl Service {
     /// Logs that `peer` was refused a session, with the reply that it got.
     fn note_turned_away(&self, peer: LocalPeer, reply: &Reply) {
         let client = peer.to_string();
+        self.tally.count_refusal(CONNECT, reply.code());
         if self.tally.tell(&client, RepeatKind::Refused(CONNECT, reply.code())) {
             log::refused(&client, CONNECT, reply);
         }
@@ -213,6 +214,11 @@ impl Service {
     /// ended.
     pub fn say_what_was_counted(&self) {
         self.tally.end();
+    }
+
+    /// Returns what clients were given since the start.
+    pub fn counts(&self) -> IntakeCounts {
+        self.tally.counts()
     }
 
     /// Returns the tally of repeated events, which all sessions share.

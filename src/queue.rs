@@ -64,6 +64,7 @@ mod tests;
 mod throttle;
 mod unrouted;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
@@ -99,6 +100,7 @@ use schedule::RetryPolicy;
 use settlement::Settlement;
 pub use status::{MessageStanding, PaceStatus, QueueStatus, RelayStatus, SenderStatus, TooSoon};
 pub use tally::RelayCounts;
+use tally::RelayTallies;
 
 /// Opens connections to the relay. Each connection asks the queue for messages, and sends them, until there are no
 /// more.
@@ -337,11 +339,12 @@ pub fn queue(
     clock: Arc<dyn Clock>,
 ) -> (Queue, impl Future<Output = ()> + Send + 'static) {
     let (commands, inbox) = unbounded_channel();
-    let queue = Queue { commands };
+    let tallies = Arc::<RelayTallies>::default();
+    let queue = Queue { commands, tallies: Arc::clone(&tallies) };
     let policy = settings.policy(&spool, clock.now());
     let Recovery { entries, relay_clock, .. } = &recovery;
     let reducer = Reducer::new(policy, entries, *relay_clock, Rng::new(), clock.moment());
-    let executor = Executor::new(DeliveryDesk::new(queue.clone(), spool, settings, clock, Arc::default()));
+    let executor = Executor::new(DeliveryDesk::new(queue.clone(), spool, settings, clock, tallies));
     (queue, Owner::new(reducer, executor, inbox, arrivals).run())
 }
 
@@ -349,6 +352,7 @@ pub fn queue(
 #[derive(Clone)]
 pub struct Queue {
     commands: UnboundedSender<OwnerInput>,
+    tallies: Arc<RelayTallies>,
 }
 
 impl Queue {
@@ -409,6 +413,17 @@ impl Queue {
             Some(QueueAnswer::Status(status)) => Some(*status),
             _ => None,
         }
+    }
+
+    /// Returns what came of recipients at all relays since the start.
+    pub fn outcomes(&self) -> RelayCounts {
+        self.tallies.total()
+    }
+
+    /// Takes the reasons for which recipients did not get a message since this was done last, each with the number of times.
+    /// They have no words of a relay and no names in them.
+    pub fn take_failures(&self) -> BTreeMap<String, u64> {
+        self.tallies.take_failures()
     }
 
     /// Gives out no more messages. The owner's task ends when the results of those under way are recorded, or after

@@ -90,6 +90,29 @@ fn text(output: &Output) -> (i32, String, String) {
     (output.status.code().unwrap(), out, err)
 }
 
+/// How much came and went lately was not to be seen, and neither was why it failed.
+#[test]
+fn status_tells_the_rates_and_why_mail_has_failed_to_anybody() {
+    let host = Host::start();
+    host.submit();
+    let begun = Instant::now();
+    let status = loop {
+        let status = host.status();
+        let is_told = status["failures"][0]["times"].as_u64() > Some(0);
+        if is_told && status["rates"]["last-hour"]["accepted"] == 1 {
+            break status;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{status}");
+        sleep(Duration::from_millis(100));
+    };
+    assert_eq!(status["failures"][0]["reason"], "relay trouble, connect");
+    assert_eq!(status["rates"]["last-hour"]["sent"], 0);
+    let (code, out, err) = text(&host.as_nobody(&["status"], "-c"));
+    assert!(code == 0 && err.is_empty(), "{err}");
+    assert!(out.contains(" since the start: 1 accepted, 0 sent\n"), "{out}");
+    assert!(out.contains(" ago: relay trouble, connect\n"), "{out}");
+}
+
 /// A queue could only be listed as a whole.
 #[test]
 fn a_listing_is_of_what_is_asked_for_and_tells_nobody_about_mail_of_others() {

@@ -41,8 +41,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &[]),
     ("tls_faults", &[]),
     ("log", &["envelope", "key_names", "outcome", "queue_id", "status"]),
-    // Cores: the messages that an operator means, orders about mail to come, the way of a message, senders, changes to a message, SMTP, access tokens, logins of clients; pure.
+    // Cores: the messages that an operator means, the last day in numbers, orders about mail to come, the way of a message, senders, changes to a message, SMTP, access tokens, logins of clients; pure.
     ("filter", &["queue_id"]),
+    ("history", &[]),
     ("standing_orders", &["filter"]),
     ("routing", &["envelope"]),
     ("sender_policy", &["envelope", "routing"]),
@@ -114,7 +115,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The control socket, and start, reload, stop.
     (
         "admin",
-        &["envelope", "filter", "listener", "log", "queue", "queue_id", "spool", "standing_orders", "users"],
+        &[
+            "envelope",
+            "filter",
+            "history",
+            "listener",
+            "log",
+            "queue",
+            "queue_id",
+            "spool",
+            "standing_orders",
+            "users",
+        ],
     ),
     ("journal", &["config", "log"]),
     ("systemd", &[]),
@@ -132,6 +144,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "daemon",
             "envelope",
             "filter",
+            "history",
             "import",
             "journal",
             "key_names",
@@ -165,6 +178,7 @@ const PURE: &[&str] = &[
     "status",
     "tls_faults",
     "filter",
+    "history",
     "routing",
     "sender_policy",
     "message",

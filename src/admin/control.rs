@@ -22,11 +22,12 @@ use tokio::time::timeout;
 
 use super::clients::{ClientSlot, ClientSlots};
 use super::flush::{FlushFailure, flush};
+use super::history_keeper::{FlowFigures, HistoryKeeper};
 use super::listing::{Seen, seen};
 use super::output::{CLIENT_PATIENCE, ClientOutput};
 use super::protocol::{
-    AmountLeft, ClientLimited, Configuration, ControlRequest, DaemonStatus, Flushed, Frame, OutcomeCounts,
-    QueuedMessage, RateLeft, RelayFigures, RelaySpeed, Reloaded, SpoolFigures,
+    AmountLeft, ClientLimited, Configuration, ControlRequest, DaemonStatus, FlowRates, Flushed, Frame,
+    OutcomeCounts, QueuedMessage, RateLeft, RelayFigures, RelaySpeed, Reloaded, SpoolFigures,
 };
 use super::reading::MessageReading;
 use super::rights::Rights;
@@ -62,6 +63,8 @@ pub struct Control {
     pub(crate) logins: Arc<LoginDesk>,
     /// The limits of certain clients.
     pub(crate) limits: Arc<ClientLimits>,
+    /// The last day in numbers.
+    pub(crate) history: Arc<HistoryKeeper>,
     /// The channel to which requests for a reload are sent.
     pub(crate) reload: UnboundedSender<ReloadRequest>,
 }
@@ -142,6 +145,7 @@ impl Control {
                 return desk.steer(Steering { verb, ids, filter, dry_run }, place, output).await;
             }
             (ControlRequest::Status, _) => self.status(rights, output).await?,
+            (ControlRequest::History { minutes }, _) => output.item(&self.history.minutes(minutes)).await?,
             (_, Rights::Own(_)) => {
                 let why = "only root and the daemon's own user and group may ask for that";
                 return output.end(&Frame::Denied(why.into())).await;
@@ -198,6 +202,7 @@ impl Control {
         let configuration = self.configuration.borrow().clone();
         let relay = status.foremost();
         let now = Timestamp::now();
+        let FlowFigures { minute, hour, failures } = self.history.figures();
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -213,6 +218,8 @@ impl Control {
             active: status.under_way,
             oldest: status.oldest().map(|time| format!("{time:.0}")),
             oldest_age: status.oldest().map(|time| age_at(now, time)),
+            rates: FlowRates { last_minute: minute, last_hour: hour },
+            failures,
             connections: status.connections(),
             relay: relay.state().into(),
             next_probe: relay.paused_until.map(|time| format!("{time:.0}")),

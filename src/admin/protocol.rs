@@ -18,7 +18,8 @@ use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState, Mark, OperatorVerb};
 use crate::standing_orders::PauseScope;
 pub use daemon_status::{
-    AmountLeft, ClientLimited, DaemonStatus, OutcomeCounts, RateLeft, RelayFigures, RelaySpeed, SpoolFigures,
+    AmountLeft, ClientLimited, DaemonStatus, FlowRates, OutcomeCounts, RateLeft, RelayFigures, RelaySpeed,
+    SpoolFigures,
 };
 pub use standing::{LiftResult, LiftedRule, ListedHoldRule, ListedPause, NewHoldRule, NewPause};
 
@@ -28,6 +29,11 @@ pub use standing::{LiftResult, LiftedRule, ListedHoldRule, ListedPause, NewHoldR
 pub enum ControlRequest {
     /// Asks for the [`DaemonStatus`].
     Status,
+    /// Asks for the last day: the answer is one list of [`crate::history::MinuteOfDay`], the oldest first.
+    History {
+        /// The number of minutes that are wanted.
+        minutes: u64,
+    },
     /// Asks for a [`QueuedMessage`] for each live message that is meant, the oldest first.
     QueueList {
         /// The messages that are meant.

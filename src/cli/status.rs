@@ -9,10 +9,12 @@ use clap::Args;
 
 use super::exit::Failure;
 use super::output::printed;
+use super::paragraph::labelled;
 use super::queue::{self, QueueAnswered, ask_one, hold_rules, print_json};
 use super::{ConfigFile, exit::Exit, pause};
 use crate::admin::from_spool::QueueOnSpool;
 use crate::admin::protocol::{self, ControlRequest, RefusedConfiguration};
+use crate::history::{FlowCounts, FlowSpan, RecentFailure};
 use crate::log::{Foreign, age_in_words, counted};
 use monitoring::MonitoringBounds;
 
@@ -92,6 +94,8 @@ fn text(status: &protocol::DaemonStatus) -> String {
         on_hold(status.on_hold)
     );
     text += &oldest_line(status);
+    text += &rates_lines(&status.rates);
+    text += &failures_lines(&status.failures);
     if let Some(RefusedConfiguration { at, why }) = &configuration.refused {
         text += &format!("refused the newer one of {at}: {}\n", Foreign(why));
     }
@@ -127,6 +131,52 @@ fn text(status: &protocol::DaemonStatus) -> String {
 fn oldest_line(status: &protocol::DaemonStatus) -> String {
     let oldest = status.oldest.as_ref().zip(status.oldest_age);
     oldest.map_or(String::new(), |(time, age)| format!("oldest  {}, accepted {time}\n", age_in_words(age)))
+}
+
+/// Returns the lines about what came and went lately; none if the daemon does not say it, since it is an older one.
+fn rates_lines(rates: &protocol::FlowRates) -> String {
+    let protocol::FlowRates { last_minute, last_hour } = rates;
+    if last_hour.seconds == 0 {
+        return String::new();
+    }
+    let spans = [("minute", last_minute, 60), ("hour", last_hour, 3600)];
+    let lines =
+        spans.map(|(name, span, length)| format!("{}: {}", span_name(name, span, length), flow(span.counts)));
+    labelled("rates   ", &lines)
+}
+
+/// Returns the name of a span of time, and that it is shorter since the daemon has not run for so long.
+fn span_name(name: &str, span: &FlowSpan, length: u64) -> String {
+    // A slot of time that has just begun makes a span a little shorter than its name.
+    if span.seconds < length - length / 10 {
+        format!("the {} since the start", age_in_words(span.seconds))
+    } else {
+        format!("last {name}")
+    }
+}
+
+/// Returns in words what came and went.
+pub(super) fn flow(counts: FlowCounts) -> String {
+    let FlowCounts { accepted, refused, sent, deferred, bounced } = counts;
+    let always = [(accepted, "accepted"), (sent, "sent")].into_iter();
+    let sometimes = [(refused, "refused"), (deferred, "deferred"), (bounced, "bounced")].into_iter();
+    let parts = always.chain(sometimes.filter(|(count, _)| *count > 0));
+    parts.map(|(count, word)| format!("{count} {word}")).collect::<Vec<String>>().join(", ")
+}
+
+/// The most reasons of failures that are shown.
+const SHOWN_FAILURES: usize = 5;
+
+/// Returns the lines about the failures of the last hour.
+fn failures_lines(failures: &[RecentFailure]) -> String {
+    let line = |RecentFailure { reason, times, last_age }: &RecentFailure| {
+        let last = age_in_words(*last_age);
+        labelled(
+            "failed  ",
+            &[format!("{} in the last hour, {last} ago: {}", counted(*times, "time"), Foreign(reason))],
+        )
+    };
+    failures.iter().take(SHOWN_FAILURES).map(line).collect()
 }
 
 /// Returns the line about the space of the spool; none if its disk does not say how much is free.
@@ -361,6 +411,17 @@ mod tests {
             dead: 2,
             newest_dead: Some(dead()),
             active: 0,
+            rates: protocol::FlowRates {
+                last_minute: FlowSpan {
+                    seconds: 57,
+                    counts: FlowCounts { accepted: 3, sent: 2, ..FlowCounts::default() },
+                },
+                last_hour: FlowSpan {
+                    seconds: 900,
+                    counts: FlowCounts { accepted: 20, refused: 1, sent: 12, deferred: 3, bounced: 1 },
+                },
+            },
+            failures: vec![RecentFailure { reason: "relay trouble, connect".into(), times: 4, last_age: 30 }],
             connections: 0,
             relay: "paused".into(),
             next_probe: None,
@@ -441,6 +502,10 @@ mod tests {
          config  /etc/nullmta.toml, in force since 2026-11-20T02:10:00Z; not in force before a restart: log.format\n\
          queue   4 messages: 1 ready, 0 active, 1 deferred, 0 held, 2 dead\n\
          oldest  2h, accepted 2026-11-21T00:10:00Z\n\
+         rates   last minute: 3 accepted, 2 sent\n\
+         \u{20}       the 15m since the start: 20 accepted, 12 sent, 1 refused, 3 deferred, 1\n\
+         \u{20}       bounced\n\
+         failed  4 times in the last hour, 30s ago: relay trouble, connect\n\
          refused the newer one of 2026-11-21T02:00:00Z: line 3: spool: x\n\
          dead    newest of 2: 18A4F1C9A02B3D40 dead       2h  4.0K    -  <>\n\
          \u{20} to ops@x\n\

@@ -6,6 +6,7 @@
 //! | queue | mail is accepted and waits; nothing is sent | dialogues past their final dot, and the record of their result |
 //! | pick-up | what waits in the drop directory stays there | the file at hand; the next start takes the others |
 //! | control socket | mail goes on; nobody can see or control it | nothing: it answers until the other parts have ended |
+//! | history | mail goes on; `status` has no rates, and the page no curve | nothing, as the control socket |
 //! | HTTP | mail goes on; monitoring programs get no figures | nothing, as the control socket |
 //! | spool's writer | nothing is accepted, and no result is recorded | it is the last one: `Spool::close` |
 //! | spool's stock of segments | the same, as soon as the segments that there are have been filled | as the writer |
@@ -41,6 +42,8 @@ pub enum DaemonPart {
     PickUp,
     /// It answers the commands of an operator.
     Control,
+    /// It remembers the last day in numbers.
+    History,
     /// It gives metrics and health to monitoring programs.
     Http,
     /// It records mail on the disk.
@@ -56,6 +59,7 @@ impl fmt::Display for DaemonPart {
             DaemonPart::Queue => "the queue",
             DaemonPart::PickUp => "the pick-up of dropped messages",
             DaemonPart::Control => "the control socket",
+            DaemonPart::History => "the history of the last day",
             DaemonPart::Http => "the page of metrics and health",
             DaemonPart::Writer => "the spool's writer",
             DaemonPart::Stock => "the spool's stock of segments",
@@ -90,7 +94,9 @@ impl Parts {
 
     /// Waits until all parts but those that answer operators have ended, and then ends these.
     pub(super) async fn end(mut self) {
-        while self.names.values().any(|part| !matches!(part, DaemonPart::Control | DaemonPart::Http)) {
+        let answers =
+            |part: &DaemonPart| matches!(part, DaemonPart::Control | DaemonPart::History | DaemonPart::Http);
+        while self.names.values().any(|part| !answers(part)) {
             self.ended().await;
         }
         self.tasks.shutdown().await;

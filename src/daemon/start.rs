@@ -22,6 +22,7 @@ use super::host::{raise_descriptor_limit, within};
 use super::parts::{DaemonPart, Parts, anew_after_panics};
 use super::{Daemon, DaemonError, Start, join, read_now};
 use crate::admin::control::{self, Control, ReloadRequest};
+use crate::admin::history_keeper::HistoryKeeper;
 use crate::admin::http;
 use crate::admin::protocol::Configuration;
 use crate::admin::standing;
@@ -170,7 +171,9 @@ impl Opened {
         let desk =
             session_desk(config, &spool, &queue, users.clone(), certificate.clone(), Arc::clone(&logins));
         let service = Service::new(&within(&config.listen, descriptors), desk);
+        let history = HistoryKeeper::start();
         let control = Control {
+            history: Arc::clone(&history),
             queue: queue.clone(),
             spool: spool.clone(),
             configuration: in_force,
@@ -184,6 +187,7 @@ impl Opened {
         parts.begin(DaemonPart::PickUp, picking_up(config.spool.clone(), Arc::clone(&service), stop.clone()));
         parts.begin(DaemonPart::Listener, serving(bound, Arc::clone(&service), stop));
         parts.begin(DaemonPart::Queue, deliveries);
+        parts.begin(DaemonPart::History, history.keep(queue.clone(), Arc::clone(&service)));
         if let Some(address) = config.http {
             parts.begin(DaemonPart::Http, http::serve(control.clone(), address));
         }

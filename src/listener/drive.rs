@@ -328,6 +328,7 @@ fn note_end(mut lines: SessionLines, end: &SessionEnd, in_transaction: bool) {
 fn note(lines: &mut SessionLines, verb: &'static str, reply: &Reply) {
     match reply.severity() {
         Severity::Transient | Severity::Permanent => {
+            lines.count_refusal(verb, reply.code());
             if lines.tell(RepeatKind::Refused(verb, reply.code())) {
                 log::refused(lines.client(), verb, reply);
             }

@@ -377,6 +377,7 @@ impl Backend for SpoolBackend {
             .await
             .map_err(|error| self.not_queued(id, error))?;
         charge.keep(octets);
+        self.lines.count_accepted();
         self.log_accepted(&committed, size, &summary);
         log_on_hold(&committed);
         if let Some(done) = long_lines {

@@ -7,10 +7,13 @@
 //! 3. Every event is either logged or counted. Memory is bounded: beyond [`MOST`] kinds in a minute, clients are
 //!    counted together.
 //!
+//! What clients were given is counted here, too, since each session has this at hand ([`IntakeCounts`]).
+//!
 //! Without this, one session with refused recipients wrote 173,000 lines to the log, and 2,000 sessions with one each
 //! wrote 4,000.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +30,9 @@ const OTHERS: &str = "other clients";
 
 /// The period after which the number of the events that were not logged is written.
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
+
+/// The verbs whose refusal keeps mail away, with the words that stand for the connection and the content.
+const REFUSED_VERBS: [&str; 6] = ["CONNECT", "MAIL", "RCPT", "DATA", "BDAT", "END-OF-MESSAGE"];
 
 /// A kind of line. There are few, and a client cannot invent new ones.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,9 +105,22 @@ impl<K: Ord> Repeats<K> {
     }
 }
 
-/// The counts of all sessions, which begin anew each minute.
+/// The counts of all sessions, of which those for the log begin anew each minute.
 #[derive(Debug)]
-pub struct RepeatTally(Mutex<Minute>);
+pub struct RepeatTally {
+    minute: Mutex<Minute>,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What clients were given since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IntakeCounts {
+    /// The number of messages that were accepted.
+    pub accepted: u64,
+    /// The number of times that a session, a message or a recipient was refused.
+    pub refused: u64,
+}
 
 #[derive(Debug)]
 struct Minute {
@@ -136,7 +155,23 @@ impl Minute {
 impl RepeatTally {
     /// Returns a tally with nothing counted.
     pub fn new() -> Arc<Self> {
-        Arc::new(RepeatTally(Mutex::new(Minute::beginning(Instant::now()))))
+        Arc::new(RepeatTally {
+            minute: Mutex::new(Minute::beginning(Instant::now())),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        })
+    }
+
+    /// Returns what clients were given since the start.
+    pub(super) fn counts(&self) -> IntakeCounts {
+        IntakeCounts { accepted: self.accepted.load(Relaxed), refused: self.refused.load(Relaxed) }
+    }
+
+    /// Counts a refusal of this verb with this code. One that only follows from an earlier refusal (503), and one that keeps no
+    /// mail away, does not count.
+    pub(super) fn count_refusal(&self, verb: &str, code: u16) {
+        let is_of_mail = REFUSED_VERBS.contains(&verb) && code != 503;
+        self.refused.fetch_add(is_of_mail.into(), Relaxed);
     }
 
     /// Counts one event of `client`. Returns whether it gets a line of its own.
@@ -174,7 +209,7 @@ impl RepeatTally {
 
     fn minute(&self) -> MutexGuard<'_, Minute> {
         // No code under this lock can panic and leave the state inconsistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.minute.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -195,6 +230,16 @@ impl SessionLines {
     /// Returns the client as log lines name it.
     pub fn client(&self) -> &str {
         &self.client
+    }
+
+    /// Counts a message that was accepted.
+    pub fn count_accepted(&self) {
+        self.tally.accepted.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a refusal of this verb with this code.
+    pub fn count_refusal(&self, verb: &str, code: u16) {
+        self.tally.count_refusal(verb, code);
     }
 
     /// Counts one event. Returns whether it gets a line of its own.
@@ -220,6 +265,20 @@ mod tests {
 
     fn session(client: &str, tally: &Arc<RepeatTally>) -> SessionLines {
         SessionLines::new(client.into(), Arc::clone(tally))
+    }
+
+    #[test]
+    fn what_keeps_mail_away_is_counted_once() {
+        let tally = RepeatTally::new();
+        let lines = session("uid 7", &tally);
+        lines.count_accepted();
+        for (verb, code) in
+            [("MAIL", 550), ("RCPT", 503), ("DATA", 503), ("END-OF-MESSAGE", 452), ("VRFY", 502)]
+        {
+            lines.count_refusal(verb, code);
+        }
+        tally.count_refusal("CONNECT", 421);
+        assert_eq!(tally.counts(), IntakeCounts { accepted: 1, refused: 3 });
     }
 
     #[test]
@@ -258,7 +317,7 @@ mod tests {
                 assert_eq!(log.matches("1995 more like this").count(), 1, "{log}");
                 assert_eq!((log.lines().count(), log.matches("client=\"uid 7\"").count()), (1, 1), "{log}");
                 // The next minute begins now.
-                tally.0.lock().unwrap().began = now;
+                tally.minute().began = now;
             }
         }
     }
@@ -286,7 +345,7 @@ mod tests {
         let tally = RepeatTally::new();
         let told = (0..100_000).filter(|number| tally.tell(&format!("localhost[{number}]"), RCPT)).count();
         assert_eq!(told, MOST + TOLD as usize);
-        assert_eq!(tally.0.lock().unwrap().repeats.0.len(), MOST + 1);
+        assert_eq!(tally.minute().repeats.0.len(), MOST + 1);
         let log = logged(|| tally.end());
         assert!(log.contains("98995 more like this: RCPT from other clients: 550"), "{log}");
     }

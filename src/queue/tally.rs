@@ -1,17 +1,21 @@
 //! What came of attempts, counted for each relay since the start.
 //!
 //! Promises: a recipient counts once for each attempt, as the log has one line for each; what an operator returns is no attempt. The counts of a route go on over
-//! reloads. Whoever counts waits for nobody, and does not go by the queue's one task.
+//! reloads. Whoever counts waits for nobody, and does not go by the queue's one task. Of failures, the reasons are counted until
+//! they are taken: at most [`MOST_REASONS`], without words of a relay and without names.
 //!
 //! Not here: the lines of the log (`log/delivery.rs`), how many messages there are in each state (`roster/counts.rs`).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
 use crate::outcome::Outcome;
+use crate::relay::{Phase, Subject};
+use crate::status::Status;
 
 /// What came of recipients at one relay, in counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,15 +87,99 @@ fn place_of(outcome: Outcome) -> usize {
     }
 }
 
+/// The most reasons that are counted apart until they are taken.
+const MOST_REASONS: usize = 32;
+/// The reason for which all count that come after so many.
+const OTHER_REASONS: &str = "other reasons";
+
 /// The counters of each relay that a configuration since the start has named, by its route.
 #[derive(Debug, Default)]
-pub(super) struct RelayTallies(Mutex<BTreeMap<Option<String>, Arc<RelayTally>>>);
+pub(super) struct RelayTallies {
+    relays: Mutex<BTreeMap<Option<String>, Arc<RelayTally>>>,
+    failures: Mutex<BTreeMap<String, u64>>,
+}
 
 impl RelayTallies {
     /// Returns the counters of the relay of this route.
     pub(super) fn of(&self, route: Option<&str>) -> Arc<RelayTally> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(known.entry(route.map(str::to_owned)).or_default())
+    }
+
+    /// Returns the counts of all relays together, and of those that the configuration names no more.
+    pub(super) fn total(&self) -> RelayCounts {
+        let known = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().map(|tally| tally.counts()).fold(RelayCounts::default(), RelayCounts::and)
+    }
+
+    /// Counts the reasons for which recipients did not get a message.
+    pub(super) fn count_failures(&self, reasons: impl Iterator<Item = FailureReason>) {
+        for reason in reasons {
+            let reason = reason.to_string();
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let has_room = failures.len() < MOST_REASONS || failures.contains_key(&reason);
+            *failures.entry(if has_room { reason } else { OTHER_REASONS.to_owned() }).or_default() += 1;
+        }
+    }
+
+    /// Takes the reasons that were counted since this was done last.
+    pub(super) fn take_failures(&self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl RelayCounts {
+    fn and(self, other: RelayCounts) -> RelayCounts {
+        RelayCounts {
+            sent: self.sent + other.sent,
+            deferred: self.deferred + other.deferred,
+            held: self.held + other.held,
+            bounced: self.bounced + other.bounced,
+            expired: self.expired + other.expired,
+            last_sent: self.last_sent.max(other.last_sent),
+        }
+    }
+}
+
+/// Why a recipient did not get a message. It displays without the words of the relay, which may name anybody.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FailureReason {
+    pub(super) outcome: Outcome,
+    pub(super) phase: Phase,
+    pub(super) status: Status,
+    pub(super) cause: FailureCause,
+}
+
+/// What kept a message from a recipient.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum FailureCause {
+    /// The relay refused it.
+    Refused(Subject),
+    /// The relay does not offer what the message needs.
+    NotOffered,
+    /// The connection was lost.
+    ConnectionLost,
+}
+
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FailureReason { outcome, phase, status, cause } = self;
+        write!(f, "{outcome}: {cause} ({phase}, {status})")
+    }
+}
+
+impl fmt::Display for FailureCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FailureCause::Refused(Subject::Recipient) => "the relay refused the recipient",
+            FailureCause::Refused(Subject::Message) => "the relay refused the message",
+            FailureCause::Refused(Subject::Permission) => "the relay refused the sender or our account",
+            FailureCause::Refused(Subject::Login) => "the relay wants a login",
+            FailureCause::Refused(Subject::Pace) => "the relay takes no more mail for now",
+            FailureCause::Refused(Subject::Unclear) => "the relay refused the recipient or our account",
+            FailureCause::NotOffered => "the relay does not offer what the message needs",
+            FailureCause::ConnectionLost => "the connection was lost",
+        })
     }
 }
 
@@ -119,5 +207,31 @@ mod tests {
         };
         assert_eq!(tallies.of(Some("news")).counts(), expected, "the same counters, as after a reload");
         assert_eq!(tallies.of(None).counts(), RelayCounts::default());
+        tallies.of(None).count([Outcome::Sent].into_iter(), second(5));
+        assert_eq!(tallies.total(), RelayCounts { sent: 4, ..expected }, "all relays together");
+    }
+
+    #[test]
+    fn reasons_of_failures_name_nobody_and_are_bounded() {
+        let tallies = RelayTallies::default();
+        let (refused, lost) = (FailureCause::Refused(Subject::Recipient), FailureCause::ConnectionLost);
+        let reason = |detail, cause| FailureReason {
+            outcome: Outcome::Deferred,
+            phase: Phase::Rcpt,
+            status: Status::transient(2, detail),
+            cause,
+        };
+        tallies.count_failures([reason(1, refused), reason(1, lost)].into_iter());
+        tallies.count_failures([reason(1, refused)].into_iter());
+        let taken: Vec<(String, u64)> = tallies.take_failures().into_iter().collect();
+        let expected = [
+            ("deferred: the connection was lost (RCPT TO, 4.2.1)".to_owned(), 1),
+            ("deferred: the relay refused the recipient (RCPT TO, 4.2.1)".to_owned(), 2),
+        ];
+        assert_eq!(taken, expected);
+        tallies.count_failures((0..900).map(|detail| reason(detail, lost)));
+        let taken = tallies.take_failures();
+        assert_eq!((taken.len(), taken[OTHER_REASONS]), (MOST_REASONS + 1, 900 - MOST_REASONS as u64));
+        assert!(tallies.take_failures().is_empty());
     }
 }

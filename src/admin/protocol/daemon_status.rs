@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Configuration, ListedHoldRule, ListedPause, QueuedMessage, RefusedConfiguration};
+use crate::history::{FlowSpan, RecentFailure};
 
 /// The state of the daemon in a few numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,13 @@ pub struct DaemonStatus {
     /// The age of that message, in seconds.
     #[serde(default)]
     pub oldest_age: Option<u64>,
+    /// What came and went lately.
+    #[serde(default)]
+    pub rates: FlowRates,
+    /// The reasons for which mail has failed in the last hour, the one that was met most often first. They have no words of a
+    /// relay in them.
+    #[serde(default)]
+    pub failures: Vec<RecentFailure>,
     /// The number of open connections to the relay.
     pub connections: usize,
     /// The state of the relay: `not tried yet`, `usable` or `paused`. With routes, this and the keys below are about the first relay that
@@ -82,6 +90,16 @@ pub struct DaemonStatus {
     /// Each relay: first that of the top-level `relayhost`, then those of the routes in their order.
     #[serde(default)]
     pub relays: Vec<RelayFigures>,
+}
+
+/// What came and went lately; in a shorter span where the daemon has not run for so long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FlowRates {
+    /// In the last minute.
+    pub last_minute: FlowSpan,
+    /// In the last hour.
+    pub last_hour: FlowSpan,
 }
 
 /// The space of the spool, in octets.

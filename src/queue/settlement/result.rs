@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::super::attempt::{Attempt, AttemptResult, RecipientResult, UnconfirmedCopy};
 use super::super::reducer::Disposition;
 use super::super::refusals::{Ruling, is_telling};
+use super::super::tally::{FailureCause, FailureReason};
 use super::settling::SettlementTerms;
 use crate::log;
 use crate::outcome::{Delays, Outcome};
@@ -95,6 +96,22 @@ impl AttemptResult {
     /// Returns the outcome for each recipient that has a line in the log.
     pub(in crate::queue) fn outcomes<'a>(&'a self, attempt: &'a Attempt) -> impl Iterator<Item = Outcome> {
         self.lines(attempt).map(|line| line.outcome)
+    }
+
+    /// Returns why each recipient did not get the message that did not, and has a line in the log.
+    pub(in crate::queue) fn failures(&self) -> impl Iterator<Item = FailureReason> {
+        let failed = |RecipientResult { report, outcome, .. }: &RecipientResult| {
+            let cause = match outcome {
+                None => FailureCause::ConnectionLost,
+                Some(_) if report.from_relay => FailureCause::Refused(report.about),
+                Some(_) => FailureCause::NotOffered,
+            };
+            let outcome = outcome.or(self.lost.then_some(Outcome::Deferred))?;
+            let status = status_in(Some(outcome), report.status);
+            let failure = FailureReason { outcome, phase: report.phase, status, cause };
+            (outcome != Outcome::Sent).then_some(failure)
+        };
+        self.findings.iter().filter_map(failed)
     }
 
     /// Returns one line for each recipient. Recipients whose transaction was never begun, or whose commands were sent
