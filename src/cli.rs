@@ -10,6 +10,7 @@ mod doctor;
 pub mod exit;
 mod flush;
 mod import;
+mod log;
 mod mailq;
 mod metrics;
 mod oauth;
@@ -93,6 +94,7 @@ enum CliCommand {
     /// Show how a message is rewritten, without sending it
     Rewrite(rewrite::RewriteCommand),
     RelayReply(relay_reply::RelayReplyCommand),
+    Log(log::LogCommand),
     /// Write nullmta.toml from the configuration of Postfix, msmtp, nullmailer or ssmtp
     ImportPostfix(import::ImportCommand),
 }
@@ -145,6 +147,7 @@ pub fn main() -> ExitCode {
         CliCommand::User(user) => user.run(),
         CliCommand::Rewrite(rewrite) => rewrite.run(),
         CliCommand::RelayReply(reply) => reply.run(),
+        CliCommand::Log(log) => log.run(),
         CliCommand::ImportPostfix(import) => import.run(),
     };
     match done {
