@@ -124,8 +124,10 @@ pub fn main() -> ExitCode {
     if let Some((program, arguments)) = sendmail::called(&command_line) {
         return sendmail::main(program, arguments);
     }
+    let is_check = status::is_check(&command_line);
     let arguments = match Arguments::try_parse_from(command_line) {
         Ok(arguments) => arguments,
+        Err(error) if is_check && error.use_stderr() => return status::misused(&error).into(),
         Err(error) => return usage(&error),
     };
     let done = match arguments.command {

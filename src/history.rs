@@ -172,6 +172,14 @@ impl DayHistory {
     }
 }
 
+impl FlowSpan {
+    /// Returns whether it is shorter than this, since the daemon has not run for so long. A slot of time that has just begun makes
+    /// a span a little shorter than its name, which does not count.
+    pub fn is_shorter_than(&self, seconds: u64) -> bool {
+        self.seconds < seconds - seconds / 10
+    }
+}
+
 impl FlowCounts {
     /// Returns what was counted since `earlier`.
     fn since(self, earlier: FlowCounts) -> FlowCounts {
@@ -179,7 +187,7 @@ impl FlowCounts {
     }
 
     /// Returns both counts together.
-    fn and(self, other: FlowCounts) -> FlowCounts {
+    pub fn and(self, other: FlowCounts) -> FlowCounts {
         self.with(other, u64::saturating_add)
     }
 

@@ -33,6 +33,7 @@
 //!
 //! RFC 5321, 2920 (pipelining), 3207 (STARTTLS), 8314 (implicit TLS), 4954 (AUTH), 3461 (DSN).
 
+mod advice;
 mod certificate;
 mod channel;
 mod content;

@@ -377,6 +377,7 @@ fn figures(relay: &RelayStatus) -> RelayFigures {
         next_probe: relay.paused_until.map(|time| format!("{time:.0}")),
         trouble: relay.trouble.clone(),
         trouble_outline: relay.trouble_outline.clone(),
+        trouble_advice: relay.trouble_advice.map(str::to_owned),
         last_success: relay.counts.last_sent.map(|time| format!("{time:.0}")),
         outcomes: outcomes(relay.counts),
         oldest: relay.oldest.map(|time| format!("{time:.0}")),

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::detail::{MessageDetail, detail};
 use super::listing::{ListedMessage, facts, message, unreadable};
@@ -28,6 +29,32 @@ const NOT_RUNNING: &str = "nullmta is not running";
 /// A queue that is read from its spool.
 pub struct QueueOnSpool {
     inspection: Inspection,
+}
+
+/// What the spool alone tells of the state of the mail, by the keys of the daemon's own answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SpooledStatus {
+    /// False: this is read from the spool.
+    pub running: bool,
+    /// The number of live messages.
+    pub messages: u64,
+    /// The number of messages that wait to be sent.
+    pub ready: u64,
+    /// The number of messages deferred by a 4xx reply of their own.
+    pub deferred: u64,
+    /// The number of messages held after a refusal.
+    pub held: u64,
+    /// The number of messages that an operator has put on hold.
+    pub on_hold: u64,
+    /// The number of dead messages.
+    pub dead: u64,
+    /// The time at which the oldest message was accepted that is neither dead nor on hold (RFC 3339).
+    pub oldest: Option<String>,
+    /// The age of that message, in seconds.
+    pub oldest_age: Option<u64>,
+    /// The number of files of `sendmail` that wait in the drop directory.
+    pub dropped: Option<u64>,
 }
 
 /// A message that was read from the spool.
@@ -53,6 +80,29 @@ impl QueueOnSpool {
             *states.entry(entry.into()).or_default() += 1;
         }
         states
+    }
+
+    /// Returns the state of the mail at `now`.
+    pub fn status(&self, now: Timestamp) -> SpooledStatus {
+        let states = self.states();
+        let count = |state| states.get(&state).copied().unwrap_or(0);
+        let is_to_be_sent =
+            |entry: &&Entry| !matches!(MessageState::from(*entry), MessageState::Dead | MessageState::OnHold);
+        let to_be_sent = self.inspection.entries().iter().filter(is_to_be_sent);
+        let oldest = to_be_sent.map(|entry| entry.arrived).min();
+        let age = |arrived| u64::try_from(now.duration_since(arrived).as_secs()).unwrap_or(0);
+        SpooledStatus {
+            running: false,
+            messages: states.values().sum(),
+            ready: count(MessageState::Ready) + count(MessageState::Active),
+            deferred: count(MessageState::Deferred),
+            held: count(MessageState::Held),
+            on_hold: count(MessageState::OnHold),
+            dead: count(MessageState::Dead),
+            oldest: oldest.map(|time| format!("{time:.0}")),
+            oldest_age: oldest.map(age),
+            dropped: self.dropped().ok(),
+        }
     }
 
     /// Returns the age of the oldest message.

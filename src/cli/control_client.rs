@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use super::unix_connection::connect_within;
 use crate::admin::protocol::{ControlRequest, Frame, RelayHeadline};
 
-/// Time for which the daemon may be silent: longer than a flush or a reload takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time for which the daemon may be silent, as a rule: longer than a flush or a reload takes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The reason why a request to the daemon failed.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ pub fn ask<T: DeserializeOwned>(
 }
 
 /// Does the same with this `patience`.
-fn ask_within<T: DeserializeOwned>(
+pub(super) fn ask_within<T: DeserializeOwned>(
     patience: Duration,
     socket: &Path,
     request: &ControlRequest,

@@ -14,6 +14,7 @@ mod show;
 mod steer;
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use clap::Subcommand;
 use jiff::Timestamp;
@@ -102,7 +103,35 @@ pub(super) fn ask_one<T: DeserializeOwned>(
         answer = Some(item);
         Ok(())
     })?;
-    answer.ok_or_else(|| Failure::new(Exit::Unavailable, "the daemon is stopping"))
+    answer.ok_or_else(stopping)
+}
+
+/// Does the same in less time. If no daemon runs, gives the queue on the spool beside the failure, if this user may read it.
+pub(super) fn ask_one_within<T: DeserializeOwned>(
+    patience: Duration,
+    file: &ConfigFile,
+    request: &ControlRequest,
+) -> Result<T, (Failure, Option<QueueOnSpool>)> {
+    let mut answer = None;
+    let asked = ask_daemon_within(patience, file, request, &mut |item| {
+        answer = Some(item);
+        Ok(())
+    });
+    match asked {
+        Ok(_) => answer.ok_or_else(|| (stopping(), None)),
+        Err(NoAnswer { error: ClientError::Unreachable { .. }, config: Err(fault) }) => {
+            Err((super::config_failure(fault), None))
+        }
+        Err(NoAnswer { error: error @ ClientError::Unreachable { .. }, config: Ok(config) }) => {
+            Err((Failure::new(Exit::of(&error), error), QueueOnSpool::read(&config.spool).ok()))
+        }
+        Err(NoAnswer { error, .. }) => Err((Failure::new(Exit::of(&error), error), None)),
+    }
+}
+
+/// Returns the failure of a request that a daemon does not answer, since it is stopping.
+pub(super) fn stopping() -> Failure {
+    Failure::new(Exit::Unavailable, "the daemon is stopping")
 }
 
 /// The answer to a request that the spool can answer, too.
@@ -140,12 +169,22 @@ fn ask_daemon<T: DeserializeOwned>(
     request: &ControlRequest,
     reader: &mut impl AnswerReader<T>,
 ) -> Result<AnswerRest, NoAnswer> {
+    ask_daemon_within(control_client::PATIENCE, file, request, reader)
+}
+
+fn ask_daemon_within<T: DeserializeOwned>(
+    patience: Duration,
+    file: &ConfigFile,
+    request: &ControlRequest,
+    reader: &mut impl AnswerReader<T>,
+) -> Result<AnswerRest, NoAnswer> {
     let config = Config::read(&file.config).map(Box::new);
     let control = match &config {
         Ok(config) => config.control.clone(),
         Err(_) => Config::control_in(&file.config),
     };
-    control_client::ask(&control, request, reader).map_err(|error| NoAnswer { error, config })
+    control_client::ask_within(patience, &control, request, reader)
+        .map_err(|error| NoAnswer { error, config })
 }
 
 /// Returns the last line of a listing of `own` messages for a user who may not see `hidden` more.

@@ -1,22 +1,24 @@
-//! `nullmta status`: shows the state of the daemon, and of each relay, in a few numbers; with `--check` in one line and an
-//! exit code, for a monitoring program (`status/monitoring.rs`).
+//! `nullmta status`: shows the state of the daemon, and of each relay, in a few numbers (`status/text.rs`); with `--check` in one
+//! line and an exit code, for a monitoring program (`status/monitoring.rs`). While no daemon runs, it counts what is on the spool.
 
 mod monitoring;
+mod text;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::Args;
+use jiff::Timestamp;
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::output::printed;
-use super::paragraph::labelled;
-use super::queue::{self, QueueAnswered, ask_one, hold_rules, print_json};
-use super::{ConfigFile, exit::Exit, pause};
-use crate::admin::from_spool::QueueOnSpool;
-use crate::admin::protocol::{self, ControlRequest, RefusedConfiguration};
-use crate::history::{FlowCounts, FlowSpan, RecentFailure};
-use crate::log::{Foreign, age_in_words, counted};
+use super::queue::{self, QueueAnswered, ask_one_within, print_json};
+use super::{ConfigFile, terminal};
+use crate::admin::protocol::{ControlRequest, DaemonStatus};
 use monitoring::MonitoringBounds;
+pub(super) use monitoring::misused;
+pub(super) use text::{dead_line, held_line};
+use text::{lines, shown, spooled};
 
 /// Show the state of the daemon in a few numbers.
 #[derive(Args)]
@@ -34,287 +36,57 @@ pub(super) struct StatusCommand {
     bounds: MonitoringBounds,
 }
 
+/// Returns whether a command line is that of `status --check`, whatever else is wrong with it: a monitoring program understands
+/// its answer alone.
+pub(super) fn is_check(command_line: &[OsString]) -> bool {
+    command_line.get(1).is_some_and(|command| command == "status")
+        && command_line.iter().any(|option| option == "--check")
+}
+
 impl StatusCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         if self.check {
-            return monitoring::report(&ask_one(&self.config, &ControlRequest::Status), &self.bounds);
-        }
-        if self.json {
-            let status: protocol::DaemonStatus = ask_one(&self.config, &ControlRequest::Status)?;
-            return printed(print_json(&status));
+            let answer = ask_one_within(monitoring::PATIENCE, &self.config, &ControlRequest::Status);
+            let now = Timestamp::now();
+            let answer = answer.map_err(|(failure, queue)| (failure, queue.map(|queue| queue.status(now))));
+            return monitoring::report(answer, &self.bounds);
         }
         let mut answer = None;
         let answered = queue::ask_or_read(&self.config, &ControlRequest::Status, &mut |status| {
             answer = Some(status);
             Ok(())
         })?;
+        let is_fitted = terminal::width().is_some();
         match (answered, answer) {
             (QueueAnswered::OnSpool(queue), _) => {
-                printed(write!(io::stdout(), "{}", spooled(&queue)))?;
-                Err(Failure::new(
-                    Exit::Unavailable,
-                    "nothing is sent or accepted while nullmta is not running",
-                ))
+                printed(match self.json {
+                    true => print_json(&queue.status(Timestamp::now())),
+                    false => write!(io::stdout(), "{}", shown(&spooled(&queue), is_fitted)),
+                })?;
+                let why = "nothing is sent or accepted while nullmta is not running";
+                Err(Failure::new(Exit::Unavailable, why))
             }
-            (QueueAnswered::ByDaemon(_), Some(status)) => printed(write!(io::stdout(), "{}", text(&status))),
-            (QueueAnswered::ByDaemon(_), None) => Err(stopping()),
+            (QueueAnswered::ByDaemon(_), Some(status)) if self.json => {
+                let status: DaemonStatus = status;
+                printed(print_json(&status))
+            }
+            (QueueAnswered::ByDaemon(_), Some(status)) => {
+                printed(write!(io::stdout(), "{}", shown(&lines(&status), is_fitted)))
+            }
+            (QueueAnswered::ByDaemon(_), None) => Err(queue::stopping()),
         }
     }
-}
-
-fn stopping() -> Failure {
-    Failure::new(Exit::Unavailable, "the daemon is stopping")
-}
-
-/// Returns the lines about a queue of which only the spool can be read.
-fn spooled(queue: &QueueOnSpool) -> String {
-    let states = queue.states();
-    let messages: u64 = states.values().sum();
-    let states: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
-    let oldest = queue
-        .oldest()
-        .map_or(String::new(), |age| format!("; the oldest is {} old", age_in_words(age.as_secs())));
-    let states = if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) };
-    format!("queue   {}{states}{oldest}\n", counted(messages, "message"))
-}
-
-fn text(status: &protocol::DaemonStatus) -> String {
-    let protocol::DaemonStatus { version, pid, configuration, messages, ready, deferred, held, dead, .. } =
-        status;
-    let protocol::DaemonStatus { active, relays, .. } = status;
-    let mut text: String = status.pauses.iter().map(|pause| format!("{}\n", pause::line(pause))).collect();
-    text += &format!(
-        "nullmta {version}, pid {pid}\n\
-         config  {}, in force since {}{}\n\
-         queue   {}: {ready} ready, {active} active, {deferred} deferred, {held} held{}, {dead} dead\n",
-        configuration.path,
-        configuration.since,
-        configuration.reservations(),
-        counted(*messages, "message"),
-        on_hold(status.on_hold)
-    );
-    text += &oldest_line(status);
-    text += &rates_lines(&status.rates);
-    text += &failures_lines(&status.failures);
-    if let Some(RefusedConfiguration { at, why }) = &configuration.refused {
-        text += &format!("refused the newer one of {at}: {}\n", Foreign(why));
-    }
-    if let Some(dead) = &status.newest_dead {
-        text += &dead_line(status.dead, dead);
-    }
-    if let Some(trouble) = &status.users_trouble {
-        text += &format!("users   {}\n", Foreign(trouble));
-    }
-    if let Some(trouble) = &status.spool_trouble {
-        text += &format!("spool   {}; mail is refused\n", Foreign(trouble));
-    }
-    text += &space_line(status.spool);
-    status.hold_rules.iter().for_each(|rule| text += &format!("hold    {}\n", hold_rules::line(rule)));
-    status.limits.iter().for_each(|limited| text += &limit_line(limited));
-    match &relays[..] {
-        // The daemon is an older one.
-        [] => text += &format!("relay   {}, {}\n", status.relay, counted(status.connections, "connection")),
-        [only] => {
-            let connections = counted(only.connections, "connection");
-            text += &format!("relay   {}, {connections}\n{}", state(only), details(only, ""))
-        }
-        several => several.iter().for_each(|relay| text += &block(relay)),
-    }
-    if status.is_in_part {
-        text += "These are the numbers that everybody may know. Names and reasons are told to root and to the daemon's own user \
-                 and group.\n";
-    }
-    text
-}
-
-/// Returns the line about the oldest message that is to be sent; none if there is none.
-fn oldest_line(status: &protocol::DaemonStatus) -> String {
-    let oldest = status.oldest.as_ref().zip(status.oldest_age);
-    oldest.map_or(String::new(), |(time, age)| format!("oldest  {}, accepted {time}\n", age_in_words(age)))
-}
-
-/// Returns the lines about what came and went lately; none if the daemon does not say it, since it is an older one.
-fn rates_lines(rates: &protocol::FlowRates) -> String {
-    let protocol::FlowRates { last_minute, last_hour } = rates;
-    if last_hour.seconds == 0 {
-        return String::new();
-    }
-    let spans = [("minute", last_minute, 60), ("hour", last_hour, 3600)];
-    let lines =
-        spans.map(|(name, span, length)| format!("{}: {}", span_name(name, span, length), flow(span.counts)));
-    labelled("rates   ", &lines)
-}
-
-/// Returns the name of a span of time, and that it is shorter since the daemon has not run for so long.
-fn span_name(name: &str, span: &FlowSpan, length: u64) -> String {
-    // A slot of time that has just begun makes a span a little shorter than its name.
-    if span.seconds < length - length / 10 {
-        format!("the {} since the start", age_in_words(span.seconds))
-    } else {
-        format!("last {name}")
-    }
-}
-
-/// Returns in words what came and went.
-pub(super) fn flow(counts: FlowCounts) -> String {
-    let FlowCounts { accepted, refused, sent, deferred, bounced } = counts;
-    let always = [(accepted, "accepted"), (sent, "sent")].into_iter();
-    let sometimes = [(refused, "refused"), (deferred, "deferred"), (bounced, "bounced")].into_iter();
-    let parts = always.chain(sometimes.filter(|(count, _)| *count > 0));
-    parts.map(|(count, word)| format!("{count} {word}")).collect::<Vec<String>>().join(", ")
-}
-
-/// The most reasons of failures that are shown.
-const SHOWN_FAILURES: usize = 5;
-
-/// Returns the lines about the failures of the last hour.
-fn failures_lines(failures: &[RecentFailure]) -> String {
-    let line = |RecentFailure { reason, times, last_age }: &RecentFailure| {
-        let last = age_in_words(*last_age);
-        labelled(
-            "failed  ",
-            &[format!("{} in the last hour, {last} ago: {}", counted(*times, "time"), Foreign(reason))],
-        )
-    };
-    failures.iter().take(SHOWN_FAILURES).map(line).collect()
-}
-
-/// Returns the line about the space of the spool; none if its disk does not say how much is free.
-fn space_line(space: protocol::SpoolFigures) -> String {
-    let protocol::SpoolFigures { octets, free, reserve } = space;
-    free.map_or(String::new(), |free| {
-        let [free, reserve, octets] = [free, reserve, octets].map(mebibytes);
-        format!("disk    {free} free, of which {reserve} stay so; messages take {octets}\n")
-    })
-}
-
-fn mebibytes(octets: u64) -> String {
-    format!("{:.1} MiB", octets as f64 / f64::from(1 << 20))
-}
-
-/// Returns the line about what one user, or all that it is about, have used of a limit, and what it has refused.
-fn limit_line(limited: &protocol::ClientLimited) -> String {
-    let protocol::ClientLimited { limit, uid, amounts, refused, held, refused_until } = limited;
-    let whose = uid.map_or(String::new(), |uid| format!(" for uid {uid}"));
-    let amounts = amounts.iter().map(|amount| {
-        let protocol::AmountLeft { unit, allowed, left } = amount;
-        format!("{left} {unit} left of {allowed}")
-    });
-    let until =
-        refused_until.as_ref().map_or(String::new(), |time| format!(", there is room again at {time}"));
-    let refused = (*refused > 0).then(|| format!("{refused} refused{until}"));
-    let held = (*held > 0).then(|| format!("{held} put on hold"));
-    let parts: Vec<String> = amounts.chain(refused).chain(held).collect();
-    format!("limit   {}{whose}: {}\n", Foreign(limit), parts.join("; "))
-}
-
-/// Returns the lines about one of several relays.
-fn block(relay: &protocol::RelayFigures) -> String {
-    let protocol::RelayFigures { messages, ready, active, deferred, held, connections, .. } = relay;
-    let name = Foreign(&relay.relay);
-    let heading = match &relay.route {
-        Some(route) => format!("route   {}, to {name}", Foreign(route)),
-        None => format!("relay   {name}"),
-    };
-    format!(
-        "{heading}: {}, {}; {}: {ready} ready, {active} active, {deferred} deferred, {held} held{}\n{}",
-        state(relay),
-        counted(*connections, "connection"),
-        counted(*messages, "message"),
-        on_hold(relay.on_hold),
-        details(relay, "  ")
-    )
-}
-
-/// Returns how many messages an operator has put on hold, as text to append; empty if none.
-fn on_hold(messages: usize) -> String {
-    if messages == 0 { String::new() } else { format!(", {messages} on hold") }
-}
-
-/// Returns the state of a relay, with the time since which it is paused.
-fn state(relay: &protocol::RelayFigures) -> String {
-    let since = relay.paused_since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
-    format!("{}{since}", relay.state)
-}
-
-/// Returns the further lines about a relay, each behind this indentation.
-fn details(relay: &protocol::RelayFigures, indent: &str) -> String {
-    let pace = Some(pace_line(&relay.pace)).filter(|line| !line.is_empty());
-    let trouble = relay.trouble.as_ref().map(|trouble| format!("trouble {}\n", Foreign(trouble)));
-    let held = relay.held_because.as_deref().map(held_line);
-    let expiring = relay.expiring.iter().map(|notice| format!("expires {}\n", Foreign(notice)));
-    let probe = relay.next_probe.as_ref().map(|probe| format!("probe   {probe}\n"));
-    let passed_over = relay.passed_over.iter().map(|notice| format!("passed  {}\n", Foreign(notice)));
-    let token = relay.unwritten_token.as_ref().map(|notice| format!("token   {}\n", Foreign(notice)));
-    let outcomes = Some(outcomes_line(relay)).filter(|line| !line.is_empty());
-    let lines = outcomes
-        .into_iter()
-        .chain(pace)
-        .chain(trouble)
-        .chain(token)
-        .chain(held)
-        .chain(expiring)
-        .chain(passed_over)
-        .chain(probe);
-    lines.map(|line| format!("{indent}{line}")).collect()
-}
-
-/// Returns the line about what came of recipients since the start; none if none was tried.
-fn outcomes_line(relay: &protocol::RelayFigures) -> String {
-    let protocol::OutcomeCounts { sent, deferred, held, bounced, expired } = relay.outcomes;
-    let words = ["sent", "deferred", "held", "bounced", "expired"];
-    let counts = [sent, deferred, held, bounced, expired].into_iter().zip(words);
-    let tried = counts.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
-    let tried: Vec<String> = tried.collect();
-    let last = relay.last_success.as_ref();
-    let last = last.map_or(String::new(), |time| format!("; it last took a message {time}"));
-    if tried.is_empty() {
-        String::new()
-    } else {
-        format!("tried   since the start: {}{last}\n", tried.join(", "))
-    }
-}
-
-/// Returns the line about how fast the relay gets mail; none if nothing but the number of connections limits that, and
-/// all are allowed.
-fn pace_line(pace: &protocol::RelaySpeed) -> String {
-    let protocol::RelaySpeed { max_connections, connections_allowed, rates, slowed_to, next_message, .. } =
-        pace;
-    let protocol::RelaySpeed { recipients_limited_to, domains_limited_to, fewer_because, .. } = pace;
-    let fewer = (connections_allowed < max_connections)
-        .then(|| format!("{connections_allowed} of {} allowed", counted(*max_connections, "connection")));
-    let rates = rates.iter().map(|rate| format!("{} ({} at once now)", rate.rate, rate.left));
-    let slowed = slowed_to.as_ref().map(|rate| format!("slowed to {rate}, as the relay asked"));
-    let recipients =
-        recipients_limited_to.map(|most| counted(most, "recipient") + " in a transaction, as the relay took");
-    let domains = domains_limited_to.map(|_| "one domain in a transaction, as the relay asked".to_owned());
-    let why = fewer_because.as_ref().map(|why| format!("fewer connections {why}"));
-    let next = next_message.as_ref().map(|time| format!("next message {time}"));
-    let parts: Vec<String> = fewer
-        .into_iter()
-        .chain(rates)
-        .chain(slowed)
-        .chain(recipients)
-        .chain(domains)
-        .chain(why)
-        .chain(next)
-        .collect();
-    if parts.is_empty() { String::new() } else { format!("pace    {}\n", parts.join("; ")) }
-}
-
-/// Returns the line that says why messages are held.
-pub(super) fn held_line(why: &str) -> String {
-    format!("held    {}\n", Foreign(why))
-}
-
-/// Returns the line about the newest of `dead` dead messages, with the replies that it got.
-pub(super) fn dead_line(dead: usize, newest: &protocol::QueuedMessage) -> String {
-    format!("dead    newest of {dead}: {}", queue::text(newest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::protocol::{self, RefusedConfiguration};
+    use crate::history::{FlowCounts, FlowSpan, RecentFailure};
+
+    fn text(status: &DaemonStatus) -> String {
+        shown(&lines(status), false)
+    }
 
     fn dead() -> protocol::QueuedMessage {
         let reason = Some("550 5.7.1 null sender refused".to_owned());
@@ -358,6 +130,7 @@ mod tests {
             next_probe: Some("2026-11-21T02:10:00Z".into()),
             trouble: Some("connect to mx[192.0.2.1]:587: refused\u{1b}".into()),
             trouble_outline: Some("connect: refused".into()),
+            trouble_advice: Some("check the host and the port in relayhost".into()),
             last_success: Some("2026-11-21T00:59:00Z".into()),
             outcomes: protocol::OutcomeCounts { sent: 12, deferred: 3, held: 0, bounced: 1, expired: 0 },
             oldest: None,
@@ -466,6 +239,8 @@ mod tests {
             paused_since: None,
             next_probe: None,
             trouble: None,
+            trouble_outline: None,
+            trouble_advice: None,
             held_because: None,
             expiring: Vec::new(),
             passed_over: Vec::new(),
@@ -495,7 +270,8 @@ mod tests {
         let shown = text(&protocol::DaemonStatus { messages: 1, ..status(vec![one.clone()]) });
         assert!(shown.contains("queue   1 message: 1 ready"), "{shown}");
         assert!(shown.contains("relay   paused since 2026-11-21T01:00:00Z, 1 connection\n"), "{shown}");
-        assert!(block(&one).contains(", 1 connection; 1 message: 1 ready"), "{}", block(&one));
+        let shown = text(&status(vec![one.clone(), one]));
+        assert!(shown.contains(", 1 connection; 1 message: 1 ready"), "{shown}");
     }
 
     const TOP: &str = "nullmta 0.1.0, pid 42\n\
@@ -503,8 +279,7 @@ mod tests {
          queue   4 messages: 1 ready, 0 active, 1 deferred, 0 held, 2 dead\n\
          oldest  2h, accepted 2026-11-21T00:10:00Z\n\
          rates   last minute: 3 accepted, 2 sent\n\
-         \u{20}       the 15m since the start: 20 accepted, 12 sent, 1 refused, 3 deferred, 1\n\
-         \u{20}       bounced\n\
+         \u{20}       the 15m since the start: 20 accepted, 12 sent, 1 refused, 3 deferred, 1 bounced\n\
          failed  4 times in the last hour, 30s ago: relay trouble, connect\n\
          refused the newer one of 2026-11-21T02:00:00Z: line 3: spool: x\n\
          dead    newest of 2: 18A4F1C9A02B3D40 dead       2h  4.0K    -  <>\n\
@@ -524,6 +299,7 @@ mod tests {
              10 recipients in a transaction, as the relay took; one domain in a transaction, as the relay asked; \
              fewer connections while the relay is paused; next message 2026-11-21T02:09:00Z\n\
              trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
+             to do   check the host and the port in relayhost\n\
              token   the new refresh token is in memory alone\n\
              held    what the relay refuses is held\n\
              expires the certificate of the relay mx expires in 3 days\n\
@@ -552,6 +328,7 @@ mod tests {
              ready, 0 active, 1 deferred, 0 held\n\
              \u{20} tried   since the start: 12 sent, 3 deferred, 1 bounced; it last took a message 2026-11-21T00:59:00Z\n\
              \u{20} trouble connect to mx[192.0.2.1]:587: refused\\u{1b}\n\
+             \u{20} to do   check the host and the port in relayhost\n\
              \u{20} probe   2026-11-21T02:10:00Z\n";
         assert_eq!(text(&status(vec![usable, news])), format!("{TOP}{expected}"));
     }
@@ -563,6 +340,59 @@ mod tests {
 
     #[test]
     fn a_relay_that_nothing_limits_has_no_line_about_its_pace() {
-        assert_eq!(pace_line(&pace()), "");
+        let usable = protocol::RelayFigures { pace: pace(), ..usable() };
+        assert!(!text(&status(vec![usable])).contains("pace"));
+    }
+
+    /// Lines of 130 columns were broken by the terminal within words.
+    #[test]
+    fn all_of_it_fits_a_terminal_of_80_columns() {
+        let long = protocol::RelayFigures {
+            route: Some("news".into()),
+            relay: "news.example:587 as ann@example.org".into(),
+            trouble: Some("the relay said: 421 4.7.0 ".to_owned() + &"try again later ".repeat(20)),
+            ..paused()
+        };
+        let status = status(vec![paused(), long]);
+        let fitted = shown(&lines(&status), true);
+        let wide: Vec<&str> = fitted.lines().filter(|line| terminal::columns(line) > 80).collect();
+        assert_eq!(wide, [""; 0], "{fitted}");
+        let expected = "config  /etc/nullmta.toml, in force since 2026-11-20T02:10:00Z; not in force\n\
+             \u{20}       before a restart: log.format\n\
+             queue   4 messages: 1 ready, 0 active, 1 deferred, 0 held, 2 dead\n";
+        assert!(fitted.contains(expected), "{fitted}");
+        let expected = "\n  pace    1 of 20 connections allowed; 10000/day (812 at once now); slowed to\n\
+             \u{20}         3.5/s, as the relay asked; 10 recipients in a transaction, as the\n";
+        assert!(fitted.contains(expected), "{fitted}");
+        let unbroken = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(unbroken(&fitted), unbroken(&text(&status)));
+    }
+
+    /// "route   news, to : paused" was what an ordinary user read.
+    #[test]
+    fn what_is_left_out_for_an_ordinary_user_leaves_no_hole() {
+        let news = protocol::RelayFigures { route: Some("news".into()), ..paused() };
+        let shown = text(&status(vec![paused(), news]).for_anybody());
+        for words in [
+            "\nrelay   paused since 2026-11-21T01:00:00Z, 0 connections; 4 messages: ",
+            "\nroute   news: paused since 2026-11-21T01:00:00Z, 0 connections; 4 messages: ",
+            "\n  trouble connect: refused\n",
+            "\n  held    the relay refused mail, which is kept; why is told to root ",
+            "\nrefused the newer one of 2026-11-21T02:00:00Z: it has an error; why is told to root ",
+            "\nusers   the file of the users has an error; why is told to root ",
+        ] {
+            assert!(shown.contains(words), "{words}: {shown}");
+        }
+        for hole in [", to :", ": :", ": ;", ", ,", "  \n"] {
+            assert!(!shown.contains(hole), "{hole}: {shown}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_of_a_plug_in_is_known_by_its_option() {
+        let line = |words: &[&str]| words.iter().map(Into::into).collect::<Vec<OsString>>();
+        assert!(is_check(&line(&["nullmta", "status", "--chekc", "--check"])));
+        assert!(!is_check(&line(&["nullmta", "status", "--max-age", "1h"])));
+        assert!(!is_check(&line(&["nullmta", "queue", "list", "--check"])));
     }
 }

@@ -101,6 +101,8 @@ pub struct RelayStatus {
     pub trouble: Option<String>,
     /// The last trouble without the relay's words and ours, which may name another user's address or a path.
     pub trouble_outline: Option<String>,
+    /// What to do about it, in words that anybody may read.
+    pub trouble_advice: Option<&'static str>,
     /// A sentence for each certificate of the relay, or of ours for it, that is about to expire.
     pub expiring: Vec<String>,
     /// A sentence for each host of the relay that is passed over, since it did not work and another one did.

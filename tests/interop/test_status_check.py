@@ -1,6 +1,8 @@
 """What a monitoring program is told, by a user without rights too, while the relay goes and comes back."""
 
+import json
 import re
+import signal
 
 from local_user import ANN, OPERATOR
 from waiting import free_port, wait_until
@@ -64,4 +66,31 @@ def test_a_user_without_rights_is_told_the_numbers_and_no_names(_host, make_null
 
 def test_a_plug_in_that_is_called_wrongly_is_told_so(nullmta):
     assert nullmta.try_command("status", "--max-age", "1h").returncode == 64
-    assert nullmta.try_command("status", "--check", "--max-age", "soon").returncode == 64
+    for words in (["--max-age", "soon"], ["--max-aeg", "1h"], ["--json"]):
+        done = nullmta.try_command("status", "--check", *words)
+        assert done.returncode == 3 and done.stderr == "", done
+        assert done.stdout.startswith("NULLMTA UNKNOWN: ") and done.stdout.count("\n") == 1, done
+
+
+def test_a_daemon_that_hangs_is_told_before_the_monitoring_program_gives_up(nullmta):
+    nullmta.signal(signal.SIGSTOP)
+    try:
+        done = nullmta.try_command("status", "--check")
+    finally:
+        nullmta.signal(signal.SIGCONT)
+    assert done.returncode == 2, done
+    assert "has said nothing for 4 s: it is stopped, or hangs" in done.stdout, done
+
+
+def test_what_waits_while_nothing_runs_is_counted_on_the_spool(make_nullmta):
+    daemon = make_nullmta(free_port())
+    daemon.start()
+    daemon.send(b"Subject: x\r\n\r\nx\r\n")
+    assert daemon.stop() == 0
+    code, state, words, data = check(daemon)
+    assert (code, state, data["waiting"]) == (2, "CRITICAL", "1;;;0"), words
+    assert words.startswith("no daemon answers at ") and words.endswith("; 1 message to be sent on the spool"), words
+    done = daemon.try_command("status", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["running"], told["messages"], told["ready"]) == (69, False, 1, 1), done
+    assert " This is read from the spool " in done.stderr, done

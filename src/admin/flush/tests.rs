@@ -30,6 +30,7 @@ fn relay() -> RelayStatus {
         paused_until: None,
         trouble: None,
         trouble_outline: None,
+        trouble_advice: None,
         expiring: Vec::new(),
         passed_over: Vec::new(),
         unwritten_token: None,

@@ -165,6 +165,9 @@ pub struct RelayFigures {
     /// The last trouble without the words of the relay and names.
     #[serde(default)]
     pub trouble_outline: Option<String>,
+    /// What to do about it, without names.
+    #[serde(default)]
+    pub trouble_advice: Option<String>,
     /// The time at which it last took a message since the start (RFC 3339).
     #[serde(default)]
     pub last_success: Option<String>,
@@ -261,11 +264,11 @@ impl DaemonStatus {
     pub fn for_anybody(self) -> Self {
         let unnamed = |relay: RelayFigures| RelayFigures {
             trouble: relay.trouble_outline.clone(),
-            held_because: relay.held_because.and(Some(UNTOLD.into())),
+            held_because: relay.held_because.map(|_| untold("the relay refused mail, which is kept")),
             relay: String::new(),
             expiring: relay.expiring.iter().map(|_| EXPIRES.into()).collect(),
             passed_over: Vec::new(),
-            unwritten_token: relay.unwritten_token.and(Some(UNTOLD.into())),
+            unwritten_token: relay.unwritten_token.map(|_| untold("a new token cannot be written")),
             ..relay
         };
         let relays: Vec<RelayFigures> = self.relays.into_iter().map(unnamed).collect();
@@ -273,9 +276,9 @@ impl DaemonStatus {
         DaemonStatus {
             is_in_part: true,
             newest_dead: None,
-            users_trouble: self.users_trouble.and(Some(UNTOLD.into())),
+            users_trouble: self.users_trouble.map(|_| untold("the file of the users has an error")),
             trouble: foremost.and_then(|relay| relay.trouble.clone()),
-            held_because: self.held_because.and(Some(UNTOLD.into())),
+            held_because: self.held_because.map(|_| untold("the relay refused mail, which is kept")),
             expiring: self.expiring.iter().map(|_| EXPIRES.into()).collect(),
             pauses: self.pauses.into_iter().map(ListedPause::for_anybody).collect(),
             hold_rules: Vec::new(),
@@ -284,7 +287,7 @@ impl DaemonStatus {
                 refused: self
                     .configuration
                     .refused
-                    .map(|refused| RefusedConfiguration { why: UNTOLD.into(), ..refused }),
+                    .map(|refused| RefusedConfiguration { why: untold("it has an error"), ..refused }),
                 ..self.configuration
             },
             relays,
@@ -296,5 +299,7 @@ impl DaemonStatus {
 /// What stands in the place of words about what expires.
 const EXPIRES: &str = "a certificate or a secret expires within two weeks; which one is told to root and the daemon's own user and group";
 
-/// What stands in the place of words that not everybody may read.
-const UNTOLD: &str = "why is told to root and the daemon's own user and group";
+/// Returns what stands in the place of words that not everybody may read.
+fn untold(what: &str) -> String {
+    format!("{what}; why is told to root and the daemon's own user and group")
+}

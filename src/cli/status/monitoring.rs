@@ -1,8 +1,9 @@
 //! `nullmta status --check`: whether mail gets through, in one line, as monitoring plug-ins say it.
 //!
 //! Promises: one line on standard output, `NULLMTA STATE: words | performance data`, and the exit code of its state (the
-//! guidelines of the Monitoring Plugins project). A daemon that cannot be asked is critical, since nobody knows what becomes
-//! of the mail then.
+//! guidelines of the Monitoring Plugins project), whatever the daemon does: one that hangs is left after [`PATIENCE`], and a wrong
+//! command line is UNKNOWN. The line has [`MOST_WORDS`] octets of words at most. A daemon that cannot be asked is critical, since
+//! nobody knows what becomes of the mail then; what waits is counted on the spool, where this user may read it.
 //!
 //! Not here: what is wrong, and how badly (`admin/health.rs`).
 
@@ -14,7 +15,8 @@ use jiff::Timestamp;
 use super::super::exit::{Exit, Failure};
 use super::super::output::say;
 use super::super::values::time;
-use crate::admin::health::{HealthBounds, HealthLevel, findings, waiting};
+use crate::admin::from_spool::SpooledStatus;
+use crate::admin::health::{HealthBounds, HealthFinding, HealthLevel, findings, waiting};
 use crate::admin::protocol::{DaemonStatus, RelayFigures};
 use crate::log::{Foreign, counted};
 
@@ -33,16 +35,32 @@ pub(super) struct MonitoringBounds {
     max_paused: Duration,
 }
 
-/// Prints the line about the daemon's answer. Returns the exit code as a failure if the state is not OK.
+/// Time for which the daemon may be silent: monitoring programs give up after some ten seconds, and then say nothing of it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The most octets of all words, and of one finding: plug-ins are cut off behind 1024 octets by some programs.
+const MOST_WORDS: usize = 600;
+const LONGEST_FINDING: usize = 250;
+
+/// Prints the line about a command line that is wrong. Returns the exit code.
+pub(in crate::cli) fn misused(error: &clap::Error) -> Exit {
+    let words = error.to_string();
+    let words = words.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    // If this cannot be printed, there is nobody to tell.
+    let _ = say!("NULLMTA UNKNOWN: {}", on_one_line(words, LONGEST_FINDING));
+    Exit::Unknown
+}
+
+/// Prints the line about the daemon's answer, or about what is on the spool if none runs. Returns the exit code as a failure if the state is not OK.
 pub(super) fn report(
-    answer: &Result<DaemonStatus, Failure>,
+    answer: Result<DaemonStatus, (Failure, Option<SpooledStatus>)>,
     bounds: &MonitoringBounds,
 ) -> Result<(), Failure> {
     let &MonitoringBounds { max_age, max_depth, max_paused } = bounds;
     let bounds = HealthBounds { max_age, max_depth, max_paused };
-    let (exit, line) = match answer {
+    let (exit, line) = match &answer {
         Ok(status) => assess(status, &bounds, Timestamp::now()),
-        Err(failure) => unanswered(failure),
+        Err((failure, on_spool)) => unanswered(failure, on_spool.as_ref(), &bounds),
     };
     say!("NULLMTA {line}")?;
     exit.map_or(Ok(()), |exit| Err(Failure::said(exit)))
@@ -56,19 +74,49 @@ fn assess(status: &DaemonStatus, bounds: &HealthBounds, now: Timestamp) -> (Opti
         HealthLevel::Warning => Some(Exit::Failed),
         HealthLevel::Critical => Some(Exit::Critical),
     };
-    let words: Vec<String> = findings.iter().map(|finding| on_one_line(&finding.words)).collect();
-    let words = match words.is_empty() {
+    let words = match findings.is_empty() {
         true => counted(waiting(status) as u64, "message") + " to be sent",
-        false => words.join("; "),
+        false => in_words(&findings),
     };
     (exit, format!("{}: {words} | {}", word(exit), performance(status, bounds)))
 }
 
-/// Returns the same where the daemon has given no answer.
-fn unanswered(failure: &Failure) -> (Option<Exit>, String) {
+/// Returns the findings in as many words as there is room for, the worst first.
+fn in_words(findings: &[HealthFinding]) -> String {
+    let mut words = String::new();
+    for (place, finding) in findings.iter().enumerate() {
+        let next = on_one_line(&finding.words, LONGEST_FINDING);
+        if place > 0 && words.len() + next.len() > MOST_WORDS {
+            return format!("{words}; and {}", counted((findings.len() - place) as u64, "thing") + " more");
+        }
+        words += if place > 0 { "; " } else { "" };
+        words += &next;
+    }
+    words
+}
+
+/// Returns the same where the daemon has given no answer, with what is on the spool if that was read.
+fn unanswered(
+    failure: &Failure,
+    on_spool: Option<&SpooledStatus>,
+    bounds: &HealthBounds,
+) -> (Option<Exit>, String) {
     let is_down = failure.exit() == Exit::Unavailable;
     let exit = Some(if is_down { Exit::Critical } else { Exit::Unknown });
-    (exit, format!("{}: {}", word(exit), on_one_line(&failure.to_string())))
+    let why = on_one_line(&failure.to_string(), LONGEST_FINDING);
+    let on_spool = on_spool.map_or(String::new(), |spooled| {
+        let SpooledStatus { ready, deferred, held, on_hold, dead, oldest_age, .. } = *spooled;
+        let waiting = ready + deferred + held;
+        format!(
+            "; {} to be sent on the spool | waiting={waiting};;{};0 oldest={}s;;{};0 deferred={deferred};;;0 held={held};;;0 \
+             on-hold={on_hold};;;0 dead={dead};;;0",
+            counted(waiting, "message"),
+            bounds.max_depth.map_or(String::new(), |most| most.to_string()),
+            oldest_age.unwrap_or(0),
+            bounds.max_age.as_secs(),
+        )
+    });
+    (exit, format!("{}: {why}{on_spool}", word(exit)))
 }
 
 /// Returns the word for the state of this exit code.
@@ -100,9 +148,13 @@ fn performance(status: &DaemonStatus, bounds: &HealthBounds) -> String {
     data.join(" ")
 }
 
-/// Returns words that cannot end the line, nor begin the performance data.
-fn on_one_line(words: &str) -> String {
-    Foreign(words).to_string().replace('|', "/")
+/// Returns words that cannot end the line, nor begin the performance data, in `most` octets.
+fn on_one_line(words: &str, most: usize) -> String {
+    let words = Foreign(words).to_string().replace('|', "/");
+    match (0..=most).rev().find(|at| words.is_char_boundary(*at)) {
+        Some(end) if words.len() > most => format!("{}...", &words[..end]),
+        _ => words,
+    }
 }
 
 #[cfg(test)]
@@ -195,5 +247,31 @@ mod tests {
         let at = |words: &str| line.find(words).unwrap_or_else(|| panic!("{words}: {line}"));
         assert!(at("mail is refused") < at("2 dead messages") && at("is paused for") < at("2 dead messages"));
         assert_eq!(line.lines().count(), 1);
+    }
+
+    /// Whoever reads plug-ins over a network cuts their line off, and with it the numbers.
+    #[test]
+    fn the_line_is_bounded_and_says_what_it_leaves_out() {
+        let long = RelayFigures { trouble: Some("é|".repeat(5000)), ..paused() };
+        let status = DaemonStatus { oldest_age: None, ..dead_free(vec![long; 40]) };
+        let (_, line) = assessed(&status, SOON);
+        let (words, data) = line.split_once(" | ").unwrap();
+        assert!(words.len() <= MOST_WORDS + 100, "{} octets", words.len());
+        assert!(words.ends_with(" things more") && data.starts_with("waiting="), "{line}");
+    }
+
+    #[test]
+    fn what_waits_while_nothing_runs_is_counted_on_the_spool() {
+        let spooled =
+            SpooledStatus { ready: 2, deferred: 1, oldest_age: Some(70), ..SpooledStatus::default() };
+        let down = Failure::new(Exit::Unavailable, "no daemon answers");
+        let (exit, line) = unanswered(&down, Some(&spooled), &bounds());
+        assert_eq!(exit, Some(Exit::Critical));
+        assert_eq!(
+            line,
+            "CRITICAL: no daemon answers; 3 messages to be sent on the spool | waiting=3;;10;0 oldest=70s;;1800;0 \
+             deferred=1;;;0 held=0;;;0 on-hold=0;;;0 dead=0;;;0"
+        );
+        assert_eq!(unanswered(&down, None, &bounds()).1, "CRITICAL: no daemon answers");
     }
 }

@@ -132,6 +132,7 @@ impl Reducer {
             halted_by: relay.halted_by.clone(),
             trouble: relay.trouble.as_ref().map(ToString::to_string),
             trouble_outline: relay.trouble.as_ref().map(Trouble::outline),
+            trouble_advice: relay.trouble.as_ref().map(Trouble::advice_for_anybody),
             // The executor knows the connectors, which know this.
             expiring: Vec::new(),
             passed_over: Vec::new(),
