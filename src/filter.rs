@@ -7,10 +7,12 @@
 //!    [`QueueFilter::includes`] takes, but for a clock that was set back: the time in the queue id is that of the old clock.
 //! 3. A filter of a newer version with conditions that are not known here is refused: it would mean more messages.
 //!
-//! The parts: [`Glob`], a pattern; [`MessageState`], the words for what a message waits for. Pure: time is an argument.
+//! The parts: [`Glob`], a pattern; [`MessageState`], the words for what a message waits for; [`MailHolder`], who holds it. Pure: time
+//! is an argument.
 //! Not here: where the facts come from (`admin/selection.rs`), the options (`cli/queue/filter_options.rs`).
 
 mod glob;
+mod holder;
 mod message_state;
 
 use std::time::Duration;
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::queue_id::QueueId;
 pub use glob::{BadGlob, Glob};
+pub use holder::{BadHolderCondition, HolderCondition, HolderKind, MailHolder};
 pub use message_state::{BadMessageState, MessageState};
 
 /// The conditions under which a message is meant.
@@ -47,6 +50,9 @@ pub struct QueueFilter {
     /// The states.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<MessageState>,
+    /// Who holds it; what nobody holds is not meant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_by: Vec<HolderCondition>,
     /// Patterns for the name of the route of a recipient; the empty name is that of mail that goes by no route.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<Glob>,
@@ -61,6 +67,8 @@ pub struct FilteredMessage<'a> {
     pub uid: Option<u32>,
     /// Its state.
     pub state: MessageState,
+    /// Who holds it, if it is on hold.
+    pub held_by: Option<&'a MailHolder>,
     /// The time since it was accepted.
     pub age: Duration,
     /// The reverse-path, empty for the null one; `None` if the message cannot be read.
@@ -116,7 +124,8 @@ impl QueueFilter {
 
     /// Returns whether a message in this state may be meant.
     pub fn may_stand(&self, state: MessageState) -> bool {
-        self.state.is_empty() || self.state.contains(&state)
+        let is_held = self.held_by.is_empty() || state == MessageState::OnHold;
+        is_held && (self.state.is_empty() || self.state.contains(&state))
     }
 
     /// Returns whether a message from this reverse-path to these recipients may be meant.
@@ -128,7 +137,7 @@ impl QueueFilter {
 
     /// Returns whether a message with these facts is meant.
     pub fn includes(&self, message: &FilteredMessage<'_>) -> bool {
-        let FilteredMessage { id, uid, state, age, from, .. } = message;
+        let FilteredMessage { id, uid, state, held_by, age, from, .. } = message;
         let named = any_or_none(&self.ids, |named| named == id);
         let old = self.older_than.is_none_or(|least| age.as_secs() >= least);
         let addressed = match from {
@@ -139,6 +148,7 @@ impl QueueFilter {
             && self.may_be_of(*uid)
             && old
             && self.may_stand(*state)
+            && any_or_none(&self.held_by, |holder| held_by.is_some_and(|by| holder.means(by)))
             && addressed
             && self.includes_a_recipient(message)
     }

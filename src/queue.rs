@@ -88,7 +88,7 @@ use clock::Clock;
 use desk::DeliveryDesk;
 pub use link::QueueLink;
 use null_sender::NullSubstitutes;
-pub use orders::{OrderFailure, OrderResult, forecast};
+pub use orders::{OrderFailure, OrderResult, against_holder, forecast};
 use owner::{Executor, Owner};
 use part_limits::PartLimits;
 use rate::record_of;

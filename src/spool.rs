@@ -49,12 +49,12 @@
 //! | M6 | partly closed | Outcome, synced | more outcomes | there, with those recipients closed; one not synced yet is tried again |
 //! | M7 | closed by its bounce | the DSN's Message record closes it | removal | both the DSN and the closing, or neither |
 //! | M8 | warned of | the DSN's Message record says so | | both, or neither: no second warning |
-//! | M9 | held, on hold, dead | State, synced | State | the state before, or this |
+//! | M9 | held, on hold by somebody, dead | State, synced | State | the state before, or this |
 //! | M10 | all closed, not removed | outcomes | removal | there; its ledger settles at once |
 //! | M11 | moved by the cleaner | Moved, synced | as before | at one place or at both: the later one counts |
 //! | M12 | settled, or deleted by an operator: at the instant the sync returns | Settled record | D5 | gone |
 //! | M13 | dead no more: its dead recipients are open again | State, synced | as M5 | dead, or this |
-//! | M14 | on hold from the first, by a hold rule or a limit | Message record, which says so | State | as M3, and on hold |
+//! | M14 | on hold from the first, by a hold rule or a limit | Message record, which says so, and who holds it | State | as M3, and on hold |
 //!
 //! The order in which segments go keeps M12 true: a Settled record stands in the same segment as the message
 //! or in a later one, and segments go oldest first, each durably before the next.
@@ -123,7 +123,7 @@ pub use entry::{
 pub use handle::Spool;
 pub use ledger::{Fate, Ledger, MustReport, Settled};
 pub use marks::{EntryState, Flight, Mark, Marks};
-pub use order::{DeletionOrder, Operator, OperatorOrder, OperatorVerb, Removal};
+pub use order::{DeletionOrder, Operator, OperatorOrder, OperatorVerb, OrderRight, Removal};
 pub use paths::PARTS;
 pub use replies::Replies;
 pub use space::SHARE_IN_WORDS;

@@ -492,9 +492,11 @@ fn new_mail_is_held_by_a_rule_until_that_is_lifted() {
     let by = format!("hold rule 1 of uid {}", fs::metadata(host.config()).unwrap().uid());
     let reason = host.listed()[0]["reason"].as_str().unwrap().to_owned();
     assert!(
-        reason.contains(&format!("; it came in on hold, by {by}")) && reason.ends_with(": a job ran away"),
+        reason.starts_with(&format!("held by {by}"))
+            && reason.ends_with(": a job ran away; nullmta queue release has it sent"),
         "{reason}"
     );
+    assert_eq!(host.listed()[0]["held-by"], serde_json::json!({"kind": "rule", "rule": 1}));
     host.wait_for_log(&format!(": put on hold as it came in, by {by}"));
 
     let status = host.status();
@@ -507,7 +509,7 @@ fn new_mail_is_held_by_a_rule_until_that_is_lifted() {
 
     for (words, said) in [
         (&["hold", "--new"][..], "say which new mail"),
-        (&["hold", "--new", "--state", "dead", "--from", "*"], "an age, a state or a route"),
+        (&["hold", "--new", "--state", "dead", "--from", "*"], "an age, a state, a holder or a route"),
         (&["hold", "--new", "--from", "*", "--reason", "a\nb"], "one line"),
         (&["release", "--new"], "say which hold rules"),
         (&["hold", "--for", "2h"], "--new"),
@@ -530,7 +532,9 @@ fn new_mail_is_held_by_a_rule_until_that_is_lifted() {
     host.submit();
     assert_eq!(states()[0], "on-hold");
     assert_ne!(states()[1], "on-hold");
-    assert_eq!(queue(&["release", "--reason", "*hold rule 1 of*"]).1, "1 message released\n");
+    assert_eq!(queue(&["release", "--held-by", "rule:2"]).1, "0 messages released\n");
+    assert_eq!(queue(&["release", "--held-by", "rule:1", "--dry-run"]).1, "1 message would be released\n");
+    assert_eq!(queue(&["release", "--held-by", "rule:1"]).1, "1 message released\n");
     for words in [
         &["queue", "hold", "--new", "--uid", "65534"][..],
         &["queue", "hold", "--rules"],
@@ -562,7 +566,7 @@ fn messages_are_held_returned_and_deleted_and_the_log_says_by_whom() {
         "0 messages put on hold\n1 not sent anyway: on hold already, or dead\n"
     );
     assert_eq!(state_of_first(), "on-hold");
-    assert!(host.listed()[0]["recipients"][0]["reason"].as_str().unwrap().starts_with("on hold, "));
+    assert!(host.listed()[0]["recipients"][0]["reason"].as_str().unwrap().starts_with("held by "));
     assert_eq!((&host.status()["on-hold"], &host.status()["messages"]), (&1.into(), &3.into()));
     let (code, out, _) = queue(&["retry", first]);
     assert!(code == 0 && out.contains("1 not tried, since they are on hold: "), "{out}");

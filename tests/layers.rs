@@ -59,7 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("import", &["config", "envelope", "message", "secret"]),
     // Shells: the users of this host, the disk, connections to the relay, connections from clients.
     ("users", &["log", "message"]),
-    ("spool", &["envelope", "log", "queue_id", "smtp", "standing_orders"]),
+    ("spool", &["envelope", "filter", "log", "queue_id", "smtp", "standing_orders"]),
     (
         "relay",
         &[
@@ -100,6 +100,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "config",
             "envelope",
+            "filter",
             "key_names",
             "log",
             "message",

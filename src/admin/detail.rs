@@ -6,10 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::listing::{ListedMessage, recipients};
+use super::listing::{ListedMessage, holder, recipients};
 use super::protocol::MessageState;
 use super::rights::Rights;
 use crate::envelope::{Address, Body, Ret, Submitter};
+use crate::filter::MailHolder;
 use crate::queue::QueueStatus;
 use crate::spool::{Fate, Stored};
 
@@ -35,6 +36,9 @@ pub struct MessageDetail {
     pub id: String,
     /// The step at which the message waits, such as `deferred`.
     pub state: MessageState,
+    /// Who holds it, if it is on hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<MailHolder>,
     /// The user who submitted it, over the socket or TCP; `None` if not known, and for a DSN.
     pub uid: Option<u32>,
     /// The way it came: `socket`, `tcp`, or `nullmta` for a DSN.
@@ -93,6 +97,7 @@ pub(super) fn detail(
     MessageDetail {
         id: listed.id.to_string(),
         state: listed.state,
+        held_by: holder(stored, rights),
         uid: stored.submitter.user(),
         came_by: match stored.submitter {
             Submitter::Uid(_) => "socket",

@@ -10,13 +10,11 @@ use jiff::Timestamp;
 
 use super::protocol::{MessageState, QueuedMessage, QueuedRecipient, RelayHeadline};
 use super::rights::Rights;
-use crate::filter::{FilteredMessage, FilteredRecipient};
+use crate::filter::{FilteredMessage, FilteredRecipient, HolderKind, MailHolder};
 use crate::queue::{MessageStanding, QueueStatus, RelayStatus, Standing};
 use crate::queue_id::QueueId;
 use crate::spool::{ReadError, Spool, Stored};
 
-/// The reason shown for a message that an operator holds.
-const ON_HOLD: &str = "on hold, as an operator wants it: nullmta queue release has it sent";
 /// The reason shown for a dead message whose replies are not known: it is from an older version, or its note was lost.
 const FORGOTTEN: &str =
     "it failed, the failure could be reported to nobody, and the replies that it got are not known";
@@ -96,6 +94,7 @@ pub(super) fn facts(id: QueueId, message: &QueuedMessage) -> FilteredMessage<'_>
         id,
         uid: message.uid,
         state: message.state,
+        held_by: message.held_by.as_ref(),
         age: Duration::from_secs(message.age),
         // What cannot be read has no time of arrival.
         from: Some(&*message.from).filter(|_| !message.arrived.is_empty()),
@@ -129,7 +128,7 @@ pub(super) fn recipients(
             address: stored.envelope.recipients.get(index)?.address.to_string(),
             route: relay.and_then(|relay| relay.route.clone()),
             reason: match listed.state {
-                MessageState::OnHold => Some(on_hold(said.as_deref(), came_on_hold(stored, rights))),
+                MessageState::OnHold => Some(on_hold(stored, said.as_deref(), rights)),
                 _ => said.or_else(|| unsaid(relay)),
             },
         };
@@ -138,16 +137,30 @@ pub(super) fn recipients(
     shown.collect()
 }
 
-/// Returns why a message is here that an operator holds, with why it came in so, and the last reply about it.
-fn on_hold(said: Option<&str>, came_so: Option<&str>) -> String {
-    let came_so = came_so.map_or(String::new(), |by| format!("; it came in on hold, by {by}"));
+/// Returns why a message is here that is on hold: who holds it, what has it sent, and the last reply about it.
+fn on_hold(stored: &Stored, said: Option<&str>, rights: Rights) -> String {
+    let holder = holder(stored, rights).unwrap_or(MailHolder::of(HolderKind::Unknown));
+    let by = words_of_rule(stored, &holder, rights).map_or_else(|| holder.to_string(), str::to_owned);
+    let release = match rights.may_release_from(&holder) {
+        true => "nullmta queue release has it sent",
+        false => "only an operator has it sent: root, or the daemon's own user and group",
+    };
     let said = said.map_or(String::new(), |said| format!("; the last reply: {said}"));
-    format!("{ON_HOLD}{came_so}{said}")
+    format!("held by {by}; {release}{said}")
 }
 
-/// Returns why a message was on hold from the first, if this client may know it: the words are an operator's.
-fn came_on_hold(stored: &Stored, rights: Rights) -> Option<&str> {
-    stored.came_on_hold.as_deref().filter(|_| rights == Rights::Everything)
+/// Returns who holds a message, as this client may know it: of other users only that they are operators.
+pub(super) fn holder(stored: &Stored, rights: Rights) -> Option<MailHolder> {
+    let holder = stored.held_by.clone()?;
+    let may_know = rights == Rights::Everything || rights.may_release_from(&holder);
+    Some(if may_know { holder } else { MailHolder::of(holder.kind) })
+}
+
+/// Returns the words of the rule or limit that holds a message from the first, if this client may know them: they are an
+/// operator's.
+fn words_of_rule<'a>(stored: &'a Stored, holder: &MailHolder, rights: Rights) -> Option<&'a str> {
+    let is_from_first = !matches!(holder.kind, HolderKind::Operator | HolderKind::Submitter);
+    stored.came_on_hold.as_deref().filter(|_| is_from_first && rights == Rights::Everything)
 }
 
 /// Returns why a message is here during which connections were lost.
@@ -175,6 +188,7 @@ pub(super) fn message(
     let age = Timestamp::now().duration_since(stored.arrived).as_secs();
     QueuedMessage {
         state: listed.state,
+        held_by: holder(stored, rights),
         uid: stored.submitter.user(),
         from: stored.envelope.reverse_path.to_string(),
         reason: recipients.iter().find_map(|recipient| recipient.reason.clone()),
@@ -192,6 +206,7 @@ pub(super) fn unreadable(listed: ListedMessage, error: &ReadError) -> QueuedMess
     QueuedMessage {
         id: listed.id.to_string(),
         state: listed.state,
+        held_by: None,
         uid: None,
         from: String::new(),
         recipients: Vec::new(),

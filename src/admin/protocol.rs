@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shape::ShapeBy;
 pub use crate::filter::MessageState;
-use crate::filter::QueueFilter;
+use crate::filter::{MailHolder, QueueFilter};
 use crate::queue::Standing;
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState, Mark, OperatorVerb};
@@ -129,8 +129,10 @@ pub enum SteerResult {
     Marked,
     /// The message was so already.
     AlreadySo,
-    /// An operator holds the message, so it was not tried.
+    /// The message is on hold, so it was not tried.
     OnHold,
+    /// Somebody else holds the message, from whose hand only an operator releases it.
+    HeldByOther,
     /// The message failed, and that can be reported to nobody: it is dead.
     Dead,
     /// It was not recorded in time, and goes on.
@@ -350,6 +352,9 @@ pub struct QueuedMessage {
     pub id: String,
     /// The step at which the message waits, such as `deferred`.
     pub state: MessageState,
+    /// Who holds it, if it is on hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<MailHolder>,
     /// The user who submitted it, over the socket or TCP; `None` if not known, and for a DSN.
     #[serde(default)]
     pub uid: Option<u32>,

@@ -12,8 +12,9 @@ use rustix::process::{getegid, geteuid};
 use tokio::net::unix::UCred;
 
 use crate::envelope::Submitter;
+use crate::filter::MailHolder;
 use crate::queue_id::QueueId;
-use crate::spool::{Operator, OperatorOrder, OperatorVerb};
+use crate::spool::{Operator, OperatorOrder, OperatorVerb, OrderRight};
 use crate::users::Users;
 
 /// The rights of a client: the messages that it may see, and the commands that it may give.
@@ -42,9 +43,14 @@ impl Rights {
         id: QueueId,
         submitter: Option<Submitter>,
     ) -> Option<OperatorOrder> {
-        let is_theirs =
-            self == Rights::Everything || submitter.is_some_and(|submitter| self.include(submitter));
-        is_theirs.then(|| OperatorOrder::permitted(id, verb, by.clone()))
+        let right = match self {
+            Rights::Everything => Some(OrderRight::Everything),
+            Rights::Own(_) => {
+                let is_theirs = submitter.is_some_and(|submitter| self.include(submitter));
+                is_theirs.then_some(OrderRight::OwnMail)
+            }
+        };
+        right.map(|right| OperatorOrder::permitted(id, verb, by.clone(), right))
     }
 
     /// Returns whether they may include a message of which only the user is known, unless that is `None`.
@@ -52,6 +58,14 @@ impl Rights {
         match self {
             Rights::Everything => true,
             Rights::Own(own) => uid.is_none_or(|uid| uid == own),
+        }
+    }
+
+    /// Returns whether they may have mail sent that this holder has put on hold: who submitted it what they hold themselves.
+    pub(super) fn may_release_from(self, holder: &MailHolder) -> bool {
+        match self {
+            Rights::Everything => true,
+            Rights::Own(uid) => holder.uid == Some(uid),
         }
     }
 

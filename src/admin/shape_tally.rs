@@ -140,6 +140,7 @@ mod tests {
         QueuedMessage {
             id: "18A4F1C9A02B3D40".into(),
             state: MessageState::Deferred,
+            held_by: None,
             uid: None,
             from: "app@x".into(),
             recipients: recipients.iter().map(recipient).collect(),

@@ -15,12 +15,13 @@ use jiff::Timestamp;
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::clients::ClientSlot;
+use super::listing::holder;
 use super::output::ClientOutput;
 use super::protocol::{Frame, SteerResult, SteeredMessage};
 use super::rights::Rights;
 use super::selection::Selection;
-use crate::filter::QueueFilter;
-use crate::queue::{OrderFailure, OrderResult, Queue, forecast};
+use crate::filter::{MailHolder, QueueFilter};
+use crate::queue::{OrderFailure, OrderResult, Queue, Standing, against_holder, forecast};
 use crate::queue_id::QueueId;
 use crate::spool::{Operator, OperatorOrder, OperatorVerb, ReadError, Spool};
 
@@ -141,11 +142,12 @@ impl SteeringDesk<'_> {
             }
         }
         let answered =
-            if asked.dry_run { Ok(self.forecast(&orders).await) } else { self.order(orders).await };
+            if asked.dry_run { Ok(self.forecast(orders).await?) } else { self.order(orders).await };
         match answered {
             Ok(answers) => results.extend(answers.into_iter().map(|(id, came_to)| (id, shown(came_to)))),
             Err(Stopping) => return Ok(Err(Stopping)),
         }
+        self.say_who_holds(&mut results).await?;
         let steered = page.iter().map(|id| {
             let known = id.parse().ok().and_then(|id: QueueId| results.get(&id).cloned());
             let (result, why) = known.unwrap_or((SteerResult::NotFound, None));
@@ -181,13 +183,44 @@ impl SteeringDesk<'_> {
         Ok(tokio::task::spawn_blocking(look).await?)
     }
 
+    /// Adds to each message that is not released from the hand of somebody else who that is.
+    async fn say_who_holds(
+        &self,
+        results: &mut HashMap<QueueId, (SteerResult, Option<String>)>,
+    ) -> io::Result<()> {
+        let of_others = results.iter().filter(|(_, (result, _))| *result == SteerResult::HeldByOther);
+        let ids: Vec<QueueId> = of_others.map(|(id, _)| *id).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let (spool, rights) = (self.spool.clone(), self.rights);
+        let look = move || -> Vec<(QueueId, Option<MailHolder>)> {
+            ids.into_iter()
+                .map(|id| (id, spool.peek(id).ok().and_then(|stored| holder(&stored, rights))))
+                .collect()
+        };
+        for (id, holder) in tokio::task::spawn_blocking(look).await? {
+            let why = holder.map(|holder| format!("held by {holder}"));
+            results.insert(id, (SteerResult::HeldByOther, why));
+        }
+        Ok(())
+    }
+
     /// Returns what the orders would come to.
-    async fn forecast(&self, orders: &[OperatorOrder]) -> HashMap<QueueId, OrderResult> {
-        let verbs: HashMap<QueueId, OperatorVerb> =
-            orders.iter().map(|order| (order.id(), order.verb())).collect();
-        let standings = self.queue.standings(verbs.keys().copied().collect()).await;
-        let foreseen = |id, standing| Some((id, forecast(*verbs.get(&id)?, standing)));
-        standings.into_iter().filter_map(|listed| foreseen(listed.id, listed.standing)).collect()
+    async fn forecast(&self, orders: Vec<OperatorOrder>) -> io::Result<HashMap<QueueId, OrderResult>> {
+        let standings = self.queue.standings(orders.iter().map(OperatorOrder::id).collect()).await;
+        let standings: HashMap<QueueId, Standing> =
+            standings.into_iter().map(|listed| (listed.id, listed.standing)).collect();
+        let spool = self.spool.clone();
+        let foreseen = move |order: OperatorOrder| {
+            let standing = *standings.get(&order.id())?;
+            let holder =
+                (standing == Standing::OnHold).then(|| spool.peek(order.id()).ok()?.held_by).flatten();
+            let answer = holder.and_then(|holder| against_holder(&order, &holder));
+            Some((order.id(), answer.unwrap_or_else(|| forecast(order.verb(), standing))))
+        };
+        let look = move || orders.into_iter().filter_map(foreseen).collect();
+        Ok(tokio::task::spawn_blocking(look).await?)
     }
 
     /// Gives the orders. Returns what came of them, as far as that is known in time.
@@ -216,6 +249,7 @@ fn shown(came_to: OrderResult) -> (SteerResult, Option<String>) {
         OrderResult::Marked => SteerResult::Marked,
         OrderResult::AlreadySo => SteerResult::AlreadySo,
         OrderResult::OnHold => SteerResult::OnHold,
+        OrderResult::HeldByOther => SteerResult::HeldByOther,
         OrderResult::Dead => SteerResult::Dead,
         OrderResult::Awaited => SteerResult::Awaited,
         OrderResult::NotFound => SteerResult::NotFound,

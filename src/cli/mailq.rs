@@ -111,6 +111,7 @@ mod tests {
         QueuedMessage {
             id: "18A4F1C9A02B3D40".into(),
             state,
+            held_by: None,
             uid: None,
             from: "root@example.org".into(),
             recipients: vec![recipient("ann@example.org", None), recipient("bob@example.org", None)],

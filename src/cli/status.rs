@@ -93,6 +93,7 @@ mod tests {
         protocol::QueuedMessage {
             id: "18A4F1C9A02B3D40".into(),
             state: protocol::MessageState::Dead,
+            held_by: None,
             uid: None,
             from: String::new(),
             recipients: vec![protocol::QueuedRecipient {

@@ -25,6 +25,7 @@ fn message() -> FilteredMessage<'static> {
         id: id(3600),
         uid: Some(33),
         state: MessageState::Deferred,
+        held_by: None,
         age: Duration::from_secs(3600),
         from: Some("App@Example.org"),
         reason: Some("450 busy"),

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::roster::{Member, Standing};
+use crate::filter::MailHolder;
 use crate::queue_id::QueueId;
 use crate::spool::{CommitError, Operator, OperatorOrder, OperatorVerb};
 
@@ -33,8 +34,10 @@ pub enum OrderResult {
     Marked,
     /// There was nothing to do.
     AlreadySo,
-    /// It was not tried, since an operator has put it on hold.
+    /// It was not tried, since it is on hold.
     OnHold,
+    /// It was not released: somebody else holds it, from whose hand only an operator releases it.
+    HeldByOther,
     /// It could not be returned, since its failure can be reported to nobody: it is dead.
     Dead,
     /// It is not known yet: it goes on.
@@ -85,8 +88,8 @@ pub(super) fn course(verb: OperatorVerb, standing: Standing) -> OrderCourse {
     match (verb, standing) {
         (_, Standing::UnderWay | Standing::Elsewhere(_)) => Waits,
         (Delete | Expire, _) => Recorded,
-        // What is dead is not sent either.
-        (Hold, Standing::OnHold | Standing::Dead) => Answered(OrderResult::AlreadySo),
+        // What is dead is not sent either. What is on hold may be taken over ([`against_holder`]).
+        (Hold, Standing::Dead) => Answered(OrderResult::AlreadySo),
         (Hold, _) => Recorded,
         (Release, Standing::OnHold) => Recorded,
         (Release, _) => Answered(OrderResult::AlreadySo),
@@ -96,7 +99,17 @@ pub(super) fn course(verb: OperatorVerb, standing: Standing) -> OrderCourse {
     }
 }
 
-/// Returns what an order would come to for a message that does this now, as far as that is known before.
+/// Returns the answer to an order about a message that this holder has put on hold, if the order does nothing.
+pub fn against_holder(order: &OperatorOrder, holder: &MailHolder) -> Option<OrderResult> {
+    match order.verb() {
+        OperatorVerb::Hold => (!order.takes_over_from(holder)).then_some(OrderResult::AlreadySo),
+        OperatorVerb::Release => (!order.may_release_from(holder)).then_some(OrderResult::HeldByOther),
+        OperatorVerb::Retry | OperatorVerb::Expire | OperatorVerb::Delete => None,
+    }
+}
+
+/// Returns what an order would come to for a message that does this now, as far as that is known
+/// before, but for [`against_holder`].
 pub fn forecast(verb: OperatorVerb, standing: Standing) -> OrderResult {
     match course(verb, standing) {
         OrderCourse::Recorded => OrderResult::Done,
@@ -183,8 +196,8 @@ mod tests {
     #[test]
     fn what_an_operator_holds_is_released_by_that_alone() {
         let on_hold = VERBS.map(|verb| forecast(verb, Standing::OnHold));
-        use OrderResult::{AlreadySo, Done, OnHold};
-        assert_eq!(on_hold, [AlreadySo, Done, OnHold, Done, Done]);
+        use OrderResult::{Done, OnHold};
+        assert_eq!(on_hold, [Done, Done, OnHold, Done, Done]);
     }
 
     #[test]

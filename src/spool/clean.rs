@@ -24,10 +24,11 @@ use super::change::{Carried, IndexChange};
 use super::entry::ReadError;
 use super::format::record_length;
 use super::index::{Extra, Slot};
+use super::marks::EntryState;
 use super::octets::MalformedOctets;
 use super::paths::DamagedRange;
 use super::payload::{self, MovedPayload};
-use super::read::{StoredRecord, base_of, note_at, record_at};
+use super::read::{Base, StoredRecord, base_of, payload_at, record_at};
 use super::replies::patience_used_in;
 use super::request::{Acknowledgement, Request};
 use super::salvage;
@@ -188,15 +189,17 @@ fn moved(
     record: StoredRecord,
 ) -> Result<Request, MalformedOctets> {
     let base = base_of(record.kind, record.payload())?;
-    let noted = note_at(shared, id, extra.note).ok().flatten();
+    let noted = payload_at(shared, id, extra.note).ok().flatten();
     // A note that cannot be read is no reason to leave the message behind.
     let note = noted.as_deref().or(base.note);
     let patience_used = note.map_or(0, patience_used_in);
+    let hold = hold(shared, id, slot, extra, &base);
     let carried = Carried { marks: slot.marks, fates: extra.fates.clone(), patience_used, uid };
     let front = payload::encode_moved(&MovedPayload {
         marks: carried.marks,
         fates: carried.fates.clone(),
         note,
+        hold: hold.as_deref(),
         message: base.payload,
     });
     let length = base.payload.len();
@@ -204,4 +207,16 @@ fn moved(
     let sum = shared.spool.payload_sum(&[&front, &content]);
     let change = IndexChange::Move(Box::new(carried));
     Ok(Request { id, change, front, content, sum, entry: None, large: None, answer: Acknowledgement::Nobody })
+}
+
+/// Returns the State payload that has put a message on hold, if it is so by one.
+fn hold(shared: &SharedSpool, id: QueueId, slot: Slot, extra: &Extra, base: &Base<'_>) -> Option<Vec<u8>> {
+    if slot.marks.state() != EntryState::OnHold {
+        return None;
+    }
+    match payload_at(shared, id, extra.hold) {
+        Ok(hold) => hold.or_else(|| base.hold.map(<[u8]>::to_vec)),
+        // It stays on hold; who holds it is lost.
+        Err(_) => Some(payload::encode_state(EntryState::OnHold).into()),
+    }
 }

@@ -105,7 +105,7 @@ impl Draft {
         self
     }
 
-    /// Has the message be on hold from the moment at which it is committed, for this reason.
+    /// Has the message be on hold from the moment at which it is committed, by a limit, for this reason.
     pub fn hold(&mut self, why: impl Into<String>) {
         self.on_hold = Some(why.into());
     }

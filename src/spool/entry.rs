@@ -14,6 +14,7 @@ use super::marks::Marks;
 use super::replies::Replies;
 use super::space::{SHARE_IN_WORDS, SMALLEST, Sizes};
 use crate::envelope::{Envelope, ReversePathKey, Submitter};
+use crate::filter::MailHolder;
 use crate::queue_id::QueueId;
 
 /// The space of a spool, in octets.
@@ -179,6 +180,8 @@ pub struct Stored {
     pub arrived: Timestamp,
     /// The submitter of the message, as far as is known.
     pub submitter: Submitter,
+    /// Who holds it; `None` if it is not on hold.
+    pub held_by: Option<MailHolder>,
     /// Why it was on hold from the first; `None` if it was not.
     pub came_on_hold: Option<String>,
     /// The content, octet by octet as it was committed.

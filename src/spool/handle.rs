@@ -21,7 +21,7 @@ use super::glance;
 use super::ledger::Ledger;
 use super::marks::{EntryState, Flight};
 use super::order::Removal;
-use super::payload::{self, DsnEffect, Meta};
+use super::payload::{self, DsnEffect, HeldFromFirst, Meta};
 use super::read::{self, Check};
 use super::replies::Replies;
 use super::request::{Acknowledgement, Order, Request};
@@ -29,6 +29,7 @@ use super::shared::SharedSpool;
 use super::standing::OrdersUnwritten;
 use super::start::{self, OpenedSpool};
 use crate::envelope::{Envelope, ReversePath, ReversePathKey, Submitter};
+use crate::filter::{HolderKind, MailHolder};
 use crate::queue_id::QueueId;
 use crate::standing_orders::{HoldRule, NewMessage, StandingOrders};
 
@@ -178,7 +179,12 @@ impl Spool {
 
     /// Gives a message another state; returns when that is synced.
     pub async fn set_state(&self, id: QueueId, state: EntryState) -> Result<(), CommitError> {
-        self.change(id, IndexChange::State(state), vec![payload::encode_state(state)]).await
+        self.change(id, IndexChange::State(state), payload::encode_state(state).into()).await
+    }
+
+    /// Puts a message on hold, by this holder; returns when that is synced.
+    pub async fn hold(&self, id: QueueId, by: &MailHolder) -> Result<(), CommitError> {
+        self.change(id, IndexChange::State(EntryState::OnHold), payload::encode_hold(by)).await
     }
 
     /// Notes the last reply to each recipient, and the patience used by then. Whoever reads the message from then on gets it. It is not synced: it is lost
@@ -378,7 +384,9 @@ impl Spool {
         let FinishedDraft { memory: content, large, on_hold } = draft.finish().await?;
         let (large, name) = large.unzip();
         let by_rule = self.hold_rule_for(&envelope, submitter, now);
-        let on_hold = by_rule.as_ref().map(HoldRule::to_string).or(on_hold);
+        let held_by = |by, words| HeldFromFirst { by, words };
+        let rule = by_rule.as_ref().map(|rule| held_by(MailHolder::rule(rule.number), rule.to_string()));
+        let on_hold = rule.or_else(|| on_hold.map(|why| held_by(MailHolder::of(HolderKind::Limit), why)));
         let lane = lane(submitter, &envelope.reverse_path);
         let patience_mark = shared.relay_clock.load(Ordering::Relaxed);
         let meta = Meta { arrived: now, submitter, lane, patience_mark, effect, large, on_hold };
@@ -392,7 +400,7 @@ impl Spool {
         let request = Request { id, change, front, content, sum, entry, large: name, answer };
         self.ask(request, done).await?;
         by_rule.iter().for_each(|rule| shared.standing.count_held(rule.number));
-        Ok(Committed { id, on_hold: meta.on_hold })
+        Ok(Committed { id, on_hold: meta.on_hold.map(|hold| hold.words) })
     }
 
     /// Returns the rule that holds this message, if there is one.

@@ -6,7 +6,7 @@
 //! 2. Every record about a message stands behind the message in the segments, and a record that moves the
 //!    message carries them all. So while segments go oldest first, a segment in which no message
 //!    lives is needed by nobody, whatever outcomes stand in it.
-//! 3. A message takes 24 octets in a B-tree and nothing else, until it has an outcome or a note.
+//! 3. A message takes 24 octets in a B-tree and nothing else, until it has an outcome or a note, or is put on hold.
 //!
 //! Changes about a message that is not there are ignored: it was settled, or its record is damaged.
 //! Not here: locks (`shared.rs`), what follows from the sums (`space.rs`), reading what is at a place (`read.rs`).
@@ -24,7 +24,7 @@ use super::space::{Oldest, Sums};
 use super::users::{LiveByUser, UserNumber};
 use crate::queue_id::QueueId;
 
-/// Upper bound, in octets, of what a Moved record adds to the Message payload, not counting fates and note
+/// Upper bound, in octets, of what a Moved record adds to the Message payload, not counting fates, note and hold
 /// (`payload.rs`).
 const MOVED_MORE: u64 = 16;
 /// Number of octets that one outcome takes in a Moved record.
@@ -46,19 +46,21 @@ pub(super) struct Slot {
     pub user: UserNumber,
 }
 
-/// The outcomes and the note that have been recorded for a message since it was committed. Few messages have any.
+/// The outcomes, the note and the hold that have been recorded for a message since it was committed. Few messages have any.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Extra {
     pub fates: Fates,
     /// The place of the last note; `None` if there is none behind the message's own record.
     pub note: Option<RecordPlace>,
+    /// The place of the State that has put the message on hold; `None` if it is not on hold, or its own record says so.
+    pub hold: Option<RecordPlace>,
 }
 
 impl Extra {
     /// Returns the number of octets that it takes in a Moved record.
     fn octets(&self) -> u64 {
-        let note = self.note.map_or(0, |place| u64::from(place.payload_length));
-        note + MOVED_FATE * self.fates.len() as u64
+        let octets = |place: Option<RecordPlace>| place.map_or(0, |place| u64::from(place.payload_length));
+        octets(self.note) + octets(self.hold) + MOVED_FATE * self.fates.len() as u64
     }
 }
 
@@ -245,7 +247,7 @@ impl Index {
             IndexChange::Move(carried) => self.carry(id, place, carried),
             IndexChange::Close(fates) => self.close(id, fates),
             IndexChange::Settle => return self.remove(id),
-            IndexChange::State(state) => self.with(id, |slot| slot.marks.set_state(*state)),
+            IndexChange::State(state) => self.set_state(id, place, *state),
             IndexChange::Reopen => self.reopen(id),
             IndexChange::Note { .. } => self.note(id, place),
             IndexChange::InFlight(flight) => self.with(id, |slot| slot.marks.set_flight(*flight)),
@@ -306,9 +308,20 @@ impl Index {
         });
     }
 
+    fn set_state(&mut self, id: QueueId, place: RecordPlace, state: EntryState) {
+        self.with(id, |slot| slot.marks.set_state(state));
+        let hold = (state == EntryState::OnHold).then_some(place);
+        if hold.is_some() || self.extras.contains_key(&id) {
+            self.with_extra(id, |extra| extra.hold = hold);
+        }
+    }
+
     fn reopen(&mut self, id: QueueId) {
         self.with(id, |slot| slot.marks.set_state(EntryState::Held));
-        self.with_extra(id, |extra| extra.fates.retain(|(_, fate)| *fate != Fate::Dead));
+        self.with_extra(id, |extra| {
+            extra.fates.retain(|(_, fate)| *fate != Fate::Dead);
+            extra.hold = None;
+        });
     }
 
     fn note(&mut self, id: QueueId, place: RecordPlace) {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::Settled;
+use crate::filter::{HolderKind, MailHolder};
 use crate::log::Foreign;
 use crate::queue_id::QueueId;
 
@@ -58,12 +59,22 @@ pub struct OperatorOrder {
     id: QueueId,
     verb: OperatorVerb,
     by: Operator,
+    right: OrderRight,
+}
+
+/// The right by which somebody orders something about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderRight {
+    /// They may do everything with all mail.
+    Everything,
+    /// They have submitted the message.
+    OwnMail,
 }
 
 impl OperatorOrder {
     /// Returns the order of an operator whose right to give it has just been checked.
-    pub fn permitted(id: QueueId, verb: OperatorVerb, by: Operator) -> Self {
-        OperatorOrder { id, verb, by }
+    pub fn permitted(id: QueueId, verb: OperatorVerb, by: Operator, right: OrderRight) -> Self {
+        OperatorOrder { id, verb, by, right }
     }
 
     /// Returns the queue id of the message.
@@ -79,6 +90,25 @@ impl OperatorOrder {
     /// Returns who has given the order.
     pub fn by(&self) -> &Operator {
         &self.by
+    }
+
+    /// Returns who holds the message if this order puts it on hold.
+    pub fn holder(&self) -> MailHolder {
+        let kind = match self.right {
+            OrderRight::Everything => HolderKind::Operator,
+            OrderRight::OwnMail => HolderKind::Submitter,
+        };
+        MailHolder::user(kind, self.by.uid, self.by.name.as_deref())
+    }
+
+    /// Returns whether this order may release a message from this holder: who submitted it only from their own hand.
+    pub fn may_release_from(&self, holder: &MailHolder) -> bool {
+        self.right == OrderRight::Everything || holder.uid == Some(self.by.uid)
+    }
+
+    /// Returns whether this order, to hold a message, takes it over from this holder: an operator's hand is the stronger one.
+    pub fn takes_over_from(&self, holder: &MailHolder) -> bool {
+        self.right == OrderRight::Everything && holder.kind != HolderKind::Operator
     }
 
     /// Returns the proof by which the message is removed; the order itself if it is for something else.
@@ -129,7 +159,26 @@ mod tests {
     use super::*;
 
     fn order(verb: OperatorVerb) -> OperatorOrder {
-        OperatorOrder::permitted(QueueId::from_raw(7), verb, Operator { uid: 0, name: Some("root".into()) })
+        by(verb, 0, OrderRight::Everything)
+    }
+
+    fn by(verb: OperatorVerb, uid: u32, right: OrderRight) -> OperatorOrder {
+        OperatorOrder::permitted(QueueId::from_raw(7), verb, Operator { uid, name: None }, right)
+    }
+
+    /// A submitter had sent what an operator, or a hold rule, had put on hold.
+    #[test]
+    fn who_sent_a_message_releases_it_from_their_own_hand_alone() {
+        let own = by(OperatorVerb::Release, 33, OrderRight::OwnMail);
+        let root = order(OperatorVerb::Release);
+        let by_others = [HolderKind::Rule, HolderKind::Limit, HolderKind::Unknown].map(MailHolder::of);
+        for holder in by_others.into_iter().chain([root.holder(), MailHolder::rule(33)]) {
+            assert!(!own.may_release_from(&holder) && root.may_release_from(&holder), "{holder}");
+            assert!(!own.takes_over_from(&holder), "{holder}");
+            assert_eq!(root.takes_over_from(&holder), holder != root.holder(), "{holder}");
+        }
+        assert!(own.may_release_from(&own.holder()) && root.may_release_from(&own.holder()));
+        assert!(root.takes_over_from(&own.holder()) && !own.takes_over_from(&own.holder()));
     }
 
     /// Promise 2.

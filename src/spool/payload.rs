@@ -1,8 +1,8 @@
-//! Writes and reads the payloads of records, version 4.
+//! Writes and reads the payloads of records, version 5.
 //!
 //! ```text
 //! Message    meta, envelope length (4), envelope, content: all the rest, empty if it is in a file
-//!   meta     flags (1: content in large/, 2: closes, 4: warns, 8: on hold), arrived seconds (8) and
+//!   meta     flags (1: content in large/, 2: closes, 4: warns, 8: on hold, 16: by whom), arrived seconds (8) and
 //!            nanoseconds (4), submitter (1: 0 uid, 1 loopback, 2 ourselves) and uid (4; for loopback the uid
 //!            plus one, or 0 if it is not known. Older versions wrote 0, and read every number as loopback), lane
 //!            (8), patience mark (4); then, as the flags say,
@@ -10,24 +10,28 @@
 //!     2      queue id (8) and recipients (count 4, index 4 ...) of the message that this one bounces
 //!     4      queue id (8) of the message that this one warns of
 //!     8      text: why it is on hold from the first; it is so until a State says something else
+//!     16     holder: who holds it from the first; without it, that is not known
 //!   envelope flags (1: null reverse-path, 2: SMTPUTF8, 4: 8BITMIME, 8: RET given, 16: RET=FULL,
 //!            32: ENVID), reverse-path text, ENVID text, recipients: count (4), then each
 //!            flags (1: original, 2: ORCPT, 4: NOTIFY given, 8: success, 16: failure, 32: delay; 4
 //!            alone is NEVER), address text, original text, ORCPT text
+//!   holder   kind (1: 0 not known, 1 an operator, 2 the submitter, 3 a hold rule, 4 a limit), uid or number of the rule (4;
+//!            else 0), text: the login name, empty if it is not known
 //!   text     length (2), UTF-8; what a flag says is absent is absent altogether
 //! Moved      state (1: 0 active, 1 held, 2 dead, 3 on hold), flags (1: in flight, 2: warned, 4: note of version 1, 8: note, 16: deferred,
-//!            32: the log has said "possible duplicate" of the attempt in flight, 64: of any attempt), fates as in
-//!            Outcome, the payload of the Note (4: a text; 8: length (4) and octets), then that of the Message as it
-//!            was; where there is a note, the message was deferred, whether 16 is set or not; 32 implies 64
+//!            32: the log has said "possible duplicate" of the attempt in flight, 64: of any attempt, 128: hold), fates as in
+//!            Outcome, the payload of the Note (4: a text; 8: length (4) and octets), that of the
+//!            State that has put it on hold (128: length (2) and octets), then that of the Message as it was; where there is a note, the message was deferred, whether 16 is set or not; 32 implies 64
 //! Outcome    count (4), then recipient index (4) and fate (1: 1 sent, 2 bounced, 3 dead) for each
-//! State      1 octet: the state as in Moved; or 4: it is held, and its dead recipients are open again
+//! State      1 octet: the state as in Moved; or 4: it is held, and its dead recipients are open again; or 5, and the holder: it
+//!            is on hold, by whom 3 does not say
 //! Note       see `replies.rs`
 //! InFlight   nothing where the final dot is about to be written; else 1 octet: 1 it has ended without a reply, and
 //!            the log has said so, 2 the relay has no copy, 3 the relay may have one, and the log has not said so (to a
 //!            reader that does not look, all are the first)
 //! Settled, CleanEnd   nothing
 //! ```
-//! Version 3 had no flag 8. Version 2 had no state 3 and 4. Version 1 had no dead recipients and the one note. Everything in them reads as it did.
+//! Version 4 had no holders. Version 3 had no flag 8. Version 2 had no state 3 and 4. Version 1 had no dead recipients and the one note. Everything in them reads as it did.
 //!
 //! Promises: what was encoded decodes to the same; nothing panics; a count never allocates more than
 //! the octets at hand can hold; addresses that come out are valid (`Address::parse`).
@@ -39,8 +43,11 @@ use jiff::Timestamp;
 use super::entry::Entry;
 use super::ledger::{Fate, Fates};
 use super::marks::{EntryState, Flight, Mark, Marks};
-use super::octets::{MalformedOctets, OctetReader, optional, pack, put_text, put_u32, put_u64, unpack};
+use super::octets::{
+    MalformedOctets, OctetReader, cut, optional, pack, put_text, put_u16, put_u32, put_u64, unpack,
+};
 use crate::envelope::{Envelope, ReversePathKey, Submitter};
+use crate::filter::{HolderKind, MailHolder};
 use crate::queue_id::QueueId;
 
 mod envelope;
@@ -76,8 +83,17 @@ pub(super) struct Meta {
     pub patience_mark: u32,
     pub effect: DsnEffect,
     pub large: Option<Large>,
-    /// Why the message is on hold from the first, if it is.
-    pub on_hold: Option<String>,
+    /// Why the message is on hold from the first, and by whom, if it is.
+    pub on_hold: Option<HeldFromFirst>,
+}
+
+/// Why a message is on hold from the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HeldFromFirst {
+    /// Who holds it.
+    pub by: MailHolder,
+    /// The words that are said of it.
+    pub words: String,
 }
 
 impl Meta {
@@ -127,6 +143,8 @@ pub(super) struct MovedPayload<'a> {
     pub fates: Fates,
     /// The Note payload.
     pub note: Option<&'a [u8]>,
+    /// The State payload that has put the message on hold.
+    pub hold: Option<&'a [u8]>,
     /// The Message payload.
     pub message: &'a [u8],
 }
@@ -159,7 +177,7 @@ fn encode_meta(out: &mut Vec<u8>, meta: &Meta) {
         DsnEffect::Closes { .. } => 2,
         DsnEffect::Warns { .. } => 4,
     };
-    let on_hold = if meta.on_hold.is_some() { 8 } else { 0 };
+    let on_hold = if meta.on_hold.is_some() { 8 | 16 } else { 0 };
     out.push(u8::from(meta.large.is_some()) | effect | on_hold);
     out.extend_from_slice(&meta.arrived.as_second().to_le_bytes());
     out.extend_from_slice(&meta.arrived.subsec_nanosecond().to_le_bytes());
@@ -187,7 +205,10 @@ fn encode_meta(out: &mut Vec<u8>, meta: &Meta) {
         }
         DsnEffect::Warns { of } => put_u64(out, of.raw()),
     }
-    meta.on_hold.iter().for_each(|why| put_text(out, why));
+    if let Some(HeldFromFirst { by, words }) = &meta.on_hold {
+        put_text(out, words);
+        put_holder(out, by);
+    }
 }
 
 fn decode_meta(reader: &mut OctetReader<'_>) -> Result<Meta, MalformedOctets> {
@@ -208,8 +229,41 @@ fn decode_meta(reader: &mut OctetReader<'_>) -> Result<Meta, MalformedOctets> {
         _ => Some(Large { length: reader.u64()?, sum: reader.u32()? }),
     };
     let effect = decode_effect(flags, reader)?;
-    let on_hold = optional(flags & 8 != 0, || reader.text())?.map(str::to_owned);
+    let on_hold = optional(flags & 8 != 0, || read_held_from_first(flags, reader))?;
     Ok(Meta { arrived, submitter, lane, patience_mark, effect, large, on_hold })
+}
+
+fn read_held_from_first(flags: u8, reader: &mut OctetReader<'_>) -> Result<HeldFromFirst, MalformedOctets> {
+    let words = reader.text()?.to_owned();
+    let by = optional(flags & 16 != 0, || read_holder(reader))?;
+    Ok(HeldFromFirst { by: by.unwrap_or(MailHolder::of(HolderKind::Unknown)), words })
+}
+
+fn put_holder(out: &mut Vec<u8>, holder: &MailHolder) {
+    let MailHolder { kind, uid, user, rule } = holder;
+    let (kind, number) = match kind {
+        HolderKind::Unknown => (0, None),
+        HolderKind::Operator => (1, *uid),
+        HolderKind::Submitter => (2, *uid),
+        HolderKind::Rule => (3, *rule),
+        HolderKind::Limit => (4, None),
+    };
+    out.push(kind);
+    put_u32(out, number.unwrap_or_default());
+    put_text(out, cut(user.as_deref().unwrap_or_default(), LONGEST_LOGIN));
+}
+
+fn read_holder(reader: &mut OctetReader<'_>) -> Result<MailHolder, MalformedOctets> {
+    let (kind, number, login) = (reader.u8()?, reader.u32()?, reader.text()?);
+    let user = Some(login).filter(|login| !login.is_empty());
+    match kind {
+        0 => Ok(MailHolder::of(HolderKind::Unknown)),
+        1 => Ok(MailHolder::user(HolderKind::Operator, number, user)),
+        2 => Ok(MailHolder::user(HolderKind::Submitter, number, user)),
+        3 => Ok(MailHolder::rule(number)),
+        4 => Ok(MailHolder::of(HolderKind::Limit)),
+        _ => Err(MalformedOctets),
+    }
 }
 
 fn decode_effect(flags: u8, reader: &mut OctetReader<'_>) -> Result<DsnEffect, MalformedOctets> {
@@ -244,13 +298,20 @@ pub(super) fn encode_moved(moved: &MovedPayload<'_>) -> Vec<u8> {
         has(Mark::Deferred),
         has(Mark::Told),
         has(Mark::MayHaveArrived),
+        moved.hold.is_some(),
     ];
-    let mut out = vec![encode_state(marks.state()), pack(flags)];
+    let mut out = encode_state(marks.state()).to_vec();
+    out.push(pack(flags));
     out.extend_from_slice(&encode_fates(&moved.fates));
     if let Some(note) = moved.note {
         // A note is no longer than a payload may be.
         put_u32(&mut out, note.len() as u32);
         out.extend_from_slice(note);
+    }
+    if let Some(hold) = moved.hold {
+        // The name in it is cut, so it is short.
+        put_u16(&mut out, hold.len() as u16);
+        out.extend_from_slice(hold);
     }
     out
 }
@@ -259,7 +320,7 @@ pub(super) fn encode_moved(moved: &MovedPayload<'_>) -> Vec<u8> {
 pub(super) fn decode_moved(payload: &[u8]) -> Result<MovedPayload<'_>, MalformedOctets> {
     let mut reader = OctetReader::new(payload);
     let state = state_from(reader.u8()?)?;
-    let [in_flight, warned, has_first_note, has_note, deferred, told, may_have_arrived, _] =
+    let [in_flight, warned, has_first_note, has_note, deferred, told, may_have_arrived, has_hold] =
         unpack(reader.u8()?);
     let fates = read_fates(&mut reader)?;
     let note = match has_note {
@@ -269,13 +330,14 @@ pub(super) fn decode_moved(payload: &[u8]) -> Result<MovedPayload<'_>, Malformed
         }
         false => optional(has_first_note, || reader.text())?.map(str::as_bytes),
     };
+    let hold = optional(has_hold, || reader.u16().and_then(|length| reader.take(length.into())))?;
     let marks = Marks::from(state)
         .and(Mark::InFlight, in_flight)
         .and(Mark::Warned, warned)
         .and(Mark::Deferred, deferred || note.is_some())
         .and(Mark::Told, told)
         .and(Mark::MayHaveArrived, may_have_arrived || told);
-    Ok(MovedPayload { marks, fates, note, message: reader.rest() })
+    Ok(MovedPayload { marks, fates, note, hold, message: reader.rest() })
 }
 
 /// Returns an Outcome payload.
@@ -308,26 +370,51 @@ fn read_fates(reader: &mut OctetReader<'_>) -> Result<Fates, MalformedOctets> {
     (0..count).map(|_| Ok((reader.u32()?, fate(reader.u8()?)?))).collect()
 }
 
-/// Returns the octet of a State payload.
-pub(super) fn encode_state(state: EntryState) -> u8 {
-    match state {
+/// Returns the State payload that says only this.
+pub(super) fn encode_state(state: EntryState) -> [u8; 1] {
+    [match state {
         EntryState::Active => 0,
         EntryState::Held => 1,
         EntryState::Dead => 2,
         EntryState::OnHold => 3,
-    }
+    }]
 }
 
 /// The State payload that opens the dead recipients of a message again.
 pub(super) const REOPENED: u8 = 4;
 
+/// The first octet of the State payload that puts a message on hold and says who holds it.
+const HELD_BY: u8 = 5;
+/// Number of octets to which a login name is cut.
+const LONGEST_LOGIN: usize = 256;
+
+/// Returns the State payload that puts a message on hold.
+pub(super) fn encode_hold(by: &MailHolder) -> Vec<u8> {
+    let mut out = vec![HELD_BY];
+    put_holder(&mut out, by);
+    out
+}
+
+/// Returns who holds a message by this State payload, which has put it on hold.
+pub(super) fn decode_hold(payload: &[u8]) -> MailHolder {
+    let holder = match payload.split_first() {
+        Some((&HELD_BY, holder)) => read_holder(&mut OctetReader::new(holder)).ok(),
+        _ => None,
+    };
+    holder.unwrap_or(MailHolder::of(HolderKind::Unknown))
+}
+
 /// Takes a State payload apart. Returns the state, and whether the dead recipients are open again.
 pub(super) fn decode_state(payload: &[u8]) -> Result<(EntryState, bool), MalformedOctets> {
     let mut reader = OctetReader::new(payload);
     let octet = reader.u8()?;
+    if octet == HELD_BY {
+        read_holder(&mut reader)?;
+    }
     reader.end()?;
     match octet {
         REOPENED => Ok((EntryState::Held, true)),
+        HELD_BY => Ok((EntryState::OnHold, false)),
         octet => Ok((state_from(octet)?, false)),
     }
 }

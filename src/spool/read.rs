@@ -15,11 +15,12 @@ use super::format::{HEAD, Head, RecordKind};
 use super::fs::read_full_at;
 use super::index::{Extra, RecordPlace, Slot};
 use super::ledger::{Fates, Ledger};
-use super::marks::Mark;
+use super::marks::{EntryState, Mark};
 use super::octets::MalformedOctets;
-use super::payload::{self, Large, MessagePayload, MovedPayload};
+use super::payload::{self, Large, MessagePayload, Meta, MovedPayload};
 use super::replies::Replies;
 use super::shared::SharedSpool;
+use crate::filter::{HolderKind, MailHolder};
 use crate::queue_id::QueueId;
 
 /// The message in its own record.
@@ -28,6 +29,8 @@ pub(super) struct Base<'a> {
     pub payload: &'a [u8],
     /// The Note payload that a moved record carries.
     pub note: Option<&'a [u8]>,
+    /// The State payload, which has put the message on hold, that a moved record carries.
+    pub hold: Option<&'a [u8]>,
 }
 
 /// Says whether the octets of a large file are checked.
@@ -49,8 +52,12 @@ pub(super) fn read(shared: &SharedSpool, id: QueueId, check: Check) -> Result<St
 
 /// Reads a message, as [`super::Spool::read_at_once`] describes.
 pub(super) fn read_at_once(shared: &SharedSpool, id: QueueId) -> Option<Stored> {
-    let (Slot { place, marks, .. }, Extra { fates, note }) = look_up(shared, id)?;
-    if marks.has(Mark::Large) || note.is_some() || place.payload_length > LONGEST_AT_ONCE {
+    let (Slot { place, marks, .. }, Extra { fates, note, .. }) = look_up(shared, id)?;
+    if marks.has(Mark::Large)
+        || marks.state() == EntryState::OnHold
+        || note.is_some()
+        || place.payload_length > LONGEST_AT_ONCE
+    {
         return None;
     }
     let file = shared.held_segment(place.segment)?;
@@ -58,7 +65,13 @@ pub(super) fn read_at_once(shared: &SharedSpool, id: QueueId) -> Option<Stored> 
         file.read_cached_at(octets, place.offset.into()).ok_or(ErrorKind::WouldBlock.into())
     };
     let record = checked_record(shared, id, place, from_memory).ok()?;
-    stored(shared, id, Check::Everything, Current { record, fates, note: None }).ok()
+    stored(
+        shared,
+        id,
+        Check::Everything,
+        Current { record, fates, note: None, hold: None, is_on_hold: false },
+    )
+    .ok()
 }
 
 /// Returns the message `id` as its records have it.
@@ -66,13 +79,15 @@ fn stored(
     shared: &SharedSpool,
     id: QueueId,
     check: Check,
-    Current { record, fates, note }: Current,
+    Current { record, fates, note, hold, is_on_hold }: Current,
 ) -> Result<Stored, ReadError> {
     let base = base_of(record.kind, record.payload()).map_err(damaged)?;
     let MessagePayload { meta, envelope, content } =
         payload::decode_message(base.payload).map_err(damaged)?;
     let envelope = payload::decode_envelope(envelope).map_err(damaged)?;
     let replies = note.as_deref().or(base.note).map(Replies::decode).unwrap_or_default();
+    let hold = hold.as_deref().or(base.hold);
+    let held_by = is_on_hold.then(|| holder(hold, &meta));
     let (content, content_len) = match meta.large {
         None => {
             let length = content.len();
@@ -81,8 +96,9 @@ fn stored(
         Some(large) => (open_large(shared, id, large, check)?, large.length),
     };
     let ledger = Ledger::new(id, envelope.recipients.len(), &fates);
-    let (arrived, submitter, came_on_hold) = (meta.arrived, meta.submitter, meta.on_hold);
-    Ok(Stored { envelope, arrived, submitter, came_on_hold, content, content_len, ledger, replies })
+    let (arrived, submitter) = (meta.arrived, meta.submitter);
+    let came_on_hold = meta.on_hold.map(|hold| hold.words);
+    Ok(Stored { envelope, arrived, submitter, held_by, came_on_hold, content, content_len, ledger, replies })
 }
 
 /// A record that was read back and is whole.
@@ -140,17 +156,17 @@ fn checked_record(
 /// Returns the Message payload in a record that holds one.
 pub(super) fn base_of(kind: RecordKind, payload: &[u8]) -> Result<Base<'_>, MalformedOctets> {
     match kind {
-        RecordKind::Message => Ok(Base { payload, note: None }),
+        RecordKind::Message => Ok(Base { payload, note: None, hold: None }),
         RecordKind::Moved => {
-            let MovedPayload { note, message, .. } = payload::decode_moved(payload)?;
-            Ok(Base { payload: message, note })
+            let MovedPayload { note, hold, message, .. } = payload::decode_moved(payload)?;
+            Ok(Base { payload: message, note, hold })
         }
         _ => Err(MalformedOctets),
     }
 }
 
-/// Returns the Note payload at `place`, if a place is given; errors are as those of [`record_at`].
-pub(super) fn note_at(
+/// Returns the payload at `place`, if a place is given; errors are as those of [`record_at`].
+pub(super) fn payload_at(
     shared: &SharedSpool,
     id: QueueId,
     place: Option<RecordPlace>,
@@ -164,23 +180,46 @@ struct Current {
     record: StoredRecord,
     fates: Fates,
     note: Option<Vec<u8>>,
+    /// The State payload that has put it on hold, if one stands behind its own record.
+    hold: Option<Vec<u8>>,
+    is_on_hold: bool,
 }
 
-/// Reads a message's record and note. What cannot be read may have moved since it was looked up, so it is looked up once
-/// more. If it is at the same place as before it is damaged: then the message is lost, or only the replies to its
-/// recipients.
+/// Returns who holds a message that is on hold by this State payload; without one, from the first.
+fn holder(hold: Option<&[u8]>, meta: &Meta) -> MailHolder {
+    match (hold, &meta.on_hold) {
+        (Some(payload), _) => payload::decode_hold(payload),
+        (None, Some(from_first)) => from_first.by.clone(),
+        (None, None) => MailHolder::of(HolderKind::Unknown),
+    }
+}
+
+/// Reads a message's record, its note, and what has put it on hold. What cannot be read may have moved since it was looked up,
+/// so it is looked up once more. If it is at the same place as before it is damaged: then the message is lost, or only the
+/// replies to its recipients, or who holds it.
 fn current(shared: &SharedSpool, id: QueueId) -> Result<Current, ReadError> {
     let mut tried: Option<RecordPlace> = None;
     loop {
         let (slot, extra) = look_up(shared, id).ok_or(ReadError::Gone)?;
         let is_last_look = tried.replace(slot.place) == Some(slot.place);
-        match (record_at(shared, id, slot.place), note_at(shared, id, extra.note)) {
-            (Err(ReadError::Damaged), _) | (Ok(_), Err(ReadError::Damaged)) if !is_last_look => {}
-            (record, note) => {
-                let (record, note) = (record?, note.ok().flatten());
-                return Ok(Current { record, fates: extra.fates, note });
-            }
+        let record = record_at(shared, id, slot.place);
+        let [note, hold] = [extra.note, extra.hold].map(|place| payload_at(shared, id, place));
+        let is_damaged = [record.as_ref().err(), note.as_ref().err(), hold.as_ref().err()]
+            .into_iter()
+            .flatten()
+            .any(|error| matches!(error, ReadError::Damaged));
+        if is_damaged && !is_last_look {
+            continue;
         }
+        let is_on_hold = slot.marks.state() == EntryState::OnHold;
+        let hold = hold.unwrap_or_else(|_| Some(payload::encode_state(EntryState::OnHold).into()));
+        return Ok(Current {
+            record: record?,
+            fates: extra.fates,
+            note: note.ok().flatten(),
+            hold,
+            is_on_hold,
+        });
     }
 }
 

@@ -158,7 +158,7 @@ pub(super) fn settled(id: QueueId) -> Settled {
 /// Returns the order to delete a message.
 pub(super) fn deletion(id: QueueId) -> DeletionOrder {
     let by = Operator { uid: 0, name: None };
-    OperatorOrder::permitted(id, OperatorVerb::Delete, by).deletion().unwrap()
+    OperatorOrder::permitted(id, OperatorVerb::Delete, by, OrderRight::Everything).deletion().unwrap()
 }
 
 fn now() -> Timestamp {

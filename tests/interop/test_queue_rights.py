@@ -103,3 +103,25 @@ def test_the_log_names_the_submitter(host):
         host.daemon.wait_for_log(rf": client=uid {user.uid} \({user.name}\), from=<{user.name}@client\.nullmta\.test>,")
     host.daemon.wait_for_log(r": client=localhost\[127\.0\.0\.1\] uid \d+( \(\S+\))?, from=<tcp@client\.nullmta\.test>,")
     host.daemon.wait_for_log(rf": picked up from {host.drop}/\S+ of uid {ANN.uid}\n")
+
+
+def test_a_user_releases_what_that_user_holds_alone(host):
+    (message, *_) = map(json.loads, host.run(host.program, "queue", "list", "--json", user=BEN).stdout.splitlines())
+    steer = lambda user, verb: host.run(host.program, "queue", verb, message["id"], user=user)
+    held_by = lambda user: json.loads(host.run(host.program, "queue", "list", message["id"], "--json", user=user).stdout)["held-by"]
+    assert steer(BEN, "hold").stdout == b"1 message put on hold\n"
+    assert held_by(ROOT) == held_by(BEN) == {"kind": "submitter", "uid": BEN.uid, "user": BEN.name}
+    assert steer(BEN, "release").stdout == b"1 message released\n"
+
+    assert steer(BEN, "hold").returncode == steer(ROOT, "hold").returncode == 0
+    assert (held_by(ROOT)["kind"], held_by(ROOT)["uid"], held_by(BEN)) == ("operator", 0, {"kind": "operator"})
+    done = steer(BEN, "release")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (77, b"0 messages released"), done
+    assert b"since somebody else holds them: " in done.stdout and b"(held by an operator)" in done.stdout, done
+    assert b"ask them" in done.stderr, done
+    host.daemon.stop()
+    host.start()
+    assert steer(BEN, "release").returncode == 77, "the spool knows who holds it"
+    shown = host.run(host.program, "queue", "list", "--held-by", "root", user=ROOT).stdout.decode()
+    assert message["id"] in shown and "held by root; nullmta queue release has it sent" in shown, shown
+    assert steer(OPERATOR, "release").stdout == b"1 message released\n"

@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::super::values::time;
-use crate::filter::{Glob, MessageState, QueueFilter};
+use crate::filter::{BadHolderCondition, Glob, HolderCondition, MessageState, QueueFilter};
 use crate::queue_id::QueueId;
+use crate::users;
 
 /// The messages that a command is about.
 #[derive(Args, Clone, Debug)]
@@ -35,6 +36,9 @@ pub(in crate::cli) struct FilterOptions {
     /// Only what is in this state: ready, active, deferred, held, on-hold or dead
     #[arg(long, value_name = "STATE")]
     state: Vec<MessageState>,
+    /// Only what this one holds: operator, submitter, rule, rule:NUMBER, limit, or a user, by login name or uid:NUMBER
+    #[arg(long, value_name = "WHO", value_parser = who)]
+    held_by: Vec<HolderCondition>,
     /// Only what goes by this route: its name, or a pattern; "" is mail that goes by none
     #[arg(long, value_name = "PATTERN")]
     route: Vec<Glob>,
@@ -43,7 +47,7 @@ pub(in crate::cli) struct FilterOptions {
 impl FilterOptions {
     /// Returns the filter that they give.
     pub(in crate::cli) fn filter(&self) -> QueueFilter {
-        let FilterOptions { ids, from, to, uid, older_than, reason, state, route } = self.clone();
+        let FilterOptions { ids, from, to, uid, older_than, reason, state, held_by, route } = self.clone();
         QueueFilter {
             ids,
             from,
@@ -52,9 +56,18 @@ impl FilterOptions {
             older_than: older_than.map(|age| age.as_secs()),
             reason,
             state,
+            held_by,
             route,
         }
     }
+}
+
+/// Reads who holds a message. What is no word of a filter is the login name of a user.
+fn who(text: &str) -> Result<HolderCondition, BadHolderCondition> {
+    text.parse().or_else(|bad| {
+        let account = users::by_login(text).ok().flatten().filter(|_| !text.is_empty());
+        account.map(|account| HolderCondition::User(account.uid)).ok_or(bad)
+    })
 }
 
 #[cfg(test)]
@@ -76,11 +89,11 @@ mod tests {
 
     #[test]
     fn each_option_is_a_condition() {
-        let words = "18A4F1C9A02B3D40 --from a@* --from <> --to b --uid 0 --older-than 1h30m --reason *x* --state held --route";
+        let words = "18A4F1C9A02B3D40 --from a@* --from <> --to b --uid 0 --older-than 1h30m --reason *x* --state held --held-by rule:3 --held-by root --route";
         let words: Vec<&str> = words.split(' ').chain([""]).collect();
         assert_eq!(
             filter(&words).unwrap(),
-            r#"{"ids":["18A4F1C9A02B3D40"],"from":["a@*","<>"],"to":["b"],"uid":[0],"older-than":5400,"reason":["*x*"],"state":["held"],"route":[""]}"#
+            r#"{"ids":["18A4F1C9A02B3D40"],"from":["a@*","<>"],"to":["b"],"uid":[0],"older-than":5400,"reason":["*x*"],"state":["held"],"held-by":["rule:3","uid:0"],"route":[""]}"#
         );
         assert_eq!(filter(&[]).unwrap(), "{}");
     }
@@ -91,6 +104,7 @@ mod tests {
             (["--older-than", "2"], "a time is a number above zero and a unit"),
             (["--state", "lost"], "the states are ready, active"),
             (["--from", "a\\"], "a pattern does not end in"),
+            (["--held-by", "no such user"], "operator, submitter, rule, rule:NUMBER"),
             (["x", "y"], "a queue id is 16 hexadecimal digits"),
         ] {
             assert!(filter(&words).unwrap_err().contains(said), "{words:?}");

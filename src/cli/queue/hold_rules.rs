@@ -81,10 +81,12 @@ impl HoldCommand {
 
     /// Returns the mail that the rule is to be about, and the reason for it.
     fn asked(&self) -> Result<(HoldConditions, Option<String>), &'static str> {
-        let QueueFilter { ids, from, to, uid, older_than, reason, state, route } = self.steer.which.filter();
-        if !ids.is_empty() || older_than.is_some() || !state.is_empty() || !route.is_empty() {
+        let QueueFilter { ids, from, to, uid, older_than, reason, state, held_by, route } =
+            self.steer.which.filter();
+        let is_of_queue = !ids.is_empty() || older_than.is_some() || !state.is_empty() || !held_by.is_empty();
+        if is_of_queue || !route.is_empty() {
             return Err(
-                "a rule for new mail is about --from, --to and --uid: an id, an age, a state or a route is of mail that \
+                "a rule for new mail is about --from, --to and --uid: an id, an age, a state, a holder or a route is of mail that \
                         is in the queue already",
             );
         }
@@ -179,7 +181,7 @@ fn lifted_text(lifted: &LiftedRule, is_dry: bool) -> String {
     let held = counted(rule.messages, "message");
     format!(
         "Hold rule {number} {is} lifted: new mail {} goes on. What it has put on hold ({held} since the start) stays so: \
-         nullmta queue release --reason '*hold rule {number} of*' has it sent.",
+         nullmta queue release --held-by rule:{number} has it sent.",
         conditions(rule)
     )
 }
@@ -225,7 +227,7 @@ mod tests {
         let dry = made_text(&ListedHoldRule { number: None, ..rule() });
         assert!(dry.contains("would be made"), "{dry}");
         let lifted = |rule| LiftedRule { number: 3, result: LiftResult::Lifted, rule };
-        assert!(lifted_text(&lifted(Some(rule())), false).contains("--reason '*hold rule 3 of*'"));
+        assert!(lifted_text(&lifted(Some(rule())), false).contains("--held-by rule:3 has it sent"));
         assert_eq!(lifted_text(&lifted(None), false), "There is no hold rule 3.");
     }
 }

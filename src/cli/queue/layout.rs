@@ -123,7 +123,7 @@ impl Layout {
                     "waits for its next attempt; what the relay said is not known".into()
                 }
                 MessageState::Held => "the relay refuses such mail: nullmta status says what to do".into(),
-                MessageState::OnHold => "on hold, as an operator wants it".into(),
+                MessageState::OnHold => "on hold".into(),
                 MessageState::Dead => "dead; what the relay said is not known".into(),
             },
         }

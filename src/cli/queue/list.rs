@@ -146,6 +146,7 @@ mod tests {
         QueuedMessage {
             id: "18A4F1C9A02B3D40".into(),
             state,
+            held_by: None,
             uid: None,
             from: "app@x".into(),
             recipients: vec![QueuedRecipient {

@@ -111,14 +111,16 @@ fn line(name: &str, value: &str) -> String {
 }
 
 fn envelope(message: &MessageDetail, now: Timestamp) -> String {
-    let MessageDetail { id, state, uid, came_by, from, size, arrived, .. } = message;
+    let MessageDetail { id, state, held_by, uid, came_by, from, size, arrived, .. } = message;
     let by = match &**came_by {
         "socket" => "by sendmail or the socket",
         "tcp" => "by TCP",
         _ => "from nullmta itself",
     };
     let uid = uid.map_or(String::new(), |uid| format!(", uid {uid}"));
-    let mut text = format!("{id} {state}\n");
+    let held_by =
+        held_by.as_ref().map_or(String::new(), |by| format!(", held by {}", Foreign(&by.to_string())));
+    let mut text = format!("{id} {state}{held_by}\n");
     text += &line("accepted", &format!("{arrived}, {} ago, {by}{uid}", age_in_words(message.age)));
     if let Some(due) = &message.next_attempt {
         let left = until(due, now).map_or(String::new(), |seconds| format!(", in {}", age_in_words(seconds)));

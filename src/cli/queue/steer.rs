@@ -1,7 +1,7 @@
 //! `nullmta queue hold|release|retry|expire|delete`: steers messages, and counts what came of it.
 //!
 //! Promises: what is counted as done is recorded. The exit code is 0 if something was done, marked or so already; 1 if no
-//! message was found; 75 if something was not recorded; 77 if all are the mail of others.
+//! message was found; 75 if something was not recorded; 77 if all are the mail of others, or held by others.
 //!
 //! Not here: who may do it, and what it means for a message (`admin/steer.rs`, `queue/orders.rs`).
 
@@ -154,7 +154,7 @@ impl Tally {
 
     /// Returns the failure of the command, if it is one.
     fn outcome(&self) -> Result<(), Failure> {
-        use SteerResult::{AlreadySo, Awaited, Dead, Done, Failed, Marked, NotYours, OnHold};
+        use SteerResult::{AlreadySo, Awaited, Dead, Done, Failed, HeldByOther, Marked, NotYours, OnHold};
         let number =
             |results: &[SteerResult]| results.iter().map(|result| self.number(*result)).sum::<usize>();
         if number(&[Failed, Awaited]) > 0 {
@@ -163,6 +163,11 @@ impl Tally {
         }
         if number(&[Done, Marked, AlreadySo, OnHold, Dead]) > 0 {
             return Ok(());
+        }
+        if number(&[HeldByOther]) > 0 {
+            let why = "what an operator, a hold rule or a limit holds is released by root and the daemon's own user and \
+                       group alone: ask them";
+            return Err(Failure::new(Exit::NoPermission, why));
         }
         if number(&[NotYours]) > 0 {
             let why = "only who sent a message, root and the daemon's own user and group may steer it";
@@ -196,6 +201,7 @@ fn words(verb: OperatorVerb, result: SteerResult) -> Option<&'static str> {
         (SteerResult::AlreadySo, OperatorVerb::Release) => "not on hold",
         (SteerResult::AlreadySo, _) => "tried as soon as the relay takes mail, without that",
         (SteerResult::OnHold, _) => "not tried, since they are on hold: nullmta queue release has them sent",
+        (SteerResult::HeldByOther, _) => "not released, since somebody else holds them",
         (SteerResult::Dead, _) => "not returned, since nobody can be told: they are dead, and kept",
         (SteerResult::Awaited, _) => "not recorded yet: it goes on",
         (SteerResult::Failed, _) => "not done",
@@ -287,12 +293,14 @@ mod tests {
 
     #[test]
     fn the_exit_code_says_whether_anything_was_found() {
-        use SteerResult::{AlreadySo, Done, Failed, NotFound, NotYours};
+        use SteerResult::{AlreadySo, Done, Failed, HeldByOther, NotFound, NotYours};
         let exit = |results: &[SteerResult]| tally(results).outcome().err().map(|failure| failure.exit());
         assert_eq!(exit(&[Done, NotFound, NotYours]), None);
         assert_eq!(exit(&[AlreadySo]), None);
         assert_eq!(exit(&[NotFound]), Some(Exit::Failed));
         assert_eq!(exit(&[NotFound, NotYours]), Some(Exit::NoPermission));
         assert_eq!(exit(&[Done, Failed]), Some(Exit::TempFail));
+        assert_eq!(exit(&[HeldByOther, NotFound]), Some(Exit::NoPermission));
+        assert_eq!(exit(&[Done, HeldByOther]), None);
     }
 }

@@ -12,19 +12,23 @@ use std::sync::Arc;
 use super::super::Taken;
 use super::super::attempt::{Attempt, AttemptResult, OnSpool};
 use super::super::desk::DeliveryDesk;
-use super::super::orders::{OrderFailure, OrderedMessage};
+use super::super::orders::{OrderFailure, OrderResult, OrderedMessage, against_holder};
 use super::super::part_limits::PartLimits;
 use super::super::reducer::Disposition;
 use super::super::roster::Standing;
 use super::super::settlement::{Settlement, Settling};
+use crate::filter::{HolderKind, MailHolder};
 use crate::queue_id::QueueId;
 use crate::spool::{CommitError, EntryState, OperatorVerb, Stored};
 
 /// Carries out the order. Returns what the message has come to.
 pub(super) async fn carry_out(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) -> Disposition {
     let (spool, id) = (&desk.spool, ordered.order.id());
+    if let Some(answer) = answer_of_holder(&desk, &ordered).await {
+        return Disposition::Unchanged(answer);
+    }
     let (recorded, done) = match ordered.order.verb() {
-        OperatorVerb::Hold => (spool.set_state(id, EntryState::OnHold).await, Disposition::OnHold),
+        OperatorVerb::Hold => (spool.hold(id, &ordered.order.holder()).await, Disposition::OnHold),
         // It counts as held once from now on: a start gives it all of its patience, too.
         OperatorVerb::Release => (spool.set_state(id, EntryState::Held).await, Disposition::Released),
         OperatorVerb::Retry => (spool.reopen(id).await, Disposition::Released),
@@ -33,8 +37,25 @@ pub(super) async fn carry_out(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) 
     };
     match recorded {
         Ok(()) => done,
-        Err(why) => Disposition::Unchanged(OrderFailure::Unrecorded(why)),
+        Err(why) => not_done(OrderFailure::Unrecorded(why)),
     }
+}
+
+fn not_done(why: OrderFailure) -> Disposition {
+    Disposition::Unchanged(OrderResult::Failed(why))
+}
+
+/// Returns the answer if the message is on hold by somebody because of whom there is nothing to do, or it must not be done.
+/// Nobody else has the message, so who holds it does not change meanwhile.
+async fn answer_of_holder(desk: &DeliveryDesk, ordered: &OrderedMessage) -> Option<OrderResult> {
+    let asks_for_holder = matches!(ordered.order.verb(), OperatorVerb::Hold | OperatorVerb::Release);
+    if ordered.was != Standing::OnHold || !asks_for_holder {
+        return None;
+    }
+    let stored = read(desk, ordered.order.id()).await;
+    let unknown = || MailHolder::of(HolderKind::Unknown);
+    let holder = stored.and_then(|stored| stored.held_by).unwrap_or_else(unknown);
+    against_holder(&ordered.order, &holder)
 }
 
 async fn delete(desk: &DeliveryDesk, ordered: OrderedMessage) -> Result<(), CommitError> {
@@ -49,15 +70,15 @@ async fn delete(desk: &DeliveryDesk, ordered: OrderedMessage) -> Result<(), Comm
 async fn expire(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) -> Disposition {
     let id = ordered.order.id();
     let Some(mut stored) = read(&desk, id).await else {
-        return Disposition::Unchanged(OrderFailure::Unreadable);
+        return not_done(OrderFailure::Unreadable);
     };
     if ordered.was == Standing::Dead {
         if let Err(why) = desk.spool.reopen(id).await {
-            return Disposition::Unchanged(OrderFailure::Unrecorded(why));
+            return not_done(OrderFailure::Unrecorded(why));
         }
         // Now with its dead recipients open.
         let Some(reopened) = read(&desk, id).await else {
-            return Disposition::Unchanged(OrderFailure::Unreadable);
+            return not_done(OrderFailure::Unreadable);
         };
         stored = reopened;
     }

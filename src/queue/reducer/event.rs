@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::super::orders::{OrderFailure, OrderResult, OrderedMessage, Ticket};
+use super::super::orders::{OrderResult, OrderedMessage, Ticket};
 use super::super::part_limits::{LearnedParts, PartLimits};
 use super::super::refusals::{Refusal, RefusalRule, Ruling};
 use super::super::roster::{SenderNews, SenderRefusal};
@@ -86,8 +86,8 @@ pub(in crate::queue) enum Disposition {
     OnHold,
     /// An operator has released it, or had its dead recipients opened again.
     Released,
-    /// An order of an operator was not carried out, for this reason: nothing about it has changed.
-    Unchanged(OrderFailure),
+    /// An order of an operator was not carried out, and is answered so: nothing about it has changed.
+    Unchanged(OrderResult),
 }
 
 /// Everything that can happen to the queue.

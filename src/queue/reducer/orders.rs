@@ -84,11 +84,11 @@ impl Reducer {
         let came_to = match disposition {
             Disposition::Dead => OrderResult::Dead,
             Disposition::Removed | Disposition::OnHold | Disposition::Released => OrderResult::Done,
-            Disposition::Unchanged(why) => OrderResult::Failed(why),
+            Disposition::Unchanged(answer) => answer,
             // It ended by a panic, which the log has.
             _ => OrderResult::Failed(OrderFailure::Unrecorded(CommitError::Trouble)),
         };
-        if matches!(came_to, OrderResult::Failed(_)) {
+        if matches!(came_to, OrderResult::Failed(_) | OrderResult::AlreadySo | OrderResult::HeldByOther) {
             self.relays.of_message(id).roster.restore(id, was, now);
         } else {
             self.at_message(id).became(id, disposition);

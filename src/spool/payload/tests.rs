@@ -56,7 +56,7 @@ fn every_shape_of_message_comes_back_the_same() {
     let large = Some(Large { length: 1 << 40, sum: 0xDEAD_BEEF });
     round_trip(&Meta { large, submitter: Submitter::Loopback, ..meta() }, &envelope(), b"");
     for why in ["", "hold rule 3"] {
-        let on_hold = Some(why.to_owned());
+        let on_hold = Some(HeldFromFirst { by: MailHolder::rule(3), words: why.to_owned() });
         let effect = DsnEffect::Warns { of };
         round_trip(&Meta { on_hold, large, effect, ..meta() }, &envelope(), b"");
     }
@@ -91,10 +91,12 @@ fn every_shape_of_envelope_comes_back_the_same() {
 #[test]
 fn what_the_cleaner_carries_forward_comes_back_the_same() {
     let note = Some(&b"a note"[..]);
+    let by = encode_hold(&MailHolder::user(HolderKind::Operator, 0, Some("root")));
     for (note, state) in [(None, EntryState::Held), (note, EntryState::Dead), (note, EntryState::OnHold)] {
+        let hold = (state == EntryState::OnHold).then_some(&*by);
         let fates = vec![(0, Fate::Sent), (7, Fate::Bounced), (8, Fate::Dead)];
         let marks = Marks::from(state).and(Mark::InFlight, true).and(Mark::Deferred, note.is_some());
-        let moved = MovedPayload { marks, fates, note, message: b"as it was" };
+        let moved = MovedPayload { marks, fates, note, hold, message: b"as it was" };
         let mut payload = encode_moved(&moved);
         payload.extend_from_slice(moved.message);
         assert_eq!(decode_moved(&payload), Ok(moved));
@@ -113,7 +115,8 @@ fn what_is_carried_is_the_same_after_a_restart() {
         let large = marks.has(Mark::Large).then_some(Large { length: 1 << 40, sum: 7 });
         let message = encode_message(&Meta { large, ..meta() }, &envelope());
         let carried = Carried { marks, fates: vec![(1, Fate::Sent)], patience_used: 0, uid: Some(1000) };
-        let moved = MovedPayload { marks, fates: carried.fates.clone(), note, message: &message };
+        let hold = None;
+        let moved = MovedPayload { marks, fates: carried.fates.clone(), note, hold, message: &message };
         let payload = [encode_moved(&moved), message.clone()].concat();
         let (change, _) = IndexChange::decode(RecordKind::Moved, &payload).unwrap();
         assert_eq!(change, IndexChange::Move(Box::new(carried)));
@@ -135,6 +138,37 @@ fn a_moved_record_of_version_1_is_understood() {
     );
 }
 
+/// Who holds a message reads as it was written; a version that did not record it had the state alone.
+#[test]
+fn who_holds_a_message_comes_back_the_same() {
+    let long = "x".repeat(LONGEST_LOGIN);
+    for holder in [
+        MailHolder::user(HolderKind::Operator, 0, Some("root")),
+        MailHolder::user(HolderKind::Submitter, u32::MAX, None),
+        MailHolder::user(HolderKind::Submitter, 33, Some(&long)),
+        MailHolder::rule(7),
+        MailHolder::of(HolderKind::Limit),
+        MailHolder::of(HolderKind::Unknown),
+    ] {
+        assert_eq!(decode_hold(&encode_hold(&holder)), holder);
+    }
+    assert_eq!(decode_hold(&encode_state(EntryState::OnHold)), MailHolder::of(HolderKind::Unknown));
+    assert_eq!(decode_state(&[HELD_BY]), Err(MalformedOctets));
+}
+
+/// A message that version 4 had put on hold as it came in.
+#[test]
+fn a_message_of_version_4_is_held_by_somebody_who_is_not_known() {
+    let by = MailHolder::of(HolderKind::Unknown);
+    let meta = Meta { on_hold: Some(HeldFromFirst { by, words: "hold rule 3".into() }), ..meta() };
+    let mut octets = encode_message(&meta, &envelope());
+    // Without the flag for the holder and without the holder, which stands before the length of the envelope.
+    octets[0] &= !16;
+    let at = octets.windows(11).position(|octets| octets == b"hold rule 3").unwrap() + 11;
+    octets.drain(at..at + 7);
+    assert_eq!(decode_message(&octets).unwrap().meta, meta);
+}
+
 /// A record that was moved before the last flag was written tells by the one before it that the relay may have a copy.
 #[test]
 fn a_moved_record_without_the_flag_for_earlier_copies_is_understood() {
@@ -153,9 +187,12 @@ fn small_payloads_have_the_documented_octets() {
         b"\x02\0\0\0\x03\0\0\0\x01\x04\0\0\0\x02"
     );
     for (octet, state) in (0..).zip(marks::tests::STATES) {
-        assert_eq!((encode_state(state), decode_state(&[octet])), (octet, Ok((state, false))));
+        assert_eq!((encode_state(state), decode_state(&[octet])), ([octet], Ok((state, false))));
     }
     assert_eq!(decode_state(&[REOPENED]), Ok((EntryState::Held, true)));
+    let by_root = encode_hold(&MailHolder::user(HolderKind::Operator, 0, Some("root")));
+    assert_eq!(by_root, b"\x05\x01\0\0\0\0\x04\0root");
+    assert_eq!(decode_state(&by_root), Ok((EntryState::OnHold, false)));
     let mut envelope = Envelope::from(ReversePath::Mailbox(address("a")));
     envelope.recipients.push(Recipient::plain(address("b@c")));
     let octets = encode_message(&Meta { arrived: Timestamp::new(1, 2).unwrap(), ..meta() }, &envelope);

@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use super::*;
+use crate::filter::{HolderKind, MailHolder};
 use crate::spool::fs::sim::Choice;
 
 /// The answers that the submitter and the queue have had so far.
@@ -31,6 +32,8 @@ pub(super) struct Told {
     bounces: Vec<(QueueId, QueueId)>,
     /// The state of each message that was given one, if nobody has asked for another one since.
     states: HashMap<QueueId, EntryState>,
+    /// Who holds each message that was put on hold, if nobody has asked for another state since.
+    holders: HashMap<QueueId, MailHolder>,
     /// The recipients that are open again, if nobody has buried them since.
     reopened: HashSet<(QueueId, usize)>,
 }
@@ -64,6 +67,7 @@ impl Teller {
             // again, and what was to be a DSN under it never was one.
             told.bounces.retain(|(dsn, _)| *dsn != draft.id());
             told.states.remove(&draft.id());
+            told.holders.remove(&draft.id());
         });
         Some(draft)
     }
@@ -81,7 +85,10 @@ impl Teller {
         if self.choice.between((0, 2)) == 0 {
             draft.hold("hold rule 1");
             // Promised at once: it must never be found without.
-            self.tell(|told| told.states.insert(id, EntryState::OnHold));
+            self.tell(|told| {
+                told.states.insert(id, EntryState::OnHold);
+                told.holders.insert(id, MailHolder::of(HolderKind::Limit));
+            });
         }
         let result = self.rig.spool.commit(draft, envelope(2), Submitter::Loopback, now()).await;
         self.answered(id, result)
@@ -137,22 +144,30 @@ impl Teller {
     async fn set_state(&mut self, id: QueueId) {
         match self.choice.between((0, 2)) {
             0 => self.is_to_be(id, EntryState::Held).await,
-            1 => self.is_to_be(id, EntryState::OnHold).await,
+            1 => self.put_on_hold(id).await,
             _ => self.bury_and_reopen(id).await,
         }
     }
 
     async fn is_to_be(&mut self, id: QueueId, state: EntryState) {
-        self.tell(|told| told.states.remove(&id));
+        self.tell(|told| (told.states.remove(&id), told.holders.remove(&id)));
         if self.rig.spool.set_state(id, state).await.is_ok() {
             self.tell(|told| told.states.insert(id, state));
+        }
+    }
+
+    async fn put_on_hold(&mut self, id: QueueId) {
+        let by = MailHolder::user(HolderKind::Operator, self.choice.between((0, 2)) as u32, Some("root"));
+        self.tell(|told| (told.states.remove(&id), told.holders.remove(&id)));
+        if self.rig.spool.hold(id, &by).await.is_ok() {
+            self.tell(|told| (told.states.insert(id, EntryState::OnHold), told.holders.insert(id, by)));
         }
     }
 
     /// The second recipient is dead, and open again.
     async fn bury_and_reopen(&mut self, id: QueueId) {
         let Ok(Stored { mut ledger, .. }) = self.rig.spool.peek(id) else { return };
-        self.tell(|told| (told.states.remove(&id), told.reopened.remove(&(id, 1))));
+        self.tell(|told| (told.states.remove(&id), told.holders.remove(&id), told.reopened.remove(&(id, 1))));
         ledger.dead(1);
         if self.rig.spool.record(&mut ledger).await.is_ok() && self.rig.spool.reopen(id).await.is_ok() {
             self.tell(|told| (told.states.insert(id, EntryState::Held), told.reopened.insert((id, 1))));
@@ -224,6 +239,9 @@ pub(super) fn check(rig: &Rig, told: &Told, what: &str) {
     }
     for (id, state) in told.states.iter().filter(|(id, _)| found.contains(id)) {
         assert_eq!(rig.entry(*id).marks.state(), *state, "{what}: {id}");
+    }
+    for (id, holder) in told.holders.iter().filter(|(id, _)| found.contains(id)) {
+        assert_eq!(rig.spool.peek(*id).unwrap().held_by.as_ref(), Some(holder), "{what}: {id}");
     }
     for (id, index) in told.reopened.iter().filter(|(id, _)| found.contains(id)) {
         assert_ne!(fate(*id, *index), Fate::Dead, "{what}: {id} is dead again");

@@ -1,6 +1,7 @@
 //! New mail on hold by a rule, or from the first for another reason.
 
 use super::*;
+use crate::filter::{HolderKind, MailHolder};
 use crate::standing_orders::{HoldConditions, OrderTerms};
 
 fn terms() -> OrderTerms {
@@ -31,10 +32,12 @@ async fn what_a_rule_fits_comes_in_on_hold_and_stays_so() {
     assert_eq!(back.entry(held.id()).marks.state(), EntryState::OnHold);
     assert_eq!(back.entry(other.id()).marks.state(), EntryState::Active);
     let stored = back.spool.read(held.id()).unwrap();
-    assert_eq!(stored.came_on_hold.as_deref(), held.on_hold());
+    assert_eq!((stored.came_on_hold.as_deref(), stored.held_by), (held.on_hold(), Some(MailHolder::rule(1))));
     assert_eq!(back.commit(b"after").await.on_hold(), held.on_hold(), "the rule outlives the power");
     back.spool.set_state(held.id(), EntryState::Active).await.unwrap();
-    assert_eq!(back.after_power_loss().entry(held.id()).marks.state(), EntryState::Active);
+    let after = back.after_power_loss();
+    assert_eq!(after.entry(held.id()).marks.state(), EntryState::Active);
+    assert_eq!(after.spool.peek(held.id()).unwrap().held_by, None);
 }
 
 #[tokio::test]
@@ -72,5 +75,32 @@ async fn a_draft_may_be_put_on_hold_for_a_reason_of_its_own() {
     draft.hold("the limit app");
     let held = rig.spool.commit(draft, envelope(1), Submitter::Uid(33), now()).await.unwrap();
     assert_eq!(held.on_hold(), Some("the limit app"));
-    assert_eq!(rig.after_power_loss().entry(held.id()).marks.state(), EntryState::OnHold);
+    let back = rig.after_power_loss();
+    assert_eq!(back.entry(held.id()).marks.state(), EntryState::OnHold);
+    assert_eq!(back.spool.peek(held.id()).unwrap().held_by, Some(MailHolder::of(HolderKind::Limit)));
+}
+
+/// M9: who holds a message is known as long as it is on hold, also where the cleaner has moved it, and whoever held it before.
+#[tokio::test]
+async fn who_holds_a_message_outlives_the_power_and_the_cleaner() {
+    let rig = new();
+    rule(&rig.spool, from("*"));
+    let id = rig.commit(&content(0, 3000)).await.id();
+    let held_by = |rig: &Rig| rig.spool.peek(id).unwrap().held_by;
+    let app = MailHolder::user(HolderKind::Submitter, 33, Some("app"));
+    let root = MailHolder::user(HolderKind::Operator, 0, Some("root"));
+    for by in [Some(app), None, Some(root)] {
+        match &by {
+            Some(by) => rig.spool.hold(id, by).await.unwrap(),
+            None => rig.spool.set_state(id, EntryState::Held).await.unwrap(),
+        }
+        let first = rig.names("log")[0].clone();
+        assert_eq!((held_by(&rig), held_by(&rig.after_power_loss())), (by.clone(), by.clone()));
+        for number in 1..90 {
+            let passing = rig.commit(&content(number, 2500)).await.id();
+            rig.settle(passing).await.unwrap();
+        }
+        assert!(!rig.names("log").contains(&first), "it has been moved");
+        assert_eq!((held_by(&rig), held_by(&rig.after_power_loss())), (by.clone(), by));
+    }
 }

@@ -19,6 +19,7 @@ fn message(recipients: Vec<QueuedRecipient>) -> QueuedMessage {
     QueuedMessage {
         id: "18A4F1C9A02B3D40".into(),
         state: MessageState::Deferred,
+        held_by: None,
         uid: None,
         from: String::new(),
         reason: recipients.iter().find_map(|recipient| recipient.reason.clone()),

@@ -18,6 +18,7 @@ fn message() -> MessageDetail {
     MessageDetail {
         id: "18A4F1C9A02B3D40".into(),
         state: MessageState::Deferred,
+        held_by: None,
         uid: Some(33),
         came_by: "socket".into(),
         from: "app@example.org".into(),

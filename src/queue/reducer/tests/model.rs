@@ -12,15 +12,16 @@ use super::world::{MINUTE, entry, policy, relay_policy, start};
 use super::{assert_figures, effects_of};
 use crate::config::RuleScope;
 use crate::envelope::{Address, ReversePath, ReversePathKey};
+use crate::filter::MailHolder;
 use crate::queue::clock::Moment;
-use crate::queue::orders::{OrderFailure, Ticket};
+use crate::queue::orders::{OrderFailure, OrderResult, Ticket, against_holder};
 use crate::queue::refusals::{Refusal, Ruling};
 use crate::queue::testing::{refused_login, trouble};
 use crate::queue::{ConnectionId, QueueStatus, RelayPlace};
 use crate::queue_id::QueueId;
 use crate::relay::{Excess, Peer, Phase, RuleName, Subject, Trouble, WaitClass, WaitReason};
 use crate::routing::{RouteRule, SendersIn};
-use crate::spool::{CommitError, Operator, OperatorOrder, OperatorVerb};
+use crate::spool::{CommitError, Operator, OperatorOrder, OperatorVerb, OrderRight};
 use crate::standing_orders::{OrderTerms, Pause, PauseScope, PausedPart};
 
 const MAX_CONNECTIONS: usize = 4;
@@ -68,6 +69,10 @@ struct Model {
     next_ticket: Ticket,
     /// The messages that are on hold, or dead: nobody gets them.
     kept: BTreeMap<QueueId, OperatorVerb>,
+    /// Who holds each message that is on hold.
+    holders: BTreeMap<QueueId, MailHolder>,
+    /// The orders that are being carried out.
+    ordered: BTreeMap<QueueId, OperatorOrder>,
     watches_secret: bool,
     is_stopping: bool,
     /// The pauses that operators have ordered.
@@ -124,6 +129,8 @@ impl Model {
             orders: BTreeMap::new(),
             next_ticket: 0,
             kept: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            ordered: BTreeMap::new(),
             watches_secret: false,
             is_stopping: false,
             pauses: Vec::new(),
@@ -160,6 +167,7 @@ impl Model {
                 let (id, verb) = (ordered.order.id(), ordered.order.verb());
                 let place = self.messages.insert(id, Place::Ordered(verb));
                 assert_eq!(place, Some(Place::Queue), "{id} is taken from nobody");
+                self.ordered.insert(id, ordered.order);
             }
             Effect::Ordered { ticket, id, .. } => {
                 assert_eq!(self.orders.remove(&ticket), Some(id), "ordered once, answered once");
@@ -427,15 +435,17 @@ impl Model {
         let verbs = [OperatorVerb::Hold, OperatorVerb::Release, OperatorVerb::Retry, OperatorVerb::Expire];
         let verb = self.any(verbs.to_vec()).filter(|_| self.random.u32(..6) > 0);
         let id = QueueId::from_raw(self.random.u64(1..=self.next_id));
-        self.orders_about(id, verb.unwrap_or(OperatorVerb::Delete));
+        let right = if self.random.bool() { OrderRight::Everything } else { OrderRight::OwnMail };
+        self.orders_about(id, verb.unwrap_or(OperatorVerb::Delete), right);
     }
 
-    fn orders_about(&mut self, id: QueueId, verb: OperatorVerb) {
+    fn orders_about(&mut self, id: QueueId, verb: OperatorVerb, right: OrderRight) {
         self.next_ticket += 1;
         let ticket = self.next_ticket;
         self.orders.insert(ticket, id);
-        let by = Operator { uid: 0, name: None };
-        self.on(Event::Ordered { ticket, orders: vec![OperatorOrder::permitted(id, verb, by)] });
+        let uid = if right == OrderRight::Everything { 0 } else { 33 };
+        let order = OperatorOrder::permitted(id, verb, Operator { uid, name: None }, right);
+        self.on(Event::Ordered { ticket, orders: vec![order] });
     }
 
     /// An order was carried out, or the spool did not take it.
@@ -446,8 +456,13 @@ impl Model {
         });
         let Some((id, verb)) = self.any(carried_out.collect()) else { return };
         let failure = OrderFailure::Unrecorded(CommitError::Full);
+        let order = self.ordered.remove(&id).unwrap();
+        let of_holder = self.holders.get(&id).and_then(|holder| against_holder(&order, holder));
         let disposition = match verb {
-            _ if !self.ends_well && self.random.u32(..8) == 0 => Disposition::Unchanged(failure),
+            _ if !self.ends_well && self.random.u32(..8) == 0 => {
+                Disposition::Unchanged(OrderResult::Failed(failure))
+            }
+            _ if of_holder.is_some() => Disposition::Unchanged(of_holder.unwrap()),
             OperatorVerb::Hold => Disposition::OnHold,
             OperatorVerb::Release | OperatorVerb::Retry => Disposition::Released,
             OperatorVerb::Expire if self.random.bool() => Disposition::Dead,
@@ -455,9 +470,18 @@ impl Model {
         };
         self.messages.insert(id, Place::Queue);
         match disposition {
-            Disposition::OnHold => drop(self.kept.insert(id, OperatorVerb::Release)),
-            Disposition::Dead => drop(self.kept.insert(id, OperatorVerb::Retry)),
-            Disposition::Released | Disposition::Removed => drop(self.kept.remove(&id)),
+            Disposition::OnHold => {
+                self.kept.insert(id, OperatorVerb::Release);
+                self.holders.insert(id, order.holder());
+            }
+            Disposition::Dead => {
+                self.kept.insert(id, OperatorVerb::Retry);
+                self.holders.remove(&id);
+            }
+            Disposition::Released | Disposition::Removed => {
+                self.kept.remove(&id);
+                self.holders.remove(&id);
+            }
             _ => {}
         }
         if disposition == Disposition::Removed {
@@ -502,7 +526,7 @@ impl Model {
         self.pauses.clear();
         self.on(Event::Pauses(Vec::new()));
         for (id, verb) in self.kept.clone() {
-            self.orders_about(id, verb);
+            self.orders_about(id, verb, OrderRight::Everything);
         }
         for _ in 0..20_000 {
             while !self.lookups.is_empty() {
@@ -530,7 +554,7 @@ impl Model {
             }
             self.settlement_ends();
             for (id, verb) in self.kept.clone() {
-                self.orders_about(id, verb);
+                self.orders_about(id, verb, OrderRight::Everything);
             }
             let next = self.reducer.until_next_change(self.now).min(MINUTE);
             self.time_passes(next.max(Duration::from_millis(10)));

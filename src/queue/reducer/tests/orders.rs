@@ -8,7 +8,7 @@ use crate::envelope::Address;
 use crate::queue::Standing;
 use crate::queue::orders::{OrderFailure, OrderResult};
 use crate::queue_id::QueueId;
-use crate::spool::{CommitError, Fate, OperatorVerb};
+use crate::spool::{CommitError, Fate, OperatorVerb, OrderRight};
 
 use OperatorVerb::{Delete, Expire, Hold, Release, Retry};
 
@@ -190,6 +190,29 @@ fn an_order_is_about_a_message_at_all_of_its_relays() {
         let reports = world.spool.next_id().raw() - id.raw() - 1;
         assert_eq!((world.status().live as u64, reports), (reports, u64::from(verb == Expire)));
     }
+}
+
+/// Who sent a message had sent by this what an operator holds. What they hold themselves is theirs to release, before an operator
+/// takes it over and after a restart.
+#[test]
+fn who_sent_a_message_does_not_release_it_from_an_operator_s_hand() {
+    use OrderResult::{AlreadySo, Done, HeldByOther};
+    use OrderRight::{Everything, OwnMail};
+    let (mut world, id) = stuck();
+    assert_eq!(world.order_as(OwnMail, Hold, id), Some(Done));
+    assert_eq!(world.order_as(OwnMail, Release, id), Some(Done));
+    for right in [OwnMail, Everything] {
+        assert_eq!(world.order_as(right, Hold, id), Some(Done));
+        assert_eq!(world.order_as(right, Hold, id), Some(AlreadySo));
+    }
+    for _ in 0..2 {
+        assert_eq!(world.order_as(OwnMail, Hold, id), Some(AlreadySo));
+        assert_eq!(world.order_as(OwnMail, Release, id), Some(HeldByOther));
+        assert_eq!(world.standing(), Standing::OnHold);
+        world.restart();
+    }
+    assert_eq!(world.order(Release, id), Some(Done));
+    assert_eq!(world.standing(), Standing::Ready);
 }
 
 /// What the spool does not record has not happened.

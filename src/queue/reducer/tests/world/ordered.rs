@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::World;
 use crate::queue::attempt::{Attempt, AttemptResult, OnSpool};
-use crate::queue::orders::{OrderFailure, OrderResult, OrderedMessage};
+use crate::queue::orders::{OrderFailure, OrderResult, OrderedMessage, against_holder};
 use crate::queue::part_limits::PartLimits;
 use crate::queue::reducer::{Disposition, Event};
 use crate::queue::settlement::Settling;
 use crate::queue::{RelayPlace, Standing, Taken};
 use crate::queue_id::QueueId;
-use crate::spool::{CommitError, EntryState, Fate, Operator, OperatorOrder, OperatorVerb};
+use crate::spool::{CommitError, EntryState, Fate, Operator, OperatorOrder, OperatorVerb, OrderRight};
 
 impl World {
     /// An operator orders this about a message. Returns the answer, if there is one already.
@@ -19,8 +19,19 @@ impl World {
         verb: OperatorVerb,
         id: QueueId,
     ) -> Option<OrderResult> {
-        let by = Operator { uid: 0, name: Some("root".into()) };
-        let orders = vec![OperatorOrder::permitted(id, verb, by)];
+        self.order_as(OrderRight::Everything, verb, id)
+    }
+
+    /// Root with every right, or user 33 about own mail, orders this about a message.
+    pub(in crate::queue::reducer::tests) fn order_as(
+        &mut self,
+        right: OrderRight,
+        verb: OperatorVerb,
+        id: QueueId,
+    ) -> Option<OrderResult> {
+        let (uid, name) = if right == OrderRight::Everything { (0, "root") } else { (33, "app") };
+        let by = Operator { uid, name: Some(name.into()) };
+        let orders = vec![OperatorOrder::permitted(id, verb, by, right)];
         self.tell(Event::Ordered { ticket: 1, orders });
         let place = self.order_answers.iter().position(|(answered, _)| *answered == id)?;
         Some(self.order_answers.remove(place).1)
@@ -30,11 +41,19 @@ impl World {
     pub(super) fn carry_out_order(&mut self, ordered: OrderedMessage) {
         let id = ordered.order.id();
         if !self.spool.takes_record() {
-            let disposition = Disposition::Unchanged(OrderFailure::Unrecorded(CommitError::Full));
+            let disposition =
+                Disposition::Unchanged(OrderResult::Failed(OrderFailure::Unrecorded(CommitError::Full)));
             return self.happens_next(Event::Became { id, disposition });
         }
+        let holder = self.spool.with(id).held_by.clone();
+        let of_holder = holder.and_then(|holder| against_holder(&ordered.order, &holder));
         let disposition = match ordered.order.verb() {
-            OperatorVerb::Hold => self.has_state(id, EntryState::OnHold, Disposition::OnHold),
+            _ if of_holder.is_some() => Disposition::Unchanged(of_holder.unwrap()),
+            OperatorVerb::Hold => {
+                let then = self.has_state(id, EntryState::OnHold, Disposition::OnHold);
+                self.spool.with(id).held_by = Some(ordered.order.holder());
+                then
+            }
             OperatorVerb::Release => self.has_state(id, EntryState::Held, Disposition::Released),
             OperatorVerb::Retry => self.reopened(id),
             OperatorVerb::Expire => return self.expire(&ordered),
@@ -48,7 +67,9 @@ impl World {
     }
 
     fn has_state(&mut self, id: QueueId, state: EntryState, then: Disposition) -> Disposition {
-        self.spool.with(id).marks.set_state(state);
+        let stored = self.spool.with(id);
+        stored.marks.set_state(state);
+        stored.held_by = None;
         then
     }
 

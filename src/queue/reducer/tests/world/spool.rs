@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::envelope::{Envelope, ReversePathKey, Submitter};
+use crate::filter::MailHolder;
 use crate::queue::RelayPlace;
 use crate::queue::attempt::OnSpool;
 use crate::queue::lanes::Lane;
@@ -18,6 +19,8 @@ pub(in crate::queue::reducer::tests) struct Stored {
     pub(in crate::queue::reducer::tests) envelope: Envelope,
     pub(in crate::queue::reducer::tests) content: String,
     pub(in crate::queue::reducer::tests) marks: Marks,
+    /// Who holds it, if it is on hold.
+    pub(in crate::queue::reducer::tests) held_by: Option<MailHolder>,
     pub(in crate::queue::reducer::tests) fates: Vec<Fate>,
     pub(in crate::queue::reducer::tests) replies: Replies,
     arrived: Timestamp,
@@ -71,6 +74,7 @@ impl MemorySpool {
             envelope,
             content,
             marks: Marks::default(),
+            held_by: None,
             replies: Replies::default(),
             arrived,
             lane,
