@@ -5,7 +5,7 @@
 //!   it is shown; `steer`: orders about messages; `standing`: orders about mail to come; [`shape`]: the queue in counts; `reading` and [`detail`]: a message
 //!   in full; `flush`: the one request that waits for the relay; `rights`: what a client may see and do; `clients`: the
 //!   limits on clients; `output`: the stream to a client.
-//! - [`http`]: metrics and health for monitoring programs; [`exposition`]: the figures as metrics; [`health`]: what is wrong;
+//! - [`http`]: a page, metrics and health for people and monitoring programs; `page`: the page; [`exposition`] and [`metric_text`]: the figures as metrics; [`health`]: what is wrong;
 //!   [`history_keeper`]: the last day.
 //!
 //! [`from_spool`] is for the commands that read the queue while no daemon runs.
@@ -22,8 +22,10 @@ pub mod health;
 pub mod history_keeper;
 pub mod http;
 mod listing;
+pub mod metric_text;
 mod no_route;
 mod output;
+mod page;
 pub mod protocol;
 mod reading;
 mod rights;

@@ -75,7 +75,7 @@ enum CliCommand {
     /// Show the state of the daemon in a few numbers
     Status(status::StatusCommand),
     /// Print the figures of the daemon as metrics, in the format of OpenMetrics, which Prometheus reads
-    Metrics(ConfigFile),
+    Metrics(metrics::MetricsCommand),
     /// Try the relay and every deferred message now, and print the result
     Flush(flush::FlushCommand),
     /// Pause the delivery or the intake of mail, over restarts as well
@@ -140,7 +140,7 @@ pub fn main() -> ExitCode {
         CliCommand::Queue(queue) => queue.run(),
         CliCommand::Spool(spool) => spool.run(),
         CliCommand::Status(status) => status.run(),
-        CliCommand::Metrics(file) => metrics::run(&file),
+        CliCommand::Metrics(metrics) => metrics.run(),
         CliCommand::Flush(flush) => flush.run(),
         CliCommand::Pause(pause) => pause.run(),
         CliCommand::Resume(resume) => resume.run(),

@@ -94,6 +94,7 @@ pub use reply_rule::{Means, ReplyPattern, ReplyPhase, ReplyRule, RuleScope};
 pub use route::RouteConfig;
 pub use secret_file::{SecretError, SecretFile, SecretKind, stays_until_mended};
 pub use secret_source::{SecretSource, TokenSource};
+pub use setting::HttpSetting;
 pub use setting_error::SettingError;
 pub use tls::{ClientCertificate, Tls, TlsSettings, Trust};
 pub use tls_file::{TlsFile, TlsFileError, TlsFileFault};
@@ -108,7 +109,7 @@ pub use words::{
 };
 
 use error::{ConfigFault, KeyLocation};
-use file::ConfigFile;
+use file::{AdminTable, ConfigFile};
 use setting::{HostName, Setting, SocketPath};
 use table::{Key, given};
 
@@ -141,8 +142,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `admin.control`: the socket of `nullmta queue` and `nullmta status`.
     pub control: PathBuf,
-    /// `admin.http`: the loopback address of metrics and health; `None` for none.
-    pub http: Option<SocketAddr>,
+    /// `admin.http`: where the page, metrics and health are.
+    pub http: Vec<HttpSetting>,
     /// `[rewrite]`: the rules that change addresses and header fields. The origin is the hostname by default.
     pub rewrite: Arc<Rules>,
     /// Warnings for the operator: the configuration can be used, but mail may not go where it is expected.
@@ -187,8 +188,8 @@ impl Config {
             spool: given(&file.spool).map_or_else(|| SPOOL.into(), |path| path.0.clone()),
             queue: QueueConfig::of(&file.queue, origin)?,
             log: LogConfig::of(&file.log),
+            http: http_of(&file.admin, listen.socket.as_ref())?,
             control: control_of(&file.admin.control, listen.socket.as_ref())?,
-            http: given(&file.admin.http).map(|address| address.0),
             rewrite: Arc::new(file.rewrite.rules(origin, &hostname)?),
             listen,
             advice: Vec::new(),
@@ -330,6 +331,22 @@ fn hostname_of(key: &Key<HostName>, environment: &Environment) -> Result<String,
             KeyLocation::of_missing("listen.hostname").expected(HostName::expected(), found)
         }),
     }
+}
+
+/// Returns the places of `admin.http`. A unix socket must differ from `submission`, the socket of `sendmail`, and the control
+/// socket.
+fn http_of(admin: &AdminTable, submission: Option<&PathBuf>) -> Result<Vec<HttpSetting>, ConfigFault> {
+    let Some(list) = &admin.http else { return Ok(Vec::new()) };
+    let control = control_of(&admin.control, submission)?;
+    for entry in &list.entries {
+        if let HttpSetting::Unix(path) = &entry.value
+            && (Some(path) == submission || *path == control)
+        {
+            let other = if *path == control { "that of admin.control" } else { "that of listen.socket" };
+            return Err(entry.location.expected("a path of its own", other));
+        }
+    }
+    Ok(list.entries.iter().map(|entry| entry.value.clone()).collect())
 }
 
 /// Returns the path of the control socket. It must differ from `submission`, the socket of `sendmail`.

@@ -237,6 +237,11 @@ impl Control {
         }
     }
 
+    /// Returns the number of hold rules.
+    pub(super) fn hold_rules(&self) -> usize {
+        standing::listed(&self.spool).len()
+    }
+
     /// Returns who the client with this uid is.
     async fn operator(&self, uid: u32) -> Operator {
         let name = self.users.named_soon(uid).await.map(|user| user.login.as_str().into());

@@ -18,6 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::metric_text::in_order;
 use super::protocol::{DaemonStatus, MessageState, OutcomeCounts, RelayFigures};
 
 /// The type of what [`exposition`] returns, for HTTP.
@@ -35,7 +36,7 @@ pub fn exposition(status: &DaemonStatus) -> Result<String, fmt::Error> {
     add_relays(&mut registry, &status.relays);
     let mut text = String::new();
     encode(&mut text, &registry)?;
-    Ok(text)
+    Ok(in_order(&text))
 }
 
 fn add_daemon(registry: &mut Registry, status: &DaemonStatus) {

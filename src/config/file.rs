@@ -13,7 +13,7 @@ use super::reply_rule::ReplyRule;
 use super::rewrite::RewriteTable;
 use super::route_setting::{RouteName, Uid};
 use super::setting::{
-    AbsolutePath, CertificateName, CivilDay, CommandLine, CredentialName, HeloName, HostName,
+    AbsolutePath, CertificateName, CivilDay, CommandLine, CredentialName, HeloName, HostName, HttpSetting,
     LoopbackAddress, OrOff, PlainText, SecretPath, ShownCertificate, SocketPath, SourceAddress, Username,
 };
 use super::table::{Key, Keys, Located, TablePart, TomlTable, table};
@@ -214,7 +214,7 @@ table! {
     /// The keys of `[admin]`.
     AdminTable {
         control: Key<SocketPath>,
-        http: Key<LoopbackAddress>,
+        http: Keys<HttpSetting>,
     }
 }
 

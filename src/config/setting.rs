@@ -160,19 +160,21 @@ fn absolute(text: &str) -> Option<PathBuf> {
     (text.starts_with('/') && !text.chars().any(char::is_control)).then(|| PathBuf::from(text))
 }
 
+/// The octets of the longest path of a socket: sockaddr_un has 108, the last one NUL.
+const LONGEST_SOCKET_PATH: usize = 107;
+
 /// The path of a unix socket that the daemon creates.
 #[derive(Clone, Debug)]
 pub(super) struct SocketPath(pub(super) PathBuf);
 
 impl Setting for SocketPath {
     fn expected() -> Cow<'static, str> {
-        // sockaddr_un has 108 octets, the last one NUL.
         "an absolute path of at most 107 octets".into()
     }
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
         let text = value.as_str()?;
-        absolute(text).filter(|_| text.len() <= 107).map(SocketPath)
+        absolute(text).filter(|_| text.len() <= LONGEST_SOCKET_PATH).map(SocketPath)
     }
 }
 
@@ -267,6 +269,30 @@ impl Setting for LoopbackAddress {
     fn read(value: &DeValue<'_>) -> Option<Self> {
         let address: SocketAddr = value.as_str()?.parse().ok()?;
         address.ip().is_loopback().then_some(LoopbackAddress(address))
+    }
+}
+
+/// A place at which clients are answered over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpSetting {
+    /// A loopback address and a port.
+    Tcp(SocketAddr),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+}
+
+impl Setting for HttpSetting {
+    fn expected() -> Cow<'static, str> {
+        "a loopback address with its port such as \"127.0.0.1:9925\" (nullmta never listens to the network), or a unix socket \
+         as \"unix:/run/nullmta/http.sock\""
+            .into()
+    }
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        match value.as_str()?.strip_prefix("unix:") {
+            Some(path) => absolute(path).filter(|_| path.len() <= LONGEST_SOCKET_PATH).map(HttpSetting::Unix),
+            None => LoopbackAddress::read(value).map(|address| HttpSetting::Tcp(address.0)),
+        }
     }
 }
 

@@ -23,10 +23,10 @@ use super::parts::{DaemonPart, Parts, anew_after_panics};
 use super::{Daemon, DaemonError, Start, join, read_now};
 use crate::admin::control::{self, Control, ReloadRequest};
 use crate::admin::history_keeper::HistoryKeeper;
-use crate::admin::http;
+use crate::admin::http::{self, HttpPlace};
 use crate::admin::protocol::Configuration;
 use crate::admin::standing;
-use crate::config::{Config, FileContents, ListenConfig};
+use crate::config::{Config, FileContents, HttpSetting, ListenConfig};
 use crate::listener::Service;
 use crate::listener::bind::{BindError, Bound, bind};
 use crate::listener::certificate::Certificate;
@@ -188,8 +188,9 @@ impl Opened {
         parts.begin(DaemonPart::Listener, serving(bound, Arc::clone(&service), stop));
         parts.begin(DaemonPart::Queue, deliveries);
         parts.begin(DaemonPart::History, history.keep(queue.clone(), Arc::clone(&service)));
-        if let Some(address) = config.http {
-            parts.begin(DaemonPart::Http, http::serve(control.clone(), address));
+        if !config.http.is_empty() {
+            let places = config.http.iter().map(place_of).collect();
+            parts.begin(DaemonPart::Http, http::serve(control.clone(), places));
         }
         parts.begin(DaemonPart::Control, control.serve(control_listener));
         Begun { certificate, logins, users, spool, queue, service, stopper, parts }
@@ -217,6 +218,14 @@ struct Begun {
     service: Arc<Service>,
     stopper: Stopper,
     parts: Parts,
+}
+
+/// Returns a place of `admin.http`.
+fn place_of(setting: &HttpSetting) -> HttpPlace {
+    match setting {
+        HttpSetting::Tcp(address) => HttpPlace::Tcp(*address),
+        HttpSetting::Unix(path) => HttpPlace::Unix(path.clone()),
+    }
 }
 
 /// Returns the addresses of TCP sockets.

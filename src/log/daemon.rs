@@ -1,7 +1,6 @@
 //! The lines about the daemon: start, reload and stop, the control socket, and warnings about the configuration.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::Path;
 
 use tracing::{debug, error, info, warn};
@@ -101,9 +100,9 @@ pub fn control_trouble(why: &dyn fmt::Display) {
 }
 
 /// Logs that the address of `admin.http` cannot be listened on.
-pub fn http_not_open(address: SocketAddr, why: &dyn fmt::Display) {
+pub fn http_not_open(address: &dyn fmt::Display, why: &dyn fmt::Display) {
     warn!(
-        "no metrics and health at {address}: {why}; see admin.http; it is tried again in a minute, and mail goes on"
+        "no page, metrics and health at {address}: {why}; see admin.http; it is tried again in a minute, and mail goes on"
     );
 }
 

@@ -123,6 +123,6 @@ def test_only_this_host_may_ask_and_nothing_may_be_changed(watched):
 def test_mail_goes_on_while_another_program_has_the_address(watched, make_nullmta, postfix):
     _, port = watched
     second = make_nullmta(postfix.port, admin=f'http = "127.0.0.1:{port}"').start()
-    second.wait_for_log(f"no metrics and health at 127.0.0.1:{port}: .*; see admin.http")
+    second.wait_for_log(f"no page, metrics and health at 127.0.0.1:{port}: .*; see admin.http")
     second.send(b"Subject: x\r\n\r\nx\r\n")
     postfix.wait_for(1)

@@ -5,6 +5,7 @@ import re
 import signal
 
 from local_user import ANN, OPERATOR
+from terminal import shown
 from waiting import free_port, wait_until
 
 LINE = re.compile(r"NULLMTA (OK|WARNING|CRITICAL|UNKNOWN): ([^|\n]+) \| ([^|\n]+)\n")
@@ -62,6 +63,17 @@ def test_a_user_without_rights_is_told_the_numbers_and_no_names(_host, make_null
     checked = status(ANN, "--check")
     assert checked.returncode == 1 and checked.stdout.startswith(b"NULLMTA WARNING: the relay is paused"), checked
     assert b"127.0.0.1" not in checked.stdout
+
+
+def test_status_fits_a_terminal_of_80_columns(make_nullmta):
+    daemon = make_nullmta(free_port())
+    daemon.start()
+    daemon.send(b"Subject: x\r\n\r\nx\r\n")
+    wait_until(lambda: daemon.status()["relays"][0]["state"] == "paused", 20, "the pause")
+    daemon.command("pause", "intake", "--reason", "the disk of this host is moved to another cabinet, which takes an hour or two")
+    code, text = shown(80, daemon.program, "status", "-c", daemon.config)
+    assert code == 0 and "to do   check the host and the port in relayhost" in text, text
+    assert [line for line in text.splitlines() if len(line) > 80] == [], text
 
 
 def test_a_plug_in_that_is_called_wrongly_is_told_so(nullmta):

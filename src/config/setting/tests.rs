@@ -77,6 +77,10 @@ fn every_type_keeps_its_rule() {
             "'127.0.0.1'",
         ],
     );
+    check::<HttpSetting>(
+        &["'127.0.0.1:9925'", "'[::1]:9925'", "'unix:/run/nullmta/http.sock'"],
+        &["'0.0.0.0:9925'", "'localhost:9925'", "'unix:http.sock'", "'unix:'", "'/run/nullmta/http.sock'"],
+    );
     check::<Username>(
         &["'apikey'", "'ann@example.org'", "'ünï'"],
         &["''", r#""a\u0000b""#, r#""a\r\nb""#, "5"],
