@@ -8,6 +8,7 @@ mod control_client;
 mod demo;
 mod doctor;
 pub mod exit;
+mod flow_words;
 mod flush;
 mod import;
 mod log;

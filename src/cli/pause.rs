@@ -3,7 +3,9 @@
 //! Promises: what is said to be paused, or to go on, is so, over a restart as well. The exit code is 0 if something was paused or
 //! goes on; 1 if there was no pause to lift; 64 if the route to pause is none of the daemon's; 75 if it was not written; 77 without the right.
 //!
-//! Not here: who may do it (`admin/control.rs`), what rests in a pause (`standing_orders.rs` says where).
+//! Not here: the words for a pause (`pause/words.rs`), who may do it (`admin/control.rs`), what rests in a pause (`standing_orders.rs` says where).
+
+pub(super) mod words;
 
 use std::time::Duration;
 
@@ -15,8 +17,8 @@ use super::output::{printed, say};
 use super::queue::{ask, ask_one, print_json};
 use super::values::time;
 use crate::admin::protocol::{ControlRequest, ListedPause, NewPause};
-use crate::log::Foreign;
 use crate::standing_orders::{PauseScope, PausedPart, checked_reason};
+use words::{capital, name, paused_text};
 
 /// Pause the delivery or the intake of mail.
 #[derive(Subcommand)]
@@ -109,76 +111,10 @@ impl ResumeCommand {
     }
 }
 
-/// Returns a line about a pause: what [`said`] says, and how it ends.
-pub(super) fn line(pause: &ListedPause) -> String {
-    format!("{}; {} ends that", said(pause), ends(pause))
-}
-
-/// Returns what is paused, since and until when, by whom and why.
-pub(super) fn said(pause: &ListedPause) -> String {
-    let ListedPause { by, since, until, reason, .. } = pause;
-    let until = until.as_ref().map_or(String::new(), |until| format!(" until {until}"));
-    let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {}", Foreign(reason)));
-    format!("{} is PAUSED since {since}{until} by {}{reason}", name(pause), Foreign(by))
-}
-
-fn paused_text(pause: &ListedPause) -> String {
-    let means = match pause.part {
-        PausedPart::Delivery => "nothing more is sent; mail is accepted and waits, and none of its time runs",
-        PausedPart::Intake => "clients get 451 and try again later; what is in the queue is sent",
-    };
-    let until = pause.until.as_ref().map_or(String::new(), |until| format!(" until {until}, or"));
-    format!("{} is paused{until} until {}: {means}.", capital(&name(pause)), ends(pause))
-}
-
-fn name(pause: &ListedPause) -> String {
-    let route = pause.route.as_ref().map_or(String::new(), |route| format!(" by route {}", Foreign(route)));
-    format!("{}{route}", pause.part)
-}
-
-/// Returns the command that lifts it.
-pub(super) fn ends(pause: &ListedPause) -> String {
-    let route = pause.route.as_ref().map_or(String::new(), |route| format!(" --route {}", Foreign(route)));
-    format!("nullmta resume {}{route}", pause.part)
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
-}
-
 fn part(text: &str) -> Result<PausedPart, &'static str> {
     match text {
         "delivery" => Ok(PausedPart::Delivery),
         "intake" => Ok(PausedPart::Intake),
         _ => Err("say delivery or intake"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pause_is_said_with_how_it_ends() {
-        let pause = ListedPause {
-            part: PausedPart::Delivery,
-            route: Some("news".into()),
-            by: "uid 0 (root)".into(),
-            since: "2026-11-29T08:00:00Z".into(),
-            until: Some("2026-11-29T10:00:00Z".into()),
-            reason: Some("the relay\u{1b} moves".into()),
-        };
-        assert_eq!(
-            line(&pause),
-            "delivery by route news is PAUSED since 2026-11-29T08:00:00Z until 2026-11-29T10:00:00Z by uid 0 (root): the \
-             relay\\u{1b} moves; nullmta resume delivery --route news ends that"
-        );
-        assert!(
-            paused_text(&pause).starts_with(
-                "Delivery by route news is paused until 2026-11-29T10:00:00Z, or until nullmta resume delivery --route news: \
-                 nothing more is sent"
-            )
-        );
     }
 }

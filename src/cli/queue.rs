@@ -1,5 +1,5 @@
 //! `nullmta queue …`: lists the queue (`queue/list.rs`), shows messages of it (`queue/show.rs`, `queue/cat.rs`),
-//! counts them (`queue/shape.rs`), and steers them (`queue/steer.rs`, `queue/hold_rules.rs`).
+//! counts them (`queue/shape.rs`), watches it (`queue/watch.rs`), and steers them (`queue/steer.rs`, `queue/hold_rules.rs`).
 
 mod cat;
 mod fetch;
@@ -12,6 +12,7 @@ mod outline;
 mod shape;
 mod show;
 mod steer;
+mod watch;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -36,6 +37,7 @@ use list::QueueList;
 use shape::QueueShape;
 use show::QueueShow;
 use steer::Steer;
+use watch::QueueWatch;
 
 /// List the queue, and steer it.
 #[derive(Subcommand)]
@@ -48,6 +50,7 @@ pub(super) enum QueueCommand {
     Cat(QueueCat),
     /// Count messages by age and reason, domain, submitter or route
     Shape(QueueShape),
+    Watch(QueueWatch),
     /// Put messages on hold: they are not sent before you release them; with --new, mail that is still to come
     Hold(HoldCommand),
     /// Release messages that are on hold; with --new, lift the rules that put new mail on hold
@@ -67,6 +70,7 @@ impl QueueCommand {
             QueueCommand::Show(show) => show.run(),
             QueueCommand::Cat(cat) => cat.run(),
             QueueCommand::Shape(shape) => shape.run(),
+            QueueCommand::Watch(watch) => watch.run(),
             QueueCommand::Hold(hold) => hold.run(),
             QueueCommand::Release(release) => release.run(),
             QueueCommand::Retry(steer) => steer.run(OperatorVerb::Retry),
@@ -111,7 +115,7 @@ pub(super) fn ask_one_within<T: DeserializeOwned>(
     patience: Duration,
     file: &ConfigFile,
     request: &ControlRequest,
-) -> Result<T, (Failure, Option<QueueOnSpool>)> {
+) -> Result<T, (Failure, Option<Box<QueueOnSpool>>)> {
     let mut answer = None;
     let asked = ask_daemon_within(patience, file, request, &mut |item| {
         answer = Some(item);
@@ -123,7 +127,7 @@ pub(super) fn ask_one_within<T: DeserializeOwned>(
             Err((super::config_failure(fault), None))
         }
         Err(NoAnswer { error: error @ ClientError::Unreachable { .. }, config: Ok(config) }) => {
-            Err((Failure::new(Exit::of(&error), error), QueueOnSpool::read(&config.spool).ok()))
+            Err((Failure::new(Exit::of(&error), error), QueueOnSpool::read(&config.spool).ok().map(Box::new)))
         }
         Err(NoAnswer { error, .. }) => Err((Failure::new(Exit::of(&error), error), None)),
     }

@@ -1,7 +1,7 @@
 //! The terminal that standard output is, if it is one: how wide it is, and what fits on a line of it.
 //!
 //! Promise: what [`cut`] and [`wrapped`] return is never wider than asked. Characters outside of ASCII may be wider than one
-//! column, so all from U+1100 on count as two: a line may be a little short, but does not run over.
+//! column, so all from U+1100 on count as two, but for the blocks of bars and curves: a line may be a little short, but does not run over.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal};
@@ -60,7 +60,7 @@ pub(super) fn wrapped(text: &str, indent: &str, width: Option<usize>) -> String 
 }
 
 fn column(c: char) -> usize {
-    if c < '\u{1100}' { 1 } else { 2 }
+    if c < '\u{1100}' || ('\u{2580}'..='\u{259f}').contains(&c) { 1 } else { 2 }
 }
 
 #[cfg(test)]

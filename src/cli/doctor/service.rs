@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::super::control_client::{self, ClientError};
 use super::super::unit::{UnitState, unit_states};
-use super::super::{pause, queue::hold_rules};
+use super::super::{pause::words as pause_words, queue::hold_rules};
 use super::finding::Finding;
 use crate::admin::protocol::{ControlRequest, DaemonStatus, ListedHoldRule, ListedPause, RelayFigures};
 use crate::config::Config;
@@ -154,7 +154,11 @@ fn of_status(status: &DaemonStatus) -> Vec<Finding> {
 
 /// Returns the pause that an operator has ordered, and may have forgotten.
 fn of_ordered_pause(paused: &ListedPause) -> Finding {
-    Finding::look("pauses", pause::said(paused), format!("{}, when it is to go on", pause::ends(paused)))
+    Finding::look(
+        "pauses",
+        pause_words::said(paused),
+        format!("{}, when it is to go on", pause_words::ends(paused)),
+    )
 }
 
 /// Returns the hold rule that an operator has made, and may have forgotten.

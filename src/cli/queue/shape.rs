@@ -104,8 +104,8 @@ enum ShapeLook {
     Bars([char; 9]),
 }
 
-/// Returns the bars that this terminal can show.
-fn ramp() -> [char; 9] {
+/// Returns the bars that this terminal can show, from nothing to the highest.
+pub(super) fn ramp() -> [char; 9] {
     let names = ["LC_ALL", "LC_CTYPE", "LANG"];
     let locale =
         names.into_iter().filter_map(|name| std::env::var(name).ok()).find(|value| !value.is_empty());

@@ -5,15 +5,16 @@
 //!
 //! Not here: asking for the state (`status.rs`).
 
+use super::super::flow_words::{flow, span_name};
 use super::super::paragraph::labelled;
-use super::super::pause;
+use super::super::pause::words as pause_words;
 use super::super::queue::{self, hold_rules};
 use crate::admin::from_spool::QueueOnSpool;
 use crate::admin::protocol::{
     AmountLeft, ClientLimited, DaemonStatus, FlowRates, OutcomeCounts, QueuedMessage, RefusedConfiguration,
     RelayFigures, RelaySpeed, SpoolFigures,
 };
-use crate::history::{FlowCounts, FlowSpan, RecentFailure};
+use crate::history::RecentFailure;
 use crate::log::{Foreign, age_in_words, counted};
 
 /// The columns of a label.
@@ -58,7 +59,7 @@ pub(super) fn lines(status: &DaemonStatus) -> Vec<StatusLine> {
     let mut lines: Vec<StatusLine> = status
         .pauses
         .iter()
-        .map(|pause| StatusLine { label: String::new(), words: pause::line(pause) })
+        .map(|pause| StatusLine { label: String::new(), words: pause_words::line(pause) })
         .collect();
     lines.extend(of_daemon(status));
     lines.extend(status.hold_rules.iter().map(|rule| line("hold", hold_rules::line(rule))));
@@ -138,23 +139,6 @@ fn rates(rates: &FlowRates) -> Vec<StatusLine> {
         line(label, format!("{}: {}", span_name(name, span, length), flow(span.counts)))
     });
     lines.into()
-}
-
-/// Returns the name of a span of time, and that it is shorter since the daemon has not run for so long.
-fn span_name(name: &str, span: &FlowSpan, length: u64) -> String {
-    match span.is_shorter_than(length) {
-        true => format!("the {} since the start", age_in_words(span.seconds)),
-        false => format!("last {name}"),
-    }
-}
-
-/// Returns in words what came and went.
-fn flow(counts: FlowCounts) -> String {
-    let FlowCounts { accepted, refused, sent, deferred, bounced } = counts;
-    let always = [(accepted, "accepted"), (sent, "sent")].into_iter();
-    let sometimes = [(refused, "refused"), (deferred, "deferred"), (bounced, "bounced")].into_iter();
-    let parts = always.chain(sometimes.filter(|(count, _)| *count > 0));
-    parts.map(|(count, word)| format!("{count} {word}")).collect::<Vec<String>>().join(", ")
 }
 
 /// Returns the line about a failure of the last hour.
