@@ -8,10 +8,18 @@
 //! - [`http`]: a page, metrics and health for people and monitoring programs; `page`: the page; [`exposition`] and [`metric_text`]: the figures as metrics; [`health`]: what is wrong;
 //!   [`history_keeper`]: the last day.
 //!
+//! - [`alarms`]: who does not look is told, by `alarm_teller`, of what `alarm_facts` finds, as `alarm_message` has it; the
+//!   `heartbeat` says that mail gets through.
+//!
 //! [`from_spool`] is for the commands that read the queue while no daemon runs.
 //!
 //! Not here: the client (`cli/control_client.rs`).
 
+mod alarm_facts;
+mod alarm_message;
+pub mod alarm_settings;
+mod alarm_teller;
+pub mod alarms;
 mod clients;
 pub mod control;
 pub mod detail;
@@ -19,6 +27,7 @@ pub mod exposition;
 mod flush;
 pub mod from_spool;
 pub mod health;
+mod heartbeat;
 pub mod history_keeper;
 pub mod http;
 mod listing;

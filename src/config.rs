@@ -24,6 +24,8 @@
 
 mod access;
 mod advice;
+mod alarm;
+mod alarm_setting;
 mod auth;
 mod authorities;
 mod changes;
@@ -71,6 +73,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use access::OpenFault;
+pub use alarm::{AlarmConfig, AlarmTeller, HeartbeatConfig, WebPost};
 pub use auth::AuthConfig;
 pub use authorities::Authorities;
 pub use environment::Environment;
@@ -144,6 +147,10 @@ pub struct Config {
     pub control: PathBuf,
     /// `admin.http`: where the page, metrics and health are.
     pub http: Vec<HttpSetting>,
+    /// `[[alarm]]`, and the usual alarms behind them.
+    pub alarms: Vec<AlarmConfig>,
+    /// `[heartbeat]`: a page that hears that mail gets through.
+    pub heartbeat: Option<HeartbeatConfig>,
     /// `[rewrite]`: the rules that change addresses and header fields. The origin is the hostname by default.
     pub rewrite: Arc<Rules>,
     /// Warnings for the operator: the configuration can be used, but mail may not go where it is expected.
@@ -190,6 +197,8 @@ impl Config {
             log: LogConfig::of(&file.log),
             http: http_of(&file.admin, listen.socket.as_ref())?,
             control: control_of(&file.admin.control, listen.socket.as_ref())?,
+            alarms: alarm::alarms(&file.alarm)?,
+            heartbeat: alarm::heartbeat(&file.heartbeat)?,
             rewrite: Arc::new(file.rewrite.rules(origin, &hostname)?),
             listen,
             advice: Vec::new(),
@@ -302,9 +311,11 @@ impl Config {
 
     fn warnings_with(&self, path: &Path, of_users: impl IntoIterator<Item = String>) -> Vec<String> {
         let exposures = check::exposures(self.files_in_force());
+        let unheard = self.posts().into_iter().flat_map(|(table, post)| post.warnings(&table));
         check::warning(path)
             .into_iter()
             .chain(exposures)
+            .chain(unheard)
             .chain(of_users)
             .chain(self.advice.iter().cloned())
             .collect()

@@ -35,6 +35,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use crate::admin::alarm_settings::AlarmSettings;
 use crate::admin::protocol::Configuration;
 use crate::admin::standing;
 use crate::config::{Config, FileContents, HttpSetting};
@@ -152,6 +153,8 @@ struct Daemon {
     /// The number of file descriptors that the daemon may have.
     descriptors: u64,
     service: Arc<Service>,
+    /// The alarms that are watched.
+    alarm_settings: watch::Sender<AlarmSettings>,
     stopper: Stopper,
     parts: Parts,
 }

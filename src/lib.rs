@@ -13,7 +13,7 @@
 //! | | | |
 //! |---|---|---|
 //! | words | [`envelope`] [`key_names`] [`outcome`] [`queue_id`] [`secret`] [`status`] [`tls_faults`] [`log`] | types that all modules use, and every line of the log; pure |
-//! | cores | [`filter`] [`history`] [`standing_orders`] [`routing`] [`sender_policy`] [`message`] [`smtp`] [`oauth`] [`sasl_server`] | the messages that an operator means, the last day in numbers, orders about mail to come, the way of a message, as whom a client may send, changes to a message, SMTP for server and client (RFC 5321), access tokens, logins of clients; pure |
+//! | cores | [`alarm`] [`filter`] [`history`] [`standing_orders`] [`routing`] [`sender_policy`] [`message`] [`smtp`] [`oauth`] [`sasl_server`] | what somebody is told of unasked, the messages that an operator means, the last day in numbers, orders about mail to come, the way of a message, as whom a client may send, changes to a message, SMTP for server and client (RFC 5321), access tokens, logins of clients; pure |
 //! | | [`config`] [`import`] | the configuration, and its conversion from that of another program; pure, except for reading files |
 //! | shells | [`users`] [`spool`] [`relay`] [`listener`] | the users of this host, the disk, connections to the relay, connections from clients |
 //! | | [`queue`] | the only owner of live messages |
@@ -27,6 +27,7 @@
 //! about a message to the relay, and [`spool::Settled`], or the [`spool::DeletionOrder`] of an operator, to remove a message.
 
 pub mod admin;
+pub mod alarm;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -17,6 +17,7 @@
 //!
 //! Not here: where lines are written, and how a line is framed (`journal.rs`).
 
+mod alarm;
 mod daemon;
 mod delivery;
 mod listener;
@@ -27,6 +28,7 @@ mod spool;
 mod standing;
 mod text;
 
+pub use alarm::*;
 pub use daemon::*;
 pub use delivery::*;
 pub use listener::*;

@@ -80,7 +80,7 @@ use crate::config;
 use crate::envelope::Address;
 use crate::message::dsn::Overseers;
 use crate::queue_id::QueueId;
-use crate::relay::{LateRelay, Relay, Trouble};
+use crate::relay::{KnownExpiry, LateRelay, Relay, Trouble};
 use crate::routing::Routes;
 use crate::spool::{Entry, OperatorOrder, Recovery, Spool};
 use crate::standing_orders::Pause;
@@ -127,6 +127,11 @@ pub trait Connector: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Returns the end of each certificate and secret that has one.
+    fn ends(&self) -> Vec<KnownExpiry> {
+        Vec::new()
+    }
+
     /// Returns a sentence for each host that is passed over, since it did not work and another one did.
     fn passed_over(&self) -> Vec<String> {
         Vec::new()
@@ -158,6 +163,10 @@ impl Connector for Relay {
         Relay::expiring(self)
     }
 
+    fn ends(&self) -> Vec<KnownExpiry> {
+        Relay::ends(self)
+    }
+
     fn passed_over(&self) -> Vec<String> {
         Relay::passed_over(self)
     }
@@ -185,6 +194,10 @@ impl Connector for LateRelay {
 
     fn expiring(&self) -> Vec<String> {
         self.loaded().map(Relay::expiring).unwrap_or_default()
+    }
+
+    fn ends(&self) -> Vec<KnownExpiry> {
+        self.loaded().map(Relay::ends).unwrap_or_default()
     }
 
     fn passed_over(&self) -> Vec<String> {

@@ -21,12 +21,14 @@
 //! with `host_memory` those that do not work, `running` several tries at a time, and `service` the hosts that a domain
 //! names → `dial` addresses and TCP → `opening` greeting, EHLO, STARTTLS → `tls` and `trust` the proof of identity
 //! (`first_flight` the start of the handshake, `certificate` the key, `distrust` a refusal, `expiry` a warning ahead) →
-//! `sasl` AUTH, with `login` what is remembered of it, `password` and `password_command` the secret, `token` the access
+//! `sasl` AUTH, with `login` what is remembered of it, `password` and `password_command` the secret
+//! (`program_group` ends a program), `token` the access
 //! token → `dialog` transactions, with `group` the commands, `open_transaction` the results of one transaction,
 //! `content` its octets, `recoded` those that the relay does not take as they are → `verdict` the meaning of a reply,
 //! with `reply_rules` and `reply_meaning` the rules for its words, `subject` the subject of a refusal. `channel` reads
 //! and writes for all of them; `pace` says how many commands may be sent at once, `parameter_offers` which parameters
-//! are left out; `remembered` keeps a fact for a day; `trouble` is the error. `lookup` looks the relayhosts up for a warning,
+//! are left out; `remembered` keeps a fact for a day; `trouble` is the error. `web` posts
+//! to a token endpoint, and to a server that hears of alarms. `lookup` looks the relayhosts up for a warning,
 //! before anything is sent; `probe` walks to each address as far as the login, for an operator, with a `witness` of each step.
 //!
 //! Not here: when to connect and what to send (`queue/`), changes to a message (`message/`).
@@ -61,6 +63,7 @@ mod password;
 mod password_command;
 mod port_look;
 mod probe;
+mod program_group;
 mod recoded;
 mod remembered;
 mod reply_meaning;
@@ -76,6 +79,7 @@ mod token;
 mod trouble;
 mod trust;
 mod verdict;
+mod web;
 mod witness;
 
 use std::sync::Arc;
@@ -92,12 +96,14 @@ use crate::queue_id::QueueId;
 use crate::status::Status;
 
 pub use dialog::Connection;
+pub use expiry::KnownExpiry;
 pub use fault::{CostlyPauses, FIRST_PAUSE, FORGOTTEN_AFTER, LONGEST_PAUSE, RelayFault, WaitPause};
 pub use late::LateRelay;
 pub use probe::{
     AddressProbe, LoginFacts, OfferedFacts, ProbeFault, ProbeStep, ProbedCertificate, ProbedSession,
     StepFacts, StepFault, TlsFacts, TokenFacts, probe,
 };
+pub use program_group::ProgramGroup;
 pub use reply_meaning::{Excess, ReplyMeaning, RuleName, WaitClass, WaitReason};
 pub use reply_rules::{ExplainedReply, ReplyConsequence, ReplyRules, ShownRule};
 pub use sasl::{MechanismUse, WeighedMechanism};
@@ -107,6 +113,7 @@ pub use token::{
 };
 pub use trouble::{Cause, Peer, Phase, TokenRefusal, Trouble};
 pub use verdict::Verdict;
+pub use web::{WebClient, WebMessage, WebServer};
 
 use dial::{Internet, Network};
 use expiry::Expiries;
@@ -391,6 +398,11 @@ impl Relay {
         let mut notices = self.protection.expiring();
         notices.extend(self.secret_end.notices(Timestamp::now().as_second()));
         notices.iter().map(|notice| on_route(notice, self.route.as_deref()).into_owned()).collect()
+    }
+
+    /// Returns the end of each certificate, and of the client secret, however far away.
+    pub fn ends(&self) -> Vec<KnownExpiry> {
+        self.protection.ends().into_iter().chain(self.secret_end.ends()).collect()
     }
 
     /// Logs, at most once a day, what of this is about to expire.

@@ -25,6 +25,8 @@ impl TlsPeer {
     pub(crate) const RELAY: TlsPeer = TlsPeer { who: "the relay", shown: "tls.client-certificate" };
     /// The endpoint that hands out access tokens.
     pub(crate) const TOKEN_ENDPOINT: TlsPeer = TlsPeer { who: "the token endpoint", shown: "auth.oauth" };
+    /// A server that is told of alarms.
+    pub(crate) const RECEIVER: TlsPeer = TlsPeer { who: "the server", shown: "post" };
     /// A client, which submits mail to the daemon.
     pub(crate) const CLIENT: TlsPeer = TlsPeer { who: "the client", shown: "listen.certificate" };
     /// A client of the sink.

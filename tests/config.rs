@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nullmta::config::{
-    AllowedAmount, BeyondLimit, ClientProof, Config, EhloName, EightBit, Environment, Families, FamilyUse,
-    HostOrIp, KeyExchangeChoice, Logins, Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining, RelayConfig,
-    RelayHost, RelayPort, ReplyPhase, RuleScope, SecretSource, ServerCertificate, ServiceKind, Tls,
-    TlsVersion, TokenSource, Trust,
+    AlarmTeller, AllowedAmount, BeyondLimit, ClientProof, Config, EhloName, EightBit, Environment, Families,
+    FamilyUse, HostOrIp, KeyExchangeChoice, Logins, Means, Mechanism, OAuthConfig, OAuthGrant, Pipelining,
+    RelayConfig, RelayHost, RelayPort, ReplyPhase, RuleScope, SecretSource, ServerCertificate, ServiceKind,
+    Tls, TlsVersion, TokenSource, Trust,
 };
 use nullmta::routing::SendersIn;
 
@@ -286,6 +286,19 @@ fn limits(config: &Config) {
 }
 
 fn everything(config: &Config) {
+    let conditions: Vec<&str> = config.alarms.iter().map(|alarm| alarm.condition.text.as_str()).collect();
+    let usual = ["relay paused > 10m", "cannot record"];
+    assert_eq!(conditions[..2], ["free space < 500M", "oldest > 1h"]);
+    assert_eq!(conditions[2..], usual, "but for that about the oldest message, which the file has");
+    let [page, hook] = [0, 1].map(|place: usize| config.alarms[place].clone());
+    assert_eq!(page.told, Some(AlarmTeller::Command(vec!["/usr/local/bin/page".into(), "ops".into()])));
+    assert_eq!(page.again_after, Some(Duration::from_secs(4 * 3600)));
+    let Some(AlarmTeller::Post(post)) = hook.told else { panic!("{hook:?}") };
+    assert_eq!((post.url.is_tls, post.url.path.as_str()), (true, "/mail?room=ops"));
+    assert_eq!(post.header_file, Some("/etc/nullmta.hook".into()));
+    assert_eq!(post.ca_file, Some("/etc/own-ca.pem".into()));
+    let heartbeat = config.heartbeat.as_ref().unwrap();
+    assert_eq!((heartbeat.post.url.port, heartbeat.every), (8080, Duration::from_secs(10)));
     let minimal = parse(&fixtures("good_config").iter().find(|(name, _)| name == "minimal").unwrap().1, "m");
     let (default, timeouts) = (minimal.unwrap(), &config.relay.timeouts);
     assert_eq!(config.listen.addresses.len(), 1);

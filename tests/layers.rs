@@ -41,7 +41,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &[]),
     ("tls_faults", &[]),
     ("log", &["envelope", "key_names", "outcome", "queue_id", "status"]),
-    // Cores: the messages that an operator means, the last day in numbers, orders about mail to come, the way of a message, senders, changes to a message, SMTP, access tokens, logins of clients; pure.
+    // Cores: what somebody is told of unasked, the messages that an operator means, the last day in numbers, orders about mail to come, the way of a message, senders, changes to a message, SMTP, access tokens, logins of clients; pure.
+    ("alarm", &["log"]),
     ("filter", &["queue_id"]),
     ("history", &[]),
     ("standing_orders", &["filter"]),
@@ -54,7 +55,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The configuration; pure, except for reading files.
     (
         "config",
-        &["envelope", "key_names", "message", "oauth", "routing", "sasl_server", "secret", "tls_faults"],
+        &[
+            "alarm",
+            "envelope",
+            "key_names",
+            "message",
+            "oauth",
+            "routing",
+            "sasl_server",
+            "secret",
+            "tls_faults",
+        ],
     ),
     ("import", &["config", "envelope", "message", "secret"]),
     // Shells: the users of this host, the disk, connections to the relay, connections from clients.
@@ -117,6 +128,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "alarm",
+            "config",
             "envelope",
             "filter",
             "history",
@@ -124,6 +137,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "log",
             "queue",
             "queue_id",
+            "relay",
             "spool",
             "standing_orders",
             "users",
@@ -178,6 +192,7 @@ const PURE: &[&str] = &[
     "secret",
     "status",
     "tls_faults",
+    "alarm",
     "filter",
     "history",
     "routing",

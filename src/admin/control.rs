@@ -27,7 +27,8 @@ use super::listing::{Seen, seen};
 use super::output::{CLIENT_PATIENCE, ClientOutput};
 use super::protocol::{
     AmountLeft, ClientLimited, Configuration, ControlRequest, DaemonStatus, FlowRates, Flushed, Frame,
-    OutcomeCounts, QueuedMessage, RateLeft, RelayFigures, RelaySpeed, Reloaded, SpoolFigures,
+    ListedAlarm, ListedExpiry, Obstacle, OutcomeCounts, QueuedMessage, RateLeft, RelayFigures, RelaySpeed,
+    Reloaded, SpoolFigures,
 };
 use super::reading::MessageReading;
 use super::rights::Rights;
@@ -35,6 +36,7 @@ use super::selection::Selection;
 use super::shape_tally::ShapeTally;
 use super::standing::{self, StandingDesk};
 use super::steer::{Steering, SteeringDesk};
+use crate::alarm::OngoingAlarm;
 use crate::filter::QueueFilter;
 use crate::listener::bind::BindError;
 use crate::listener::client_limits::{ClientLimits, LimitFigures};
@@ -43,6 +45,7 @@ use crate::listener::unix::{make_directory_of, remove_stale};
 use crate::log;
 use crate::queue::{MessageStanding, PaceStatus, Queue, QueueStatus, RelayCounts, RelayStatus, Standing};
 use crate::queue_id::QueueId;
+use crate::relay::{KnownExpiry, RelayFault};
 use crate::spool::{Operator, Spool, SpoolSpace};
 use crate::users::Users;
 
@@ -61,6 +64,8 @@ pub struct Control {
     pub(crate) users: Users,
     /// The logins of clients, for what is wrong with the file of their users.
     pub(crate) logins: Arc<LoginDesk>,
+    /// The alarms that go on.
+    pub(crate) alarms: watch::Receiver<Vec<OngoingAlarm>>,
     /// The limits of certain clients.
     pub(crate) limits: Arc<ClientLimits>,
     /// The last day in numbers.
@@ -191,10 +196,14 @@ impl Control {
         output.item(&shown).await
     }
 
+    /// Returns the figures of the daemon; `None` if it is stopping.
+    pub(super) async fn figures(&self) -> Option<DaemonStatus> {
+        self.queue.status().await.map(|status| self.figures_of(&status))
+    }
+
     /// Returns the figures of the daemon, as far as everybody may know them; `None` if it is stopping.
     pub(super) async fn figures_for_anybody(&self) -> Option<DaemonStatus> {
-        let status = self.queue.status().await?;
-        Some(self.figures_of(&status).for_anybody())
+        self.figures().await.map(DaemonStatus::for_anybody)
     }
 
     /// Returns the figures of the daemon, without what has to be read from the disk.
@@ -224,11 +233,13 @@ impl Control {
             relay: relay.state().into(),
             next_probe: relay.paused_until.map(|time| format!("{time:.0}")),
             spool_trouble: self.spool.trouble(),
+            cannot_record: status.cannot_record,
             spool: space(self.spool.space()),
             users_trouble: self.logins.trouble(),
             trouble: relay.trouble.clone(),
             held_because: relay.held_because.clone(),
             expiring: status.relays.iter().flat_map(|relay| relay.expiring.clone()).collect(),
+            alarms: self.alarms.borrow().iter().map(ongoing).collect(),
             pauses: standing::pauses(&self.spool),
             hold_rules: standing::listed(&self.spool),
             limits: self.limits.figures(now).into_iter().map(limited).collect(),
@@ -395,10 +406,33 @@ fn figures(relay: &RelayStatus) -> RelayFigures {
         held_because: relay.held_because.clone(),
         connections: relay.connections,
         pace: speed(&relay.pace),
+        obstacle: relay.fault.and_then(obstacle),
         expiring: relay.expiring.clone(),
+        expiries: relay.ends.iter().filter_map(expiry).collect(),
         passed_over: relay.passed_over.clone(),
         unwritten_token: relay.unwritten_token.clone(),
     }
+}
+
+/// Returns what must change before a relay takes mail, if that does not pass by itself.
+fn obstacle(fault: RelayFault) -> Option<Obstacle> {
+    match fault {
+        RelayFault::Quota { .. } => Some(Obstacle::Quota),
+        RelayFault::Configuration { .. } | RelayFault::Login { for_good: true } => {
+            Some(Obstacle::Configuration)
+        }
+        _ => None,
+    }
+}
+
+fn expiry(end: &KnownExpiry) -> Option<ListedExpiry> {
+    let until = Timestamp::from_second(end.until).ok()?;
+    Some(ListedExpiry { what: end.what.clone(), until: format!("{until:.0}") })
+}
+
+fn ongoing(alarm: &OngoingAlarm) -> ListedAlarm {
+    let OngoingAlarm { when, why, since } = alarm.clone();
+    ListedAlarm { when, why, since: format!("{since:.0}") }
 }
 
 fn outcomes(counts: RelayCounts) -> OutcomeCounts {
@@ -407,8 +441,8 @@ fn outcomes(counts: RelayCounts) -> OutcomeCounts {
 }
 
 fn space(space: SpoolSpace) -> SpoolFigures {
-    let SpoolSpace { octets, free, reserve } = space;
-    SpoolFigures { octets, free, reserve }
+    let SpoolSpace { octets, free, size, reserve } = space;
+    SpoolFigures { octets, free, size, reserve }
 }
 
 /// Returns the whole seconds from `time` to `now`; none if the clock was set back behind it.

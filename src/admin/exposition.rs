@@ -45,6 +45,11 @@ fn add_daemon(registry: &mut Registry, status: &DaemonStatus) {
     let is_refused = status.configuration.refused.is_some();
     let help = "Whether the configuration file has an error, so that an older one is in force";
     registry.register("configuration_refused", help, level(f64::from(u8::from(is_refused))));
+    let alarms = Family::<Labels, Level>::default();
+    for alarm in &status.alarms {
+        set(&alarms, vec![("when", alarm.when.clone())], 1.0);
+    }
+    registry.register("alarm", "Alarms that go on", alarms);
     let expiring = level(status.expiring.len() as f64);
     registry.register("expiring", "Certificates and secrets that expire within two weeks", expiring);
 }
@@ -201,6 +206,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::admin::protocol::ListedAlarm;
 
     /// Returns the names of all metrics.
     fn told() -> BTreeSet<&'static str> {
@@ -235,7 +241,8 @@ mod tests {
         };
         let status = DaemonStatus { relays: vec![usable], ..DaemonStatus::default() };
         let spool = super::super::protocol::SpoolFigures { free: Some(1), ..status.spool };
-        let text = exposition(&DaemonStatus { spool, ..status }).unwrap();
+        let alarm = ListedAlarm { when: "dead > 0".into(), why: String::new(), since: String::new() };
+        let text = exposition(&DaemonStatus { spool, alarms: vec![alarm], ..status }).unwrap();
         let given = text.lines().filter(|line| !line.starts_with('#'));
         let given: BTreeSet<&str> = given.filter_map(|line| line.split(['{', ' ']).next()).collect();
         assert_eq!(given, told());

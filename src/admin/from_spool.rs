@@ -28,7 +28,7 @@ const NOT_RUNNING: &str = "nullmta is not running";
 
 /// A queue that is read from its spool.
 pub struct QueueOnSpool {
-    inspection: Inspection,
+    inspection: Box<Inspection>,
 }
 
 /// What the spool alone tells of the state of the mail, by the keys of the daemon's own answer.
@@ -70,7 +70,7 @@ pub enum MessageOnSpool {
 impl QueueOnSpool {
     /// Reads what is on the spool in `directory`.
     pub fn read(directory: &Path) -> Result<Self, OpenError> {
-        Ok(QueueOnSpool { inspection: Inspection::beside(directory)? })
+        Ok(QueueOnSpool { inspection: Box::new(Inspection::beside(directory)?) })
     }
 
     /// Returns the states that messages are in, each with the number of messages.

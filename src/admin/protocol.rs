@@ -18,8 +18,8 @@ use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState, Mark, OperatorVerb};
 use crate::standing_orders::PauseScope;
 pub use daemon_status::{
-    AmountLeft, ClientLimited, DaemonStatus, FlowRates, OutcomeCounts, RateLeft, RelayFigures, RelaySpeed,
-    SpoolFigures,
+    AmountLeft, ClientLimited, DaemonStatus, FlowRates, ListedAlarm, ListedExpiry, Obstacle, OutcomeCounts,
+    RateLeft, RelayFigures, RelaySpeed, SpoolFigures,
 };
 pub use standing::{LiftResult, LiftedRule, ListedHoldRule, ListedPause, NewHoldRule, NewPause};
 

@@ -153,6 +153,8 @@ mod tests {
                 next_message: Some("2026-11-21T02:09:00Z".into()),
                 ..pace()
             },
+            obstacle: None,
+            expiries: Vec::new(),
             expiring: vec!["the certificate of the relay mx expires in 3 days".into()],
             unwritten_token: Some("the new refresh token is in memory alone".into()),
             passed_over: vec!["mx1:587 is passed over, and tried again in 45s: connection refused".into()],
@@ -174,9 +176,20 @@ mod tests {
                 overruled: Vec::new(),
             },
             is_in_part: false,
+            cannot_record: false,
+            alarms: vec![protocol::ListedAlarm {
+                when: "relay paused > 10m".into(),
+                why: "the relay is paused for 2h: refused\u{1b}".into(),
+                since: "2026-11-21T01:10:05Z".into(),
+            }],
             oldest: Some("2026-11-21T00:10:00Z".into()),
             oldest_age: Some(7200),
-            spool: protocol::SpoolFigures { octets: 3 << 20, free: Some(5 << 30), reserve: 128 << 20 },
+            spool: protocol::SpoolFigures {
+                octets: 3 << 20,
+                free: Some(5 << 30),
+                size: Some(50 << 30),
+                reserve: 128 << 20,
+            },
             messages: 4,
             ready: 1,
             deferred: 1,
@@ -275,7 +288,8 @@ mod tests {
         assert!(shown.contains(", 1 connection; 1 message: 1 ready"), "{shown}");
     }
 
-    const TOP: &str = "nullmta 0.1.0, pid 42\n\
+    const TOP: &str = "ALARM   relay paused > 10m since 2026-11-21T01:10:05Z: the relay is paused for 2h: refused\\u{1b}\n\
+         nullmta 0.1.0, pid 42\n\
          config  /etc/nullmta.toml, in force since 2026-11-20T02:10:00Z; not in force before a restart: log.format\n\
          queue   4 messages: 1 ready, 0 active, 1 deferred, 0 held, 2 dead\n\
          oldest  2h, accepted 2026-11-21T00:10:00Z\n\

@@ -37,8 +37,21 @@ pub(super) fn spool_in(text: &str) -> Option<PathBuf> {
 
 /// Returns whether a line above the first section may be meant for `spool`: its key is none of the other known keys.
 fn may_be_spool(line: &str) -> bool {
-    const OTHERS: [&str; 11] =
-        ["relayhost", "route", "limit", "auth", "tls", "listen", "rewrite", "queue", "relay", "log", "admin"];
+    const OTHERS: [&str; 13] = [
+        "relayhost",
+        "route",
+        "limit",
+        "auth",
+        "tls",
+        "listen",
+        "rewrite",
+        "queue",
+        "relay",
+        "log",
+        "admin",
+        "alarm",
+        "heartbeat",
+    ];
     let Some((key, _)) = line.split_once('=') else { return line.starts_with("spool") };
     let name = key.split('.').next().unwrap_or_default().trim_matches([' ', '\t', '"', '\'']);
     !line.starts_with('#') && !OTHERS.contains(&name)

@@ -23,6 +23,7 @@ use super::words::{
     AddressFamily, BeyondLimit, EightBit, GrantWord, KeyExchangeChoice, LogFormat, LogLevel, Mechanism,
     OnRefusal, Pipelining, TlsMode, TlsVersion,
 };
+use crate::alarm::AlarmCondition;
 use crate::envelope::Address;
 use crate::routing::{AddressPattern, SenderPattern, SendersIn};
 
@@ -41,6 +42,8 @@ table! {
         relay: RelayTable,
         log: LogTable,
         admin: AdminTable,
+        alarm: Vec<Located<AlarmTable>>,
+        heartbeat: HeartbeatTable,
     }
 }
 
@@ -218,6 +221,28 @@ table! {
     }
 }
 
+table! {
+    /// The keys of `[[alarm]]`.
+    AlarmTable {
+        when: Key<AlarmCondition>,
+        command: Key<CommandLine>,
+        post: Key<WebAddress>,
+        header_file: Key<SecretPath>,
+        ca_file: Key<AbsolutePath>,
+        again_after: Key<PositiveDuration>,
+    }
+}
+
+table! {
+    /// The keys of `[heartbeat]`.
+    HeartbeatTable {
+        post: Key<WebAddress>,
+        every: Key<PositiveDuration>,
+        header_file: Key<SecretPath>,
+        ca_file: Key<AbsolutePath>,
+    }
+}
+
 impl TablePart for Vec<Located<RouteTable>> {
     fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault> {
         let route = |(location, table)| Ok(Located { location, value: RouteTable::read(table)? });
@@ -229,6 +254,13 @@ impl TablePart for Vec<Located<LimitTable>> {
     fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault> {
         let limit = |(location, table)| Ok(Located { location, value: LimitTable::read(table)? });
         table.numbered_tables(key)?.into_iter().map(limit).collect()
+    }
+}
+
+impl TablePart for Vec<Located<AlarmTable>> {
+    fn take(table: &mut TomlTable<'_>, key: &'static str) -> Result<Self, ConfigFault> {
+        let alarm = |(location, table)| Ok(Located { location, value: AlarmTable::read(table)? });
+        table.numbered_tables(key)?.into_iter().map(alarm).collect()
     }
 }
 

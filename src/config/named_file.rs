@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use super::{
-    ClientCertificate, Config, Logins, RelayConfig, RouteConfig, SecretSource, ServerCertificate,
-    TokenSource, Trust,
+    AlarmTeller, ClientCertificate, Config, Logins, RelayConfig, RouteConfig, SecretSource,
+    ServerCertificate, TokenSource, Trust, WebPost,
 };
 
 /// A file that the configuration names.
@@ -41,8 +41,17 @@ fn of_relay<'a>(relay: &'a RelayConfig, table: &str) -> Vec<NamedFile<'a>> {
     files.into_iter().map(named).collect()
 }
 
+/// Returns the files of a page that is posted to; `table` comes before each key, such as `alarm[1].`.
+fn of_post<'a>(post: &'a WebPost, table: &str) -> Vec<NamedFile<'a>> {
+    let named = |key, path, is_secret| NamedFile { setting: format!("{table}{key}"), path, is_secret };
+    let header = post.header_file.as_deref().map(|path| named("header-file", path, true));
+    let authorities = post.ca_file.as_deref().map(|path| named("ca-file", path, false));
+    header.into_iter().chain(authorities).collect()
+}
+
 impl Config {
-    /// Returns every file that the configuration names, in the order `[auth]`, `[tls]`, those of the routes, `[listen]`.
+    /// Returns every file that the configuration names, in the order `[auth]`, `[tls]`, those of the routes, `[listen]`,
+    /// those of the alarms.
     pub fn named_files(&self) -> Vec<NamedFile<'_>> {
         self.files_in_force().into_iter().chain(self.users_file()).collect()
     }
@@ -57,7 +66,18 @@ impl Config {
             let listen = |key: &str, path, is_secret| NamedFile { setting: key.to_owned(), path, is_secret };
             files.extend([listen("listen.certificate", chain, false), listen("listen.key", key, true)]);
         }
+        files.extend(self.posts().into_iter().flat_map(|(table, post)| of_post(post, &table)));
         files
+    }
+
+    /// Returns the pages to which alarms and heartbeats are posted, each with what stands in front of its keys.
+    pub(super) fn posts(&self) -> Vec<(String, &WebPost)> {
+        let of_heartbeat = self.heartbeat.iter().map(|heartbeat| ("heartbeat.".to_owned(), &heartbeat.post));
+        let of_alarms = self.alarms.iter().enumerate().filter_map(|(place, alarm)| match &alarm.told {
+            Some(AlarmTeller::Post(post)) => Some((format!("alarm[{}].", place + 1), post)),
+            _ => None,
+        });
+        of_alarms.chain(of_heartbeat).collect()
     }
 
     /// Returns the file with the users who may log in, which is read again without a reload when it has changed. The daemon

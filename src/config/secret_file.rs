@@ -36,6 +36,8 @@ pub enum SecretKind {
     ClientSecret,
     /// `refresh-token-file`.
     RefreshToken,
+    /// `header-file`.
+    HeaderField,
 }
 
 /// The reason why there is no secret. It never contains anything that was read.
@@ -138,6 +140,10 @@ impl SecretKind {
             SecretKind::AccessToken => {
                 "; put the token there, on one line, in a file of mode 600 that belongs to nullmta's user"
             }
+            SecretKind::HeaderField => {
+                "; put the field there, on one line such as \"Authorization: Bearer TOKEN\", in a file of mode 600 that belongs \
+                 to nullmta's user"
+            }
             SecretKind::RefreshToken => {
                 "; put a refresh token there, on one line, in a file of mode 600 that belongs to nullmta's user, or log in on \
                  a terminal: auth.oauth.grant = \"device-code\", then nullmta oauth login"
@@ -155,7 +161,7 @@ impl SecretKind {
             SecretKind::AccessToken => {
                 ", or, where its mode is not yours to change, have a program print the token (token-command)"
             }
-            SecretKind::ClientSecret => {
+            SecretKind::ClientSecret | SecretKind::HeaderField => {
                 ", or, where its mode is not yours to change, name a copy of it with that mode, which belongs to nullmta's user"
             }
             // It is written anew by nullmta, whose files have that mode.

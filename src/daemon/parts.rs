@@ -8,6 +8,7 @@
 //! | control socket | mail goes on; nobody can see or control it | nothing: it answers until the other parts have ended |
 //! | history | mail goes on; `status` has no rates, and the page no curve | nothing, as the control socket |
 //! | HTTP | mail goes on; monitoring programs get no figures | nothing, as the control socket |
+//! | alarms | mail goes on; nobody is told who does not look | nothing, as the control socket |
 //! | spool's writer | nothing is accepted, and no result is recorded | it is the last one: `Spool::close` |
 //! | spool's stock of segments | the same, as soon as the segments that there are have been filled | as the writer |
 //!
@@ -46,6 +47,8 @@ pub enum DaemonPart {
     History,
     /// It gives metrics and health to monitoring programs.
     Http,
+    /// It tells who does not look.
+    Alarms,
     /// It records mail on the disk.
     Writer,
     /// It makes the files ready that mail is recorded in, and removes them.
@@ -61,6 +64,7 @@ impl fmt::Display for DaemonPart {
             DaemonPart::Control => "the control socket",
             DaemonPart::History => "the history of the last day",
             DaemonPart::Http => "the page of metrics and health",
+            DaemonPart::Alarms => "the watch over alarms",
             DaemonPart::Writer => "the spool's writer",
             DaemonPart::Stock => "the spool's stock of segments",
         })
@@ -94,8 +98,9 @@ impl Parts {
 
     /// Waits until all parts but those that answer operators have ended, and then ends these.
     pub(super) async fn end(mut self) {
-        let answers =
-            |part: &DaemonPart| matches!(part, DaemonPart::Control | DaemonPart::History | DaemonPart::Http);
+        let answers = |part: &DaemonPart| {
+            matches!(part, DaemonPart::Control | DaemonPart::History | DaemonPart::Http | DaemonPart::Alarms)
+        };
         while self.names.values().any(|part| !answers(part)) {
             self.ended().await;
         }

@@ -12,6 +12,7 @@ use super::start::{
     BegunRelays, overruled, refuse_ourselves, refuse_without_certificate, relays, session_desk, warn_of,
 };
 use super::{Daemon, read_now};
+use crate::admin::alarm_settings::AlarmSettings;
 use crate::admin::protocol::{Configuration, RefusedConfiguration, Reloaded};
 use crate::config::{Config, ConfigError, ServerCertificate};
 use crate::listener::certificate::Certificate;
@@ -99,6 +100,7 @@ impl Daemon {
         let (users, logins) = (self.users.clone(), Arc::clone(&self.logins));
         let desk = session_desk(&config, &self.spool, &self.queue, users, certificate.clone(), logins);
         self.service.reload(&within(&config.listen, self.descriptors), desk);
+        self.alarm_settings.send_replace(AlarmSettings::of(&config));
         self.level.set(config.log.level);
         self.certificate = certificate;
         self.config = config;

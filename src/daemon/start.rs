@@ -21,6 +21,8 @@ use tokio::task::JoinError;
 use super::host::{raise_descriptor_limit, within};
 use super::parts::{DaemonPart, Parts, anew_after_panics};
 use super::{Daemon, DaemonError, Start, join, read_now};
+use crate::admin::alarm_settings::AlarmSettings;
+use crate::admin::alarms::watch_over;
 use crate::admin::control::{self, Control, ReloadRequest};
 use crate::admin::history_keeper::HistoryKeeper;
 use crate::admin::http::{self, HttpPlace};
@@ -70,7 +72,8 @@ impl Daemon {
             ..read_now(&path)
         });
         let begun = opened.begin(&config, descriptors, in_force, reload);
-        let Begun { certificate, logins, users, spool, queue, service, stopper, parts } = begun;
+        let Begun { certificate, logins, users, spool, queue, service, alarm_settings, stopper, parts } =
+            begun;
         Ok(Daemon {
             configuration,
             passed,
@@ -89,6 +92,7 @@ impl Daemon {
             queue,
             descriptors,
             service,
+            alarm_settings,
             stopper,
             parts,
         })
@@ -172,6 +176,8 @@ impl Opened {
             session_desk(config, &spool, &queue, users.clone(), certificate.clone(), Arc::clone(&logins));
         let service = Service::new(&within(&config.listen, descriptors), desk);
         let history = HistoryKeeper::start();
+        let (ongoing, alarms) = watch::channel(Vec::new());
+        let (alarm_settings, followed) = watch::channel(AlarmSettings::of(config));
         let control = Control {
             history: Arc::clone(&history),
             queue: queue.clone(),
@@ -179,6 +185,7 @@ impl Opened {
             configuration: in_force,
             users: users.clone(),
             logins: Arc::clone(&logins),
+            alarms,
             limits: service.client_limits(),
             reload,
         };
@@ -192,8 +199,9 @@ impl Opened {
             let places = config.http.iter().map(place_of).collect();
             parts.begin(DaemonPart::Http, http::serve(control.clone(), places));
         }
+        parts.begin(DaemonPart::Alarms, watch_over(control.clone(), followed, ongoing));
         parts.begin(DaemonPart::Control, control.serve(control_listener));
-        Begun { certificate, logins, users, spool, queue, service, stopper, parts }
+        Begun { certificate, logins, users, spool, queue, service, alarm_settings, stopper, parts }
     }
 
     /// Logs that the daemon has started.
@@ -216,6 +224,7 @@ struct Begun {
     spool: Spool,
     queue: Queue,
     service: Arc<Service>,
+    alarm_settings: watch::Sender<AlarmSettings>,
     stopper: Stopper,
     parts: Parts,
 }

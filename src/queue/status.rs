@@ -12,6 +12,7 @@ use super::routes::places_of;
 use super::tally::RelayCounts;
 use crate::envelope::{ReversePath, ReversePathKey};
 use crate::queue_id::QueueId;
+use crate::relay::{KnownExpiry, RelayFault};
 use crate::routing::Routes;
 use crate::spool::Stored;
 
@@ -47,6 +48,8 @@ pub struct QueueStatus {
     pub dead: usize,
     /// The newest dead message.
     pub newest_dead: Option<QueueId>,
+    /// True if nothing is sent, since the spool does not record what becomes of it.
+    pub cannot_record: bool,
     /// The number of messages that are ready or under way and count at no relay of `relays`: their relays are being looked
     /// up, or the configuration does not name theirs any more.
     pub astray: usize,
@@ -103,8 +106,12 @@ pub struct RelayStatus {
     pub trouble_outline: Option<String>,
     /// What to do about it, in words that anybody may read.
     pub trouble_advice: Option<&'static str>,
+    /// The part of the relay that does not work, by that trouble.
+    pub fault: Option<RelayFault>,
     /// A sentence for each certificate of the relay, or of ours for it, that is about to expire.
     pub expiring: Vec<String>,
+    /// The end of each of these certificates, and of a client secret, however far away.
+    pub ends: Vec<KnownExpiry>,
     /// A sentence for each host of the relay that is passed over, since it did not work and another one did.
     pub passed_over: Vec<String>,
     /// A sentence about a refresh token that could not be written yet.

@@ -58,6 +58,13 @@ const TOKEN_ENDPOINT: Suspect = Suspect {
     other_name: "is the host in auth.oauth.token-url right?",
 };
 
+const RECEIVER: Suspect = Suspect {
+    who: "the server",
+    ca_file: "ca-file",
+    private: "beside post names a private CA",
+    other_name: "is the host in post right?",
+};
+
 /// A refused certificate.
 #[derive(Debug)]
 pub(crate) struct Distrust {
@@ -112,15 +119,23 @@ impl Distrust {
 
     /// Describes the refusal of a token endpoint's certificate.
     pub(crate) fn of_endpoint(&self) -> String {
+        self.of_web_server(&TOKEN_ENDPOINT)
+    }
+
+    /// Describes the refusal of the certificate of a server that is told of alarms.
+    pub(crate) fn of_receiver(&self) -> String {
+        self.of_web_server(&RECEIVER)
+    }
+
+    fn of_web_server(&self, server: &Suspect) -> String {
+        let who = server.who;
         let why = match &self.why {
-            DistrustCause::Found(error) => sentence(error, &TOKEN_ENDPOINT),
+            DistrustCause::Found(error) => sentence(error, server),
             DistrustCause::ShortRsa { bits, .. } | DistrustCause::ShortRsaProof { bits } => {
-                format!(
-                    "the token endpoint's key, or an authority's, is RSA with {bits} bits, which can be forged"
-                )
+                format!("{who}'s key, or an authority's, is RSA with {bits} bits, which can be forged")
             }
-            // No pin is asked of an endpoint.
-            DistrustCause::NotPinned => "the token endpoint's key is not the one that was asked for".into(),
+            // No pin is asked of such a server.
+            DistrustCause::NotPinned => format!("{who}'s key is not the one that was asked for"),
         };
         let stated = self.stated.as_ref().map(|stated| format!("; the certificate is {stated}"));
         why + &stated.unwrap_or_default()

@@ -57,6 +57,15 @@ struct Expiry {
     is_harmless: bool,
 }
 
+/// The end of a certificate or a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownExpiry {
+    /// What expires, as the beginning of a sentence.
+    pub what: String,
+    /// In seconds since 1970.
+    pub until: i64,
+}
+
 impl Expiries {
     /// Returns the expiries with the chain of our own certificate, which is empty if there is none, and with the
     /// authorities in `tls.ca-file`.
@@ -140,6 +149,13 @@ impl Expiries {
         let all = self.kept.iter().chain(shown.values().flatten());
         let worth_telling = all.filter(|expiry| !(expiry.is_harmless && expiry.until <= now));
         worth_telling.filter_map(|expiry| soon(&expiry.whose, expiry.until, now, expiry.remedy)).collect()
+    }
+
+    /// Returns all of them, however far away their end is.
+    pub(crate) fn ends(&self) -> Vec<KnownExpiry> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.kept.iter().chain(shown.values().flatten());
+        all.map(|expiry| KnownExpiry { what: expiry.whose.clone(), until: expiry.until }).collect()
     }
 
     /// Returns the same at a start, which logs them: a client secret is not logged again within the next day. For

@@ -1,7 +1,7 @@
 //! Runs the program of `password-command`, which prints the secret.
 //!
-//! Promises: it is run without a shell, and its standard input is empty. After 30 seconds it is killed with all that it
-//! started. Its output is read up to a bound and wiped; one line of its error output is kept.
+//! Promises: it is run without a shell, and its standard input is empty. After 30 seconds, or when nobody waits for it
+//! any more, it is killed with all that it started. Its output is read up to a bound and wiped; one line of its error output is kept.
 //!
 //! Not here: the check, without running it, that the program is there (`config/secret_source.rs`).
 
@@ -10,11 +10,11 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
+use super::program_group::ProgramGroup;
 use crate::config::SecretError;
 use crate::secret::{self, BadSecret, Secret};
 
@@ -56,12 +56,14 @@ pub(super) async fn run(words: &[String]) -> Result<Secret, CommandError> {
     let program = program_of(words);
     let not_run = |error| CommandError::Source(SecretError::NotRun(program.into(), error));
     let mut child = command_of(words).spawn().map_err(not_run)?;
-    let group = child.id();
+    let group = ProgramGroup::of(&child);
     let ended = match tokio::time::timeout(TIMEOUT, end_of(&mut child)).await {
-        Ok(ended) => ended.map_err(not_run)?,
+        Ok(ended) => {
+            group.leave();
+            ended.map_err(not_run)?
+        }
         Err(_) => {
             let has_ended = matches!(child.try_wait(), Ok(Some(_)));
-            kill(group);
             let late = if has_ended { CommandError::HeldOpen } else { CommandError::TimedOut };
             return Err(late(program.into()));
         }
@@ -112,15 +114,6 @@ async fn bounded(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Zeroizing<V
         pipe.take(secret::MOST_READ as u64).read_to_end(&mut octets).await?;
     }
     Ok(octets)
-}
-
-/// Kills the whole process group: the program may have started others, which hold the pipes open.
-fn kill(group: Option<u32>) {
-    let pid = group.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        // It may have ended by itself meanwhile.
-        let _ = kill_process_group(pid, Signal::KILL);
-    }
 }
 
 /// Returns the last line of `stderr`, short and printable. Anything that also stands in `stdout` is masked, since it may

@@ -28,7 +28,7 @@ use tokio_rustls::TlsConnector;
 
 use super::dial::{Transport, is_loopback};
 use super::distrust::Distrust;
-use super::expiry::Expiries;
+use super::expiry::{Expiries, KnownExpiry};
 use super::first_flight::{FirstFlight, KeyExchange};
 use super::remembered::Remembered;
 use super::trouble::Cause;
@@ -183,6 +183,14 @@ impl Protection {
             Protection::StartTls(client) | Protection::Implicit(client) => {
                 client.expiries.notices(Timestamp::now().as_second())
             }
+            Protection::Loopback => Vec::new(),
+        }
+    }
+
+    /// Returns the end of each certificate.
+    pub(crate) fn ends(&self) -> Vec<KnownExpiry> {
+        match self {
+            Protection::StartTls(client) | Protection::Implicit(client) => client.expiries.ends(),
             Protection::Loopback => Vec::new(),
         }
     }

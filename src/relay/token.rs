@@ -15,12 +15,11 @@
 //!
 //! Fails: [`Denial`], with the endpoint in front: an operator must act, or the endpoint has trouble.
 //!
-//! Not here: the text of requests and replies (`oauth/`), HTTP (`token/endpoint.rs`), how long a token is used
+//! Not here: the text of requests and replies (`oauth/`), HTTP (`web.rs`), how long a token is used
 //! (`token/keeping.rs`).
 //!
 //! RFC 6749.
 
-mod endpoint;
 mod exchanged;
 mod keeping;
 mod login;
@@ -41,15 +40,15 @@ pub use refresh_file::{
     settled as refresh_tokens_settled,
 };
 
+use super::web::{WebClient, WebReply, WebServer};
 use crate::config::{Families, OAuthConfig, OAuthGrant, SecretKind, SettingError, WebAddress};
 use crate::log;
 use crate::oauth::{AccessToken, Denial, Granted, granted, rotated};
 use crate::secret::SecretMasks;
-use endpoint::{Endpoint, EndpointReply};
 use exchanged::ExchangedTokens;
 use keeping::TokenKeeping;
 use refresh_file::{RefreshAsker, RefreshFile, Unwritable};
-use request::TokenRequest;
+use request::{TokenRequest, form_message};
 
 /// The tokens of one `[auth.oauth]`.
 pub(super) struct TokenDesk {
@@ -58,7 +57,7 @@ pub(super) struct TokenDesk {
     oauth: OAuthConfig,
     /// `auth.username`: the mailbox that the token is for.
     username: String,
-    endpoint: Endpoint,
+    endpoint: WebClient,
     /// The lock is held across a request, so that the others wait for its token (promise 1).
     keeping: Mutex<TokenKeeping>,
     exchanged: ExchangedTokens,
@@ -82,7 +81,8 @@ impl TokenDesk {
         families: Families,
         route: Option<Arc<str>>,
     ) -> Result<(Self, Vec<String>), SettingError> {
-        let (endpoint, mut warnings) = Endpoint::new(oauth.ca_file.as_deref(), families)?;
+        let (endpoint, mut warnings) =
+            WebClient::new(WebServer::TokenEndpoint, oauth.ca_file.as_deref(), families)?;
         warnings.extend(oauth.doubts().into_iter().map(String::from));
         let refresh_file = oauth.refresh_token_file();
         warnings.extend(
@@ -224,7 +224,7 @@ impl TokenDesk {
     }
 
     /// Reads the reply to `request`.
-    fn read_grant(&self, request: &TokenRequest, reply: &EndpointReply) -> Result<Granted, NotGranted> {
+    fn read_grant(&self, request: &TokenRequest, reply: &WebReply) -> Result<Granted, NotGranted> {
         let mut secrets = self.exchanged.masks();
         secrets.keep_all(&request.secrets);
         let granted = granted(request.grant, &secrets, reply.status, &reply.body);
@@ -233,8 +233,8 @@ impl TokenDesk {
         Ok(granted)
     }
 
-    async fn post(&self, request: &TokenRequest) -> Result<EndpointReply, Denial> {
-        let reply = self.endpoint.post(&self.oauth.token_url, &request.form()).await;
+    async fn post(&self, request: &TokenRequest) -> Result<WebReply, Denial> {
+        let reply = self.endpoint.post(&self.oauth.token_url, form_message(&request.form())).await;
         reply.map_err(Denial::Trouble)
     }
 

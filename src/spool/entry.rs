@@ -24,6 +24,8 @@ pub struct SpoolSpace {
     pub octets: u64,
     /// What is free on its disk; `None` if the disk does not say it.
     pub free: Option<u64>,
+    /// What there is in all on its disk; `None` if the disk does not say it.
+    pub size: Option<u64>,
     /// What must be free for mail to be accepted.
     pub reserve: u64,
 }

@@ -72,6 +72,8 @@ pub trait Fs: Send + Sync {
     /// Returns the number of octets that an unprivileged user may still write on the file system of `path`; `u64::MAX` if the
     /// file system does not say it, so that only a write will show it.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
+    /// Returns the number of octets that the file system of `path` has in all; 0 if it does not say it.
+    fn disk_size(&self, path: &Path) -> io::Result<u64>;
     /// Returns whether a new file in `directory` would get `length` octets now. [`Fs::free_space`] knows nothing of a user's
     /// quota, nor of what some file systems need for themselves. Nothing is left behind.
     fn has_room(&self, directory: &Path, length: u64) -> io::Result<bool>;

@@ -75,9 +75,11 @@ impl Spool {
     /// Returns the space that the records of live messages take, and that of the disk when it was asked last.
     pub fn space(&self) -> SpoolSpace {
         let shared = self.shared();
+        let disk = shared.room.known();
         SpoolSpace {
             octets: shared.index().live_octets(),
-            free: shared.room.known_free(),
+            free: disk.map(|disk| disk.free),
+            size: disk.map(|disk| disk.size).filter(|size| *size > 0),
             reserve: shared.options.min_free_space,
         }
     }

@@ -43,6 +43,15 @@ impl fmt::Display for Shortage {
     }
 }
 
+/// The space of a disk, in octets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DiskSpace {
+    /// What is free.
+    pub free: u64,
+    /// What there is in all; 0 if the disk does not say it.
+    pub size: u64,
+}
+
 /// Octets that are displayed in MiB.
 struct Mib(u64);
 
@@ -59,8 +68,8 @@ pub(super) struct MailRoom {
     root: PathBuf,
     min_free_space: u64,
     max_messages: u64,
-    /// The moment at which the disk was asked last, with the number of octets that were free then.
-    free: Mutex<Option<(Instant, u64)>>,
+    /// The moment at which the disk was asked last, with what it said.
+    disk: Mutex<Option<(Instant, DiskSpace)>>,
     shortage: Mutex<Option<Shortage>>,
 }
 
@@ -73,7 +82,7 @@ impl MailRoom {
             root,
             min_free_space,
             max_messages,
-            free: Mutex::default(),
+            disk: Mutex::default(),
             shortage: Mutex::default(),
         }
     }
@@ -135,21 +144,21 @@ impl MailRoom {
         }
     }
 
-    /// Returns the number of octets that were free on the disk when it was asked last; `None` if it never was. This does not
-    /// wait for the disk.
-    pub fn known_free(&self) -> Option<u64> {
-        held(&self.free).map(|(_, free)| free)
+    /// Returns what the disk said when it was asked last; `None` if it never was. This does not wait for the disk.
+    pub fn known(&self) -> Option<DiskSpace> {
+        held(&self.disk).map(|(_, space)| space)
     }
 
     /// Returns the number of octets that are free on the disk, as of the last second.
     pub fn free_space(&self) -> Result<u64, CommitError> {
-        let known = *held(&self.free);
-        if let Some((_, free)) = known.filter(|(seen, _)| seen.elapsed() < ROOM_IS_KNOWN_FOR) {
-            return Ok(free);
+        let known = *held(&self.disk);
+        if let Some((_, space)) = known.filter(|(seen, _)| seen.elapsed() < ROOM_IS_KNOWN_FOR) {
+            return Ok(space.free);
         }
         // Not with the lock held: a disk that hangs would hold up everybody who only wants to know what is known.
         let free = self.fs.free_space(&self.root).map_err(|e| CommitError::from(e.kind()))?;
-        *held(&self.free) = Some((Instant::now(), free));
+        let size = self.fs.disk_size(&self.root).unwrap_or(0);
+        *held(&self.disk) = Some((Instant::now(), DiskSpace { free, size }));
         Ok(free)
     }
 }

@@ -31,7 +31,9 @@ fn relay() -> RelayStatus {
         trouble: None,
         trouble_outline: None,
         trouble_advice: None,
+        fault: None,
         expiring: Vec::new(),
+        ends: Vec::new(),
         passed_over: Vec::new(),
         unwritten_token: None,
         held_senders: Vec::new(),
@@ -93,6 +95,7 @@ fn what_happened_at_a_relay_follows_from_its_figures() {
 
 fn queue(relay: RelayStatus) -> QueueStatus {
     QueueStatus {
+        cannot_record: false,
         live: relay.live,
         ready: relay.ready,
         under_way: relay.under_way,

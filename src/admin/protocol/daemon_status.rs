@@ -62,6 +62,9 @@ pub struct DaemonStatus {
     pub next_probe: Option<String>,
     /// The reason why no mail can be accepted, such as a full disk or a removed spool.
     pub spool_trouble: Option<String>,
+    /// True if nothing is sent, since the spool does not record what becomes of it.
+    #[serde(default)]
+    pub cannot_record: bool,
     /// The space of the spool.
     #[serde(default)]
     pub spool: SpoolFigures,
@@ -77,6 +80,9 @@ pub struct DaemonStatus {
     /// A sentence for each certificate, a relay's or ours, that expires within two weeks.
     #[serde(default)]
     pub expiring: Vec<String>,
+    /// The alarms that go on.
+    #[serde(default)]
+    pub alarms: Vec<ListedAlarm>,
     /// The pauses that operators have ordered.
     #[serde(default)]
     pub pauses: Vec<ListedPause>,
@@ -110,8 +116,43 @@ pub struct SpoolFigures {
     pub octets: u64,
     /// What is free on its disk; `None` if the disk does not say it.
     pub free: Option<u64>,
+    /// What there is in all on its disk; `None` if the disk does not say it.
+    #[serde(default)]
+    pub size: Option<u64>,
     /// What must be free for mail to be accepted: `queue.min-free-space`.
     pub reserve: u64,
+}
+
+/// An alarm that goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ListedAlarm {
+    /// Its condition, such as `oldest > 30m`.
+    pub when: String,
+    /// What is so, in words.
+    pub why: String,
+    /// The time from which on it has been so (RFC 3339).
+    pub since: String,
+}
+
+/// The end of a certificate or a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ListedExpiry {
+    /// What expires, as the beginning of a sentence.
+    pub what: String,
+    /// Its end (RFC 3339).
+    pub until: String,
+}
+
+/// What must change before a relay takes mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Obstacle {
+    /// What may be sent is used up, until a time.
+    Quota,
+    /// An operator must act, here or at the provider.
+    Configuration,
 }
 
 /// What one `[[limit]]` says of one user, or of all that it is about.
@@ -196,8 +237,14 @@ pub struct RelayFigures {
     pub connections: usize,
     /// How fast it gets mail.
     pub pace: RelaySpeed,
+    /// What must change before it takes mail, where the last trouble says that.
+    #[serde(default)]
+    pub obstacle: Option<Obstacle>,
     /// A sentence for each of its certificates that expires within two weeks.
     pub expiring: Vec<String>,
+    /// The end of each of its certificates, and of ours and the secret for it, however far away.
+    #[serde(default)]
+    pub expiries: Vec<ListedExpiry>,
     /// A sentence for each relayhost, or address of one, that is passed over, since it did not work and another one did.
     #[serde(default)]
     pub passed_over: Vec<String>,
@@ -258,6 +305,18 @@ pub struct RateLeft {
     pub left: u32,
 }
 
+impl ListedAlarm {
+    fn for_anybody(self) -> Self {
+        ListedAlarm { why: untold("it is so"), ..self }
+    }
+}
+
+impl ListedExpiry {
+    fn for_anybody(self) -> Self {
+        ListedExpiry { what: "a certificate or a secret".into(), ..self }
+    }
+}
+
 impl DaemonStatus {
     /// Returns what anybody on this host may know: the numbers, the states and their times, by the names of the routes. What
     /// may name a user or an address, or repeat the words of a relay, is left out.
@@ -267,6 +326,7 @@ impl DaemonStatus {
             held_because: relay.held_because.map(|_| untold("the relay refused mail, which is kept")),
             relay: String::new(),
             expiring: relay.expiring.iter().map(|_| EXPIRES.into()).collect(),
+            expiries: relay.expiries.into_iter().map(ListedExpiry::for_anybody).collect(),
             passed_over: Vec::new(),
             unwritten_token: relay.unwritten_token.map(|_| untold("a new token cannot be written")),
             ..relay
@@ -280,6 +340,7 @@ impl DaemonStatus {
             trouble: foremost.and_then(|relay| relay.trouble.clone()),
             held_because: self.held_because.map(|_| untold("the relay refused mail, which is kept")),
             expiring: self.expiring.iter().map(|_| EXPIRES.into()).collect(),
+            alarms: self.alarms.into_iter().map(ListedAlarm::for_anybody).collect(),
             pauses: self.pauses.into_iter().map(ListedPause::for_anybody).collect(),
             hold_rules: Vec::new(),
             limits: Vec::new(),

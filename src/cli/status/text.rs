@@ -11,8 +11,8 @@ use super::super::pause::words as pause_words;
 use super::super::queue::{self, hold_rules};
 use crate::admin::from_spool::QueueOnSpool;
 use crate::admin::protocol::{
-    AmountLeft, ClientLimited, DaemonStatus, FlowRates, OutcomeCounts, QueuedMessage, RefusedConfiguration,
-    RelayFigures, RelaySpeed, SpoolFigures,
+    AmountLeft, ClientLimited, DaemonStatus, FlowRates, ListedAlarm, ListedPause, OutcomeCounts,
+    QueuedMessage, RefusedConfiguration, RelayFigures, RelaySpeed, SpoolFigures,
 };
 use crate::history::RecentFailure;
 use crate::log::{Foreign, age_in_words, counted};
@@ -56,11 +56,9 @@ pub(super) fn spooled(queue: &QueueOnSpool) -> Vec<StatusLine> {
 
 /// Returns the lines about the daemon.
 pub(super) fn lines(status: &DaemonStatus) -> Vec<StatusLine> {
-    let mut lines: Vec<StatusLine> = status
-        .pauses
-        .iter()
-        .map(|pause| StatusLine { label: String::new(), words: pause_words::line(pause) })
-        .collect();
+    let mut lines: Vec<StatusLine> = status.alarms.iter().map(alarm_line).collect();
+    let paused = |pause: &ListedPause| StatusLine { label: String::new(), words: pause_words::line(pause) };
+    lines.extend(status.pauses.iter().map(paused));
     lines.extend(of_daemon(status));
     lines.extend(status.hold_rules.iter().map(|rule| line("hold", hold_rules::line(rule))));
     lines.extend(status.limits.iter().map(limit));
@@ -148,9 +146,15 @@ fn failure(failure: &RecentFailure) -> StatusLine {
     line("failed", format!("{times} in the last hour, {last} ago: {}", Foreign(reason)))
 }
 
+/// Returns the line about an alarm that goes on.
+fn alarm_line(alarm: &ListedAlarm) -> StatusLine {
+    let ListedAlarm { when, why, since } = alarm;
+    line("ALARM", format!("{} since {since}: {}", Foreign(when), Foreign(why)))
+}
+
 /// Returns the line about the space of the spool; none if its disk does not say how much is free.
 fn space(space: SpoolFigures) -> Option<StatusLine> {
-    let SpoolFigures { octets, free, reserve } = space;
+    let SpoolFigures { octets, free, size: _, reserve } = space;
     let [free, reserve, octets] = [free?, reserve, octets].map(mebibytes);
     Some(line("disk", format!("{free} free, of which {reserve} stay so; messages take {octets}")))
 }

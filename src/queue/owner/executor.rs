@@ -99,6 +99,7 @@ impl Executor {
         {
             relay.counts = self.desk.tally(RelayPlace(place)).counts();
             relay.expiring = settings.connector.expiring();
+            relay.ends = settings.connector.ends();
             relay.passed_over = settings.connector.passed_over();
             relay.unwritten_token = settings.connector.unwritten_token();
         }

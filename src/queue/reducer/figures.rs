@@ -15,7 +15,7 @@ use super::super::{
 use super::{AtRelay, Effect, Reducer};
 use crate::log::{HeldBack, SenderHeldBack};
 use crate::queue_id::QueueId;
-use crate::relay::Trouble;
+use crate::relay::{RelayFault, Trouble};
 
 /// The time between two ETRN that are followed: anybody on this host may send one, and each may cost a login.
 const CLIENT_PROBE_INTERVAL: Duration = Duration::from_secs(60);
@@ -102,6 +102,7 @@ impl Reducer {
             on_hold: counts.on_hold,
             dead: counts.dead,
             newest_dead: self.relays.newest_dead(),
+            cannot_record: !self.shared.recording.works(),
             astray: self.relays.astray(),
             relays,
             routes: self.relays.routes().clone(),
@@ -133,8 +134,10 @@ impl Reducer {
             trouble: relay.trouble.as_ref().map(ToString::to_string),
             trouble_outline: relay.trouble.as_ref().map(Trouble::outline),
             trouble_advice: relay.trouble.as_ref().map(Trouble::advice_for_anybody),
+            fault: relay.trouble.as_ref().map(RelayFault::of),
             // The executor knows the connectors, which know this.
             expiring: Vec::new(),
+            ends: Vec::new(),
             passed_over: Vec::new(),
             unwritten_token: None,
             held_senders: relay.roster.refused_senders().map(sender_status).collect(),

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::endpoint::Endpoint;
+use super::super::web::{WebClient, WebServer};
 use super::refresh_file;
-use super::request::TokenRequest;
+use super::request::{TokenRequest, form_message};
 use super::{aside, at, unwritten, words_of};
 use crate::config::{Families, OAuthConfig, OAuthGrant};
 use crate::oauth::{Denial, device_code, granted};
@@ -37,12 +37,12 @@ pub async fn device_login(
     let path = file.clone();
     let tried = aside(move || refresh_file::rehearse(&path).map_err(|fault| unwritten(&path, &fault)));
     tried.await.map_err(words_of)?;
-    let (endpoint, _) =
-        Endpoint::new(oauth.ca_file.as_deref(), families).map_err(|error| error.to_string())?;
+    let (endpoint, _) = WebClient::new(WebServer::TokenEndpoint, oauth.ca_file.as_deref(), families)
+        .map_err(|error| error.to_string())?;
     let told = |denial| words_of(at(&oauth.token_url, denial));
     let told_of_device = |denial| words_of(at(device_url, denial));
     let request = TokenRequest::for_device_code(oauth, client_id, proof.as_ref()).map_err(told_of_device)?;
-    let reply = endpoint.post(device_url, &request.form()).await;
+    let reply = endpoint.post(device_url, form_message(&request.form())).await;
     let reply = reply.map_err(|words| told_of_device(Denial::Trouble(words)))?;
     let code = device_code(&request.secrets, reply.status, &reply.body).map_err(told_of_device)?;
     prompt(&DevicePrompt { page: code.page, user_code: code.user_code, lifetime: code.lifetime });
@@ -55,7 +55,7 @@ pub async fn device_login(
         let request =
             TokenRequest::for_device(oauth, client_id, proof.as_ref(), &code.device_code).map_err(told)?;
         // RFC 8628 3.5: the next question waits longer after one without an answer.
-        let Ok(reply) = endpoint.post(&oauth.token_url, &request.form()).await else {
+        let Ok(reply) = endpoint.post(&oauth.token_url, form_message(&request.form())).await else {
             interval *= 2;
             continue;
         };

@@ -6,12 +6,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
+use super::super::web::WebMessage;
 use crate::config::{
     ClientProof, OAuthConfig, OAuthGrant, SecretError, SecretKind, read_assertion_key, read_client_key,
     read_text,
 };
 use crate::oauth::{Claims, Denial, TokenGrant, form};
 use crate::secret::{Secret, SecretMasks};
+
+/// Returns the message with this form.
+pub(super) fn form_message(form: &[u8]) -> WebMessage<'_> {
+    WebMessage { content_type: "application/x-www-form-urlencoded", field: None, body: form }
+}
 
 /// The fields of a request, with the secrets that are in them.
 pub(super) struct TokenRequest {

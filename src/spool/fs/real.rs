@@ -125,6 +125,11 @@ impl Fs for RealFs {
         Ok(free_octets(status.f_blocks, status.f_bavail, status.f_frsize))
     }
 
+    fn disk_size(&self, path: &Path) -> io::Result<u64> {
+        let status = rustix::fs::statvfs(path)?;
+        Ok(status.f_blocks.saturating_mul(status.f_frsize))
+    }
+
     fn has_room(&self, directory: &Path, length: u64) -> io::Result<bool> {
         if self.free_space(directory)? < length {
             return Ok(false);

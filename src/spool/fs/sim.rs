@@ -344,6 +344,10 @@ impl Fs for SimFs {
         Ok(capacity.map_or(1 << 40, |capacity| capacity.saturating_sub(disk.used())))
     }
 
+    fn disk_size(&self, _path: &Path) -> io::Result<u64> {
+        Ok(self.call(false)?.capacity.unwrap_or(1 << 40))
+    }
+
     fn has_room(&self, _directory: &Path, length: u64) -> io::Result<bool> {
         let disk = self.call(false)?;
         Ok(disk.capacity.is_none_or(|capacity| disk.used() + length <= capacity))

@@ -85,6 +85,10 @@ impl Fs for ReadOnlyFs {
         RealFs.free_space(path)
     }
 
+    fn disk_size(&self, path: &Path) -> io::Result<u64> {
+        RealFs.disk_size(path)
+    }
+
     fn has_room(&self, _: &Path, _: u64) -> io::Result<bool> {
         refused()
     }
