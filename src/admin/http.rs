@@ -28,7 +28,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -44,7 +44,6 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::control::{self, Control};
-use super::protocol::DaemonStatus;
 use crate::history::DAY_MINUTES;
 use crate::log;
 use answer::{HttpFacts, answer, refusal, stopping};
@@ -58,7 +57,7 @@ const HEAD_TIME: Duration = Duration::from_secs(5);
 /// The longest head of a request, in octets.
 const MAX_HEAD_OCTETS: usize = 16 << 10;
 
-/// Time for which the figures of the daemon are not asked for again.
+/// Time for which what is told is not looked for again.
 const SNAPSHOT_TIME: Duration = Duration::from_secs(1);
 
 /// Time between two attempts to listen.
@@ -85,7 +84,7 @@ impl fmt::Display for HttpPlace {
 /// Answers clients at these places until the task is ended. While another program has one of them, that is tried again: any user
 /// can take a port of this kind, and mail must not wait for it.
 pub async fn serve(control: Control, places: Vec<HttpPlace>) {
-    let desk = Arc::new(HttpDesk { control, snapshot: Mutex::new(None) });
+    let desk = Arc::new(HttpDesk { control, snapshot: Snapshot(Mutex::new(None)) });
     let mut serving = JoinSet::new();
     for place in places {
         serving.spawn(serve_at(Arc::clone(&desk), place));
@@ -172,8 +171,7 @@ enum HttpDoor {
 /// What all connections share.
 struct HttpDesk {
     control: Control,
-    /// The figures of the daemon, and when they were asked for.
-    snapshot: Mutex<Option<(Instant, Arc<DaemonStatus>)>>,
+    snapshot: Snapshot<HttpFacts>,
 }
 
 impl HttpDesk {
@@ -189,7 +187,10 @@ impl HttpDesk {
                 let (asked, _) = hyper::Request::into_parts(request);
                 Ok::<Response<Full<Bytes>>, Infallible>(match refusal(&asked, door) {
                     Some(refused) => refused,
-                    None => desk.facts().await.map_or_else(stopping, |facts| answer(&asked, &facts)),
+                    None => {
+                        let facts = desk.snapshot.taken(|| desk.facts()).await;
+                        facts.map_or_else(stopping, |facts| answer(&asked, &facts))
+                    }
                 })
             }
         });
@@ -201,33 +202,39 @@ impl HttpDesk {
 
     /// Returns what is told now; `None` if the daemon is stopping.
     async fn facts(&self) -> Option<HttpFacts> {
-        let status = match self.fresh() {
-            Some(status) => status,
-            None => self.ask().await?,
-        };
+        let status = self.control.figures_for_anybody().await?;
         let (hold_rules, day) = (self.control.hold_rules(), self.control.history.minutes(DAY_MINUTES));
         Some(HttpFacts { status, hold_rules, day, now: Timestamp::now() })
     }
+}
 
-    /// Returns the figures if they are new enough.
-    fn fresh(&self) -> Option<Arc<DaemonStatus>> {
-        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        snapshot
-            .as_ref()
-            .filter(|(asked, _)| asked.elapsed() < SNAPSHOT_TIME)
-            .map(|(_, status)| Arc::clone(status))
+/// What was found out last, and when that was begun.
+struct Snapshot<T>(Mutex<Option<(Instant, Arc<T>)>>);
+
+impl<T> Snapshot<T> {
+    /// Returns what was found out in the last [`SNAPSHOT_TIME`], or else what `look` finds now.
+    async fn taken<F: Future<Output = Option<T>>>(&self, look: impl FnOnce() -> F) -> Option<Arc<T>> {
+        if let Some((begun, found)) = &*self.last()
+            && begun.elapsed() < SNAPSHOT_TIME
+        {
+            return Some(Arc::clone(found));
+        }
+        let begun = Instant::now();
+        let found = Arc::new(look().await?);
+        *self.last() = Some((begun, Arc::clone(&found)));
+        Some(found)
     }
 
-    async fn ask(&self) -> Option<Arc<DaemonStatus>> {
-        let asked = Instant::now();
-        let status = Arc::new(self.control.figures_for_anybody().await?);
-        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some((asked, Arc::clone(&status)));
-        Some(status)
+    fn last(&self) -> MutexGuard<'_, Option<(Instant, Arc<T>)>> {
+        // No code under this lock can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     /// One user held 32 connections open, and nobody else got an answer.
@@ -240,5 +247,19 @@ mod tests {
         assert!(tasks.remove(0).await.unwrap_err().is_cancelled());
         assert!(tasks.iter().all(|task| !task.is_finished()));
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    /// Each scrape asked the queue's one task, so that anybody could keep it busy.
+    #[tokio::test(start_paused = true)]
+    async fn however_many_ask_the_daemon_is_asked_once_a_second() {
+        let (snapshot, looks) = (Snapshot(Mutex::new(None)), AtomicU32::new(0));
+        let look = || async { Some(looks.fetch_add(1, Ordering::Relaxed)) };
+        for second in 0..3 {
+            for _ in 0..100 {
+                assert_eq!(snapshot.taken(look).await.as_deref(), Some(&second));
+            }
+            sleep(SNAPSHOT_TIME).await;
+        }
+        assert_eq!(snapshot.taken(|| async { None }).await, None, "a daemon that stops");
     }
 }

@@ -6,7 +6,6 @@
 //! Pure. Not here: connections (`http.rs`), the page (`page.rs`).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -42,7 +41,7 @@ const NOTHING: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; 
 /// What is known when a request is answered.
 pub(super) struct HttpFacts {
     /// The state of the daemon, as anybody may know it.
-    pub(super) status: Arc<DaemonStatus>,
+    pub(super) status: DaemonStatus,
     /// The number of hold rules.
     pub(super) hold_rules: usize,
     /// The last day.
@@ -191,7 +190,7 @@ mod tests {
 
     fn facts(status: DaemonStatus) -> HttpFacts {
         let now = "2026-11-21T01:30:00Z".parse().unwrap();
-        HttpFacts { status: Arc::new(status), hold_rules: 0, day: Vec::new(), now }
+        HttpFacts { status, hold_rules: 0, day: Vec::new(), now }
     }
 
     fn ready_code(path: &str, status: &DaemonStatus) -> u16 {

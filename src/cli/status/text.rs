@@ -132,11 +132,14 @@ fn rates(rates: &FlowRates) -> Vec<StatusLine> {
     if last_hour.seconds == 0 {
         return Vec::new();
     }
-    let spans = [("rates", "minute", last_minute, 60), ("", "hour", last_hour, 3600)];
+    // A daemon that has just begun has but one span.
+    let has_hour = last_hour.seconds > last_minute.seconds;
+    let spans = [("rates", "minute", last_minute, 60), ("", "hour", last_hour, 3600)].into_iter();
+    let spans = spans.take(if has_hour { 2 } else { 1 });
     let lines = spans.map(|(label, name, span, length)| {
         line(label, format!("{}: {}", span_name(name, span, length), flow(span.counts)))
     });
-    lines.into()
+    lines.collect()
 }
 
 /// Returns the line about a failure of the last hour.
