@@ -25,6 +25,7 @@ pub mod control;
 pub mod detail;
 pub mod exposition;
 mod flush;
+pub mod follow;
 pub mod from_spool;
 pub mod health;
 mod heartbeat;

@@ -30,6 +30,7 @@ mod sink;
 mod spool;
 mod status;
 mod terminal;
+mod test;
 mod unit;
 mod unix_connection;
 mod user;
@@ -62,6 +63,7 @@ enum CliCommand {
     Run(ConfigFile),
     Check(check::CheckCommand),
     Probe(probe::ProbeCommand),
+    Test(test::TestCommand),
     Doctor(doctor::DoctorCommand),
     /// Show on one screen that mail survives an outage and a crash
     Demo,
@@ -135,6 +137,7 @@ pub fn main() -> ExitCode {
         CliCommand::Run(file) => run::run(&file),
         CliCommand::Check(check) => check.run(),
         CliCommand::Probe(probe) => probe.run(),
+        CliCommand::Test(test) => test.run(),
         CliCommand::Doctor(doctor) => doctor.run(),
         CliCommand::Demo => demo::run(),
         CliCommand::Sink(sink) => sink.run(),

@@ -32,6 +32,7 @@ pub mod clock;
 mod connections;
 mod desk;
 mod flickers;
+mod following;
 mod hearing;
 mod lanes;
 mod learned_rate;
@@ -86,6 +87,8 @@ use crate::spool::{Entry, OperatorOrder, Recovery, Spool};
 use crate::standing_orders::Pause;
 use clock::Clock;
 use desk::DeliveryDesk;
+use following::Followers;
+pub use following::{FollowedOutcome, HeardOutcome, OutcomeFollower};
 pub use link::QueueLink;
 use null_sender::NullSubstitutes;
 pub use orders::{OrderFailure, OrderResult, against_holder, forecast};
@@ -353,7 +356,7 @@ pub fn queue(
 ) -> (Queue, impl Future<Output = ()> + Send + 'static) {
     let (commands, inbox) = unbounded_channel();
     let tallies = Arc::<RelayTallies>::default();
-    let queue = Queue { commands, tallies: Arc::clone(&tallies) };
+    let queue = Queue { commands, tallies: Arc::clone(&tallies), followers: Followers::default() };
     let policy = settings.policy(&spool, clock.now());
     let Recovery { entries, relay_clock, .. } = &recovery;
     let reducer = Reducer::new(policy, entries, *relay_clock, Rng::new(), clock.moment());
@@ -366,6 +369,7 @@ pub fn queue(
 pub struct Queue {
     commands: UnboundedSender<OwnerInput>,
     tallies: Arc<RelayTallies>,
+    followers: Followers,
 }
 
 impl Queue {
@@ -443,6 +447,11 @@ impl Queue {
     /// `deadline`.
     pub fn stop(&self, deadline: Duration) {
         self.tell(Event::Stop { patience: deadline });
+    }
+
+    /// Follows what comes of attempts from now on.
+    pub fn follow(&self) -> OutcomeFollower {
+        self.followers.follow()
     }
 
     fn tell(&self, event: Event) {

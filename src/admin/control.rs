@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use super::clients::{ClientSlot, ClientSlots};
 use super::flush::{FlushFailure, flush};
+use super::follow::follow;
 use super::history_keeper::{FlowFigures, HistoryKeeper};
 use super::listing::{Seen, seen};
 use super::output::{CLIENT_PATIENCE, ClientOutput};
@@ -149,6 +150,7 @@ impl Control {
                 let desk = SteeringDesk { queue: &self.queue, spool: &self.spool, rights, by };
                 return desk.steer(Steering { verb, ids, filter, dry_run }, place, output).await;
             }
+            (ControlRequest::Follow, _) => return follow(&self.queue, rights, output).await,
             (ControlRequest::Status, _) => self.status(rights, output).await?,
             (ControlRequest::History { minutes }, _) => output.item(&self.history.minutes(minutes)).await?,
             (_, Rights::Own(_)) => {

@@ -37,6 +37,12 @@ impl ClientOutput {
         self.send(&Frame::Item(serde_json::to_value(item)?)).await
     }
 
+    /// Sends one item, which does not wait in the buffer for those that follow.
+    pub async fn item_now(&mut self, item: &impl Serialize) -> io::Result<()> {
+        self.item(item).await?;
+        self.flush().await
+    }
+
     /// Sends these items of the answer.
     pub async fn items(&mut self, items: &[impl Serialize]) -> io::Result<()> {
         for item in items {
@@ -80,6 +86,10 @@ impl ClientOutput {
             return Ok(());
         }
         self.send(&Frame::Working).await?;
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
         timeout(CLIENT_PATIENCE, self.output.flush()).await??;
         self.heard = Instant::now();
         Ok(())

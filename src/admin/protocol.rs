@@ -60,6 +60,9 @@ pub enum ControlRequest {
         /// The most octets of its content that are wanted.
         most: u64,
     },
+    /// Asks for what becomes of messages from now on, as it happens: the answer is some [`super::follow::FollowPart`]s, until
+    /// the client goes.
+    Follow,
     /// Makes the daemon probe the relays and try every deferred message now. The answer is a [`Flushed`], after a few
     /// seconds at most.
     Flush {

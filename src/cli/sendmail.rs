@@ -40,10 +40,14 @@ use nix::sys::signal::{SigSet, Signal};
 use super::exit::{Exit, Failure};
 use super::mailq;
 use super::output::printed;
+use crate::config;
 use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+use crate::queue_id::QueueId;
+use crate::smtp::reply::Reply;
 use arguments::{Invocation, Mode};
 use connection::AnswerLimits;
-use input::Input;
+use content::RewindableContent;
+use input::{Input, InputEnd};
 use known::refuse_unknown;
 use message::{InputMessage, MessageOptions};
 use overflow::Overflow;
@@ -108,6 +112,26 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
         Mode::Submit => submit(&ways, invocation, transcript),
         Mode::Nothing | Mode::Help | Mode::Version => Ok(()),
     }
+}
+
+/// Hands a message to the daemon, by one of the sockets that the configuration at `config` names. Returns its queue id. Unlike
+/// `sendmail` it leaves nothing in the drop directory.
+pub(super) fn hand_in(config: &Path, envelope: &Envelope, content: Vec<u8>) -> Result<QueueId, Failure> {
+    let ways = Ways::find((config != Path::new(config::FILE)).then_some(config))?;
+    let (input, overflow) = (Input::new(io::empty(), InputEnd::Eof), Overflow::new(env::temp_dir(), 0));
+    let mut content = RewindableContent::new(content, input, overflow);
+    let reply = submit::to_running(&ways, AnswerLimits::USUAL, envelope, &mut content)?;
+    queue_id_in(&reply).ok_or_else(|| {
+        let words = format!(
+            "what has taken the message has named no queue id: it is no nullmta, or an older one: {reply}"
+        );
+        Failure::new(Exit::Unavailable, words)
+    })
+}
+
+/// Returns the queue id that the reply to the end of data names.
+fn queue_id_in(reply: &Reply) -> Option<QueueId> {
+    reply.lines().iter().find_map(|line| line.split(' ').find_map(|word| word.parse().ok()))
 }
 
 fn submit(ways: &Ways, invocation: &Invocation, transcript: &mut dyn Write) -> Result<(), Failure> {

@@ -16,7 +16,7 @@ use super::part_limits::PartLimits;
 use super::reducer::Disposition;
 use super::roster::Member;
 use crate::envelope::spelling::folded_domain;
-use crate::envelope::{Address, Envelope, Recipient, ReversePath};
+use crate::envelope::{Address, Envelope, Recipient, ReversePath, Submitter};
 use crate::outcome::{Delays, Outcome};
 use crate::queue_id::QueueId;
 use crate::relay::{Peer, RecipientReport, Report, Verdict};
@@ -29,6 +29,7 @@ pub(super) struct Attempt {
     pub(super) member: Member,
     /// How much of its patience the message had used when a connection took it.
     pub(super) patience_used: Duration,
+    pub(super) submitter: Submitter,
     pub(super) envelope: Envelope,
     /// The reverse-path that the relay gets.
     pub(super) told: ReversePath,
@@ -56,6 +57,7 @@ pub(super) struct Attempt {
 pub(super) struct OnSpool {
     /// The open recipients that another relay gets.
     pub(super) elsewhere: BTreeSet<usize>,
+    pub(super) submitter: Submitter,
     pub(super) envelope: Envelope,
     pub(super) arrived: Timestamp,
     pub(super) ledger: Ledger,
@@ -77,7 +79,7 @@ impl Attempt {
     /// Begins an attempt for a message that is taken at this time; the relay gets the reverse-path `told`.
     pub(super) fn new(taken: Taken, message: OnSpool, told: ReversePath, now: Moment) -> Self {
         let Taken { id, member, patience_used, limits } = taken;
-        let OnSpool { elsewhere, envelope, arrived, ledger, replies } = message;
+        let OnSpool { elsewhere, submitter, envelope, arrived, ledger, replies } = message;
         let (asked, unasked): (Vec<usize>, Vec<usize>) = ledger
             .open()
             .filter(|index| !elsewhere.contains(index))
@@ -86,6 +88,7 @@ impl Attempt {
             id,
             member,
             patience_used,
+            submitter,
             envelope,
             told,
             arrived,
@@ -268,6 +271,7 @@ mod tests {
         let envelope = envelope("app@example.org", &to.iter().map(String::as_str).collect::<Vec<_>>());
         let message = OnSpool {
             elsewhere: BTreeSet::new(),
+            submitter: Submitter::Loopback,
             envelope: envelope.clone(),
             arrived: now,
             ledger: Ledger::in_memory(id, recipients, &[]),

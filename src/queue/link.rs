@@ -96,9 +96,9 @@ impl QueueLink {
 
     fn begin(&mut self, taken: Taken, elsewhere: BTreeSet<usize>, stored: Stored) -> Transaction {
         let id = taken.id;
-        let Stored { envelope, arrived, ledger, content, content_len, replies, .. } = stored;
+        let Stored { submitter, envelope, arrived, ledger, content, content_len, replies, .. } = stored;
         let told = self.desk.null_sender(self.relay).told(id, &envelope);
-        let message = OnSpool { elsewhere, envelope, arrived, ledger, replies };
+        let message = OnSpool { elsewhere, submitter, envelope, arrived, ledger, replies };
         let attempt = Attempt::new(taken, message, told, self.desk.clock.moment());
         let attempt = self.attempts.entry(id).insert_entry(attempt).into_mut();
         transaction(attempt, content, content_len)
@@ -240,6 +240,7 @@ impl Work for QueueLink {
         }
         let said = AttemptResult::of(&attempt, report, ruling, &self.desk.terms());
         said.log(&attempt);
+        self.desk.queue.followers.tell(attempt.submitter, said.lines(&attempt));
         self.desk.tally(self.relay).count(said.outcomes(&attempt), self.desk.clock.now());
         self.desk.tallies.count_failures(said.failures());
         if breaks_off || attempt.rest.is_empty() {

@@ -78,6 +78,27 @@ pub(super) fn submit<R: Read>(
     }
 }
 
+/// Submits a message to a daemon that answers, in one round and never by the drop directory. Returns the daemon's reply to the end of
+/// data.
+pub(super) fn to_running<R: Read>(
+    ways: &Ways,
+    limits: AnswerLimits,
+    envelope: &Envelope,
+    content: &mut RewindableContent<R>,
+) -> Result<Reply, Failure> {
+    let mut reasons = Vec::new();
+    for way in &ways.to_daemon {
+        let found = match to_daemon(way, limits, envelope, content, &mut std::io::sink()) {
+            Ok(reply) => return Ok(reply),
+            Err(undone) => passed_by(way, undone, &mut reasons)?,
+        };
+        if found != DaemonFound::Nobody || !content.rewind() {
+            break;
+        }
+    }
+    Err(not_now(&reasons))
+}
+
 /// The failure of one round through all ways.
 enum NotNow {
     /// Another round would fail, too, or would not be safe.
@@ -104,7 +125,7 @@ fn submit_once<R: Read>(
     let (mut reasons, mut found) = (Vec::new(), DaemonFound::Nobody);
     for way in &ways.to_daemon {
         found = match to_daemon(way, limits, envelope, content, transcript) {
-            Ok(()) => return Ok(()),
+            Ok(_) => return Ok(()),
             Err(undone) => passed_by(way, undone, &mut reasons)?,
         };
         if !content.rewind() {
@@ -265,11 +286,11 @@ fn to_daemon<R: Read>(
     envelope: &Envelope,
     content: &mut RewindableContent<R>,
     transcript: &mut dyn Write,
-) -> Result<(), NotSubmitted> {
+) -> Result<Reply, NotSubmitted> {
     let (mut client, _) = DaemonClient::connect(way, limits, transcript)?;
-    client.submit(envelope, content)?;
+    let reply = client.submit(envelope, content)?;
     client.quit();
-    Ok(())
+    Ok(reply)
 }
 
 /// Leaves the message in the drop directory, since the daemon is down or does not accept it now.

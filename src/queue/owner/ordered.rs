@@ -85,6 +85,7 @@ async fn expire(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) -> Disposition
     let attempt = attempt(&desk, &ordered, stored);
     let said = AttemptResult::returned(&attempt);
     said.log(&attempt);
+    desk.queue.followers.tell(attempt.submitter, said.lines(&attempt));
     Settlement::new(desk, Settling::of_result(attempt, said)).run().await
 }
 
@@ -103,8 +104,9 @@ fn attempt(desk: &DeliveryDesk, ordered: &OrderedMessage, stored: Stored) -> Att
         patience_used: ordered.patience_used,
         limits,
     };
-    let Stored { envelope, arrived, ledger, replies, .. } = stored;
+    let Stored { submitter, envelope, arrived, ledger, replies, .. } = stored;
     let told = envelope.reverse_path.clone();
-    let message = OnSpool { elsewhere: BTreeSet::new(), envelope, arrived, ledger, replies };
+    let elsewhere = BTreeSet::new();
+    let message = OnSpool { elsewhere, submitter, envelope, arrived, ledger, replies };
     Attempt::new(taken, message, told, desk.clock.moment())
 }

@@ -118,6 +118,7 @@ impl MemorySpool {
         let recorded: Vec<(u32, Fate)> = (0..).zip(fates.iter().copied()).collect();
         OnSpool {
             elsewhere: others.map(|(index, _)| index).collect(),
+            submitter: Submitter::Loopback,
             envelope: envelope.clone(),
             arrived: *arrived,
             ledger: Ledger::in_memory(id, fates.len(), &recorded),
