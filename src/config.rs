@@ -107,8 +107,8 @@ pub use users_edit::{UsersEditError, UsersText};
 pub use users_file::{FileStamp, FromDomain, LoginName, LoginUser, LoginUsers, UsersFileError};
 pub use web_address::WebAddress;
 pub use words::{
-    BeyondLimit, EightBit, KeyExchangeChoice, LogFormat, LogLevel, Mechanism, OnRefusal, Pipelining,
-    TlsVersion,
+    BeyondLimit, EightBit, KeyExchangeChoice, LogFormat, LogLevel, LogRedaction, Mechanism, OnRefusal,
+    Pipelining, TlsVersion,
 };
 
 use error::{ConfigFault, KeyLocation};

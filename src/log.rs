@@ -15,7 +15,7 @@
 //! To add a line, write a function in the file of its area, and add the line to `config/log.md`: `log/tests.rs` fails
 //! until it is there. All functions are called as `log::name`.
 //!
-//! Not here: where lines are written, and how a line is framed (`journal.rs`).
+//! Not here: where lines are written, how a line is framed, and that addresses are hidden if they are to be (`journal.rs`).
 
 mod alarm;
 mod daemon;
@@ -23,6 +23,7 @@ mod delivery;
 mod listener;
 mod pickup;
 mod queue;
+mod redaction;
 mod relay;
 mod spool;
 mod standing;
@@ -34,6 +35,7 @@ pub use delivery::*;
 pub use listener::*;
 pub use pickup::*;
 pub use queue::*;
+pub use redaction::Redactor;
 pub use relay::*;
 pub use spool::*;
 pub use standing::*;

@@ -82,6 +82,7 @@ mod index;
 pub mod inspect;
 pub mod ledger;
 mod lines;
+mod log_key;
 mod marks;
 mod octets;
 mod order;
@@ -122,6 +123,7 @@ pub use entry::{
 };
 pub use handle::Spool;
 pub use ledger::{Fate, Ledger, MustReport, Settled};
+pub use log_key::LogKey;
 pub use marks::{EntryState, Flight, Mark, Marks};
 pub use order::{DeletionOrder, Operator, OperatorOrder, OperatorVerb, OrderRight, Removal};
 pub use paths::PARTS;

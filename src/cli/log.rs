@@ -22,10 +22,13 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::ConfigFile;
 use super::exit::{Exit, Failure};
 use super::output::printed;
-use crate::log::{Foreign, visible_json};
+use crate::config::{self, Config};
+use crate::log::{Foreign, Redactor, visible_json};
 use crate::queue_id::QueueId;
+use crate::spool::LogKey;
 use line::StoryLine;
 use since::Since;
 use source::{LineSource, SourceError};
@@ -35,6 +38,8 @@ use wanted::Wanted;
 /// Show the story of a message, from the journal or a file of the log: its lines in order, and behind them those of the reports about it
 #[derive(Args)]
 pub(super) struct LogCommand {
+    #[command(flatten)]
+    config: ConfigFile,
     /// A queue id, a Message-ID, or an address: then each message from or to it
     #[arg(value_name = "ID|MESSAGE-ID|ADDRESS")]
     wanted: Wanted,
@@ -68,9 +73,14 @@ struct PrintedLine<'a> {
 impl LogCommand {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let source = LineSource::of(self.file.as_deref(), self.since.map(Since::time)).map_err(failure)?;
-        let book = StoryBook::of(&source, &self.wanted).map_err(failure)?;
+        let key = self.key();
+        let wanted = match &key {
+            Ok(key) => self.wanted.clone().or_hidden(&Redactor::new(key.octets())),
+            Err(_) => self.wanted.clone(),
+        };
+        let book = StoryBook::of(&source, &wanted).map_err(failure)?;
         if book.is_empty() {
-            return Err(self.nothing(&source, book.reach()));
+            return Err(self.nothing(&source, book.reach(), key.err()));
         }
         let mut out = StoryPrinter {
             out: BufWriter::new(io::stdout().lock()),
@@ -86,8 +96,14 @@ impl LogCommand {
         Ok(())
     }
 
+    /// Returns the key with which addresses are hidden in the log, if there is one that this user may read.
+    fn key(&self) -> io::Result<LogKey> {
+        let spool = Config::spool_in(&self.config.config);
+        LogKey::readable(&spool.unwrap_or_else(|| config::SPOOL.into()))
+    }
+
     /// Returns the failure of a command that has found no line.
-    fn nothing(&self, source: &LineSource, reach: &LogReach) -> Failure {
+    fn nothing(&self, source: &LineSource, reach: &LogReach, no_key: Option<io::Error>) -> Failure {
         let place = source.place();
         let wanted = self.wanted.text();
         let wanted = Foreign(&wanted);
@@ -99,7 +115,14 @@ impl LogCommand {
             ),
             (None, _) => format!("{place} has no line about {wanted}"),
         };
-        Failure::new(Exit::Failed, words)
+        let is_denied = no_key.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+        let hidden = match (&self.wanted, is_denied) {
+            (Wanted::Named { .. }, true) => {
+                "; addresses may be hidden there (log.redact), and you may not read the key of their hashes: try it as root"
+            }
+            _ => "",
+        };
+        Failure::new(Exit::Failed, words + hidden)
     }
 }
 

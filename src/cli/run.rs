@@ -13,13 +13,13 @@ use rustix::process::{getegid, geteuid};
 use super::exit::{Exit, Failure};
 use super::service_user::{NAME, ServiceUser};
 use super::{ConfigFile, config_failure};
-use crate::config::{self, Config};
+use crate::config::{self, Config, LogRedaction};
 use crate::daemon::{self, DaemonError, Start};
 use crate::journal;
 use crate::listener::waiting::turn_away;
-use crate::log;
+use crate::log::{self, Redactor};
 use crate::smtp::reply::Reply;
-use crate::spool::OpenError;
+use crate::spool::{LogKey, OpenError};
 use crate::status::Status;
 use crate::systemd::{self, Inherited};
 
@@ -39,12 +39,27 @@ fn run_on(file: &ConfigFile, inherited: Inherited) -> Result<(), Failure> {
     let (config, faults) = Config::load_for_start(&file.config).map_err(config_failure)?;
     refuse_root(&file.config, &config)?;
     let spool = config.spool.clone();
-    let level = journal::start(&config.log);
+    let (redactor, trouble) = redactor(&config);
+    let level = journal::start(&config.log, redactor);
+    trouble.iter().for_each(|trouble| log::hashes_will_change(trouble));
     faults.iter().for_each(|fault| log::relay_not_usable(fault));
     let start = Start { path: file.config.clone(), config, inherited, level };
     let runtime = daemon::runtime()
         .map_err(|error| Failure::new(Exit::OsError, format!("cannot start threads: {error}")))?;
     runtime.block_on(daemon::run(start)).map_err(|error| failure(error, &spool))
+}
+
+/// Returns what hides addresses in the log, if they are to be hidden; and what is wrong with its key, in whose place it then has one
+/// for this run.
+fn redactor(config: &Config) -> (Option<Redactor>, Option<String>) {
+    if config.log.redact == LogRedaction::Nothing {
+        return (None, None);
+    }
+    let (key, trouble) = match LogKey::of_spool(&config.spool) {
+        Ok(key) => (key, None),
+        Err(error) => (LogKey::passing(), Some(format!("{}/log-key: {error}", config.spool.display()))),
+    };
+    (Some(Redactor::new(key.octets())), trouble)
 }
 
 /// Answers the clients that wait on the sockets of systemd after a failed start. Without this they would wait for ever,

@@ -20,8 +20,8 @@ use super::table::{Key, Keys, Located, TablePart, TomlTable, table};
 use super::units::{PositiveCount, PositiveDuration, PositiveSize};
 use super::web_address::WebAddress;
 use super::words::{
-    AddressFamily, BeyondLimit, EightBit, GrantWord, KeyExchangeChoice, LogFormat, LogLevel, Mechanism,
-    OnRefusal, Pipelining, TlsMode, TlsVersion,
+    AddressFamily, BeyondLimit, EightBit, GrantWord, KeyExchangeChoice, LogFormat, LogLevel, LogRedaction,
+    Mechanism, OnRefusal, Pipelining, TlsMode, TlsVersion,
 };
 use crate::alarm::AlarmCondition;
 use crate::envelope::Address;
@@ -210,6 +210,7 @@ table! {
     LogTable {
         level: Key<LogLevel>,
         format: Key<LogFormat>,
+        redact: Key<LogRedaction>,
     }
 }
 

@@ -133,6 +133,17 @@ pub enum LogFormat {
 
 words!(LogFormat, "text" => LogFormat::Text, "json" => LogFormat::Json);
 
+/// `log.redact`: what is hidden in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogRedaction {
+    /// Nothing but secrets, which are in no line.
+    Nothing,
+    /// Mail addresses, in whose place stands a keyed hash.
+    Addresses,
+}
+
+words!(LogRedaction, "nothing" => LogRedaction::Nothing, "addresses" => LogRedaction::Addresses);
+
 /// `queue.on-refusal`: what happens to a message when the relay refuses its sender or our account for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnRefusal {

@@ -123,7 +123,7 @@ impl Daemon {
 }
 
 /// Returns the keys that only a restart can change, each with whether it was changed.
-fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 8] {
+fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 9] {
     [
         ("spool", old.spool != new.spool),
         ("listen.addresses", old.listen.addresses != new.listen.addresses),
@@ -132,6 +132,7 @@ fn fixed_keys(old: &Config, new: &Config) -> [(&'static str, bool); 8] {
         ("admin.control", old.control != new.control),
         ("admin.http", old.http != new.http),
         ("log.format", old.log.format != new.log.format),
+        ("log.redact", old.log.redact != new.log.redact),
         (
             "queue.min-free-space, queue.max-messages",
             (old.queue.min_free_space, old.queue.max_messages)

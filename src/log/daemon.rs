@@ -38,6 +38,14 @@ pub fn overruled(key: &str, addresses: &str) {
     );
 }
 
+/// Logs that the key for the hashes of hidden addresses can be neither read nor made.
+pub fn hashes_will_change(why: &dyn fmt::Display) {
+    warn!(
+        "addresses in this log are hidden under hashes of this run alone, since the key on the spool cannot be used: {why}; \
+         nullmta log finds no address among them"
+    );
+}
+
 /// Logs a warning about the configuration.
 pub fn config_warning(warning: &str) {
     warn!("{warning}");

@@ -18,8 +18,8 @@ pub(super) struct DamagedRange {
 }
 
 /// The names of all that a spool has in its directory. Whatever else is there, such as `lost+found`, is left alone.
-pub const PARTS: [&str; 8] =
-    ["log", "large", "corrupt", "drop", "lock", "relays", "rates", "standing-orders"];
+pub const PARTS: [&str; 9] =
+    ["log", "large", "corrupt", "drop", "lock", "relays", "rates", "standing-orders", "log-key"];
 
 /// The paths of one spool.
 #[derive(Clone, Debug)]
@@ -35,13 +35,25 @@ pub(super) struct SpoolPaths {
     pub relays: PathBuf,
     pub rates: PathBuf,
     pub standing_orders: PathBuf,
+    pub log_key: PathBuf,
 }
 
 impl SpoolPaths {
     pub fn under(root: &Path) -> Self {
-        let [segments, large, corrupt, drop, lock, relays, rates, standing_orders] =
+        let [segments, large, corrupt, drop, lock, relays, rates, standing_orders, log_key] =
             PARTS.map(|name| root.join(name));
-        SpoolPaths { root: root.into(), segments, large, corrupt, drop, lock, relays, rates, standing_orders }
+        SpoolPaths {
+            root: root.into(),
+            segments,
+            large,
+            corrupt,
+            drop,
+            lock,
+            relays,
+            rates,
+            standing_orders,
+            log_key,
+        }
     }
 
     pub fn root(&self) -> &Path {

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::str::FromStr;
 
-use crate::log::Foreign;
+use crate::log::{Foreign, Redactor};
 use crate::queue_id::QueueId;
 
 /// What is looked for.
@@ -17,8 +17,8 @@ pub(super) enum Wanted {
     /// The messages from and to an address, or with a Message-ID; the text has no angle brackets.
     Named {
         given: String,
-        /// The text as a line shows it.
-        shown: String,
+        /// The text as a line shows it, and as it shows it where addresses are hidden.
+        shown: Vec<String>,
     },
 }
 
@@ -30,11 +30,22 @@ impl FromStr for Wanted {
             return Ok(Wanted::Id(id));
         }
         let bare = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
-        Ok(Wanted::Named { given: text.to_owned(), shown: Foreign(bare).to_string() })
+        Ok(Wanted::Named { given: text.to_owned(), shown: vec![Foreign(bare).to_string()] })
     }
 }
 
 impl Wanted {
+    /// Returns the same, found also where the log hides addresses with this key.
+    pub(super) fn or_hidden(self, redactor: &Redactor) -> Self {
+        match self {
+            Wanted::Named { given, mut shown } => {
+                shown.extend(shown.first().map(|bare| redactor.token(bare)));
+                Wanted::Named { given, shown }
+            }
+            Wanted::Id(_) => self,
+        }
+    }
+
     /// Returns the text that the user gave.
     pub(super) fn text(&self) -> String {
         match self {
@@ -47,20 +58,20 @@ impl Wanted {
     pub(super) fn means(&self, id: QueueId, text: &str) -> bool {
         match self {
             Wanted::Id(wanted) => *wanted == id,
-            Wanted::Named { shown, .. } => {
+            Wanted::Named { shown, .. } => shown.iter().any(|shown| {
                 addresses(text).any(|address| address.eq_ignore_ascii_case(shown))
                     || message_id(text).is_some_and(|text| has_message_id(text, shown))
-            }
+            }),
         }
     }
 
     /// Returns whether a line about no message names the address that is looked for.
     pub(super) fn is_named_in(&self, text: &str) -> bool {
         match self {
-            Wanted::Named { shown, .. } if !shown.is_empty() => {
+            Wanted::Named { shown, .. } => shown.iter().filter(|shown| !shown.is_empty()).any(|shown| {
                 text.to_ascii_lowercase().contains(&format!("<{}>", shown.to_ascii_lowercase()))
-            }
-            Wanted::Named { .. } | Wanted::Id(_) => false,
+            }),
+            Wanted::Id(_) => false,
         }
     }
 }
@@ -153,6 +164,23 @@ mod tests {
             "to=<\"a>, orig_to=<bob@example.org>\"@example.org>, relay=x, status=sent (250 ok)",
         ] {
             assert!(!means("bob@example.org", said), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_hidden_address_is_found_with_the_key() {
+        let redactor = Redactor::new(b"key");
+        let accepted =
+            "client=x, from=<ann@example.org>, size=1, nrcpt=1, proto=SMTP, message-id=<3@app> (queued)";
+        let hidden = format!("{ID}: {}", redactor.line(accepted));
+        for wanted in ["Ann@example.org", "<3@app>"] {
+            let wanted: Wanted = wanted.parse().unwrap();
+            assert!(!wanted.means(ID, &hidden), "{hidden}");
+            assert!(wanted.clone().or_hidden(&redactor).means(ID, &hidden), "{hidden}");
+            assert!(
+                wanted.or_hidden(&redactor).means(ID, &format!("{ID}: {accepted}")),
+                "of before it was set"
+            );
         }
     }
 
