@@ -173,9 +173,11 @@ impl StoryLine {
 
     /// Returns the queue id of the report that this line says to be made.
     pub(super) fn report(&self) -> Option<QueueId> {
-        // What a relay said may hold these words, too; what nullmta says comes behind it.
-        let (_, behind) = self.text.rsplit_once("notification: ")?;
         self.id()?;
+        let said = self.text.get(ID_LETTERS + 2..)?;
+        let is_one = said.starts_with("sender ") || said.starts_with("not picked up from ");
+        // What the daemon answered at the pick-up may hold these words, too; what comes of it is said behind that.
+        let (_, behind) = said.rsplit_once("notification: ").filter(|_| is_one)?;
         behind.get(..ID_LETTERS)?.parse().ok()
     }
 }
@@ -287,6 +289,10 @@ mod tests {
                  18A4F1C9B1443A11; it is now y"
             ),
             named
+        );
+        assert_eq!(
+            report("18A4F1C9A02B3D40: to=<x>, status=bounced (550 notification: 18A4F1C9B1443A11)"),
+            None
         );
         assert_eq!(report("NOQUEUE: notification: 18A4F1C9B1443A11"), None);
         assert_eq!(report(TEXT), None);

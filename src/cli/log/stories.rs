@@ -141,8 +141,8 @@ fn time_of(id: QueueId) -> Option<Timestamp> {
 struct Search {
     /// The messages that are meant.
     found: BTreeSet<QueueId>,
-    /// Each report, with the message that it is about.
-    reports: BTreeMap<QueueId, QueueId>,
+    /// Each report, with the message that it is about, which is older.
+    reports: BTreeSet<(QueueId, QueueId)>,
     has_lines_about_none: bool,
     /// The newest message beyond [`MOST_STORIES`].
     newest_left_out: Option<QueueId>,
@@ -153,7 +153,7 @@ impl Search {
     fn of(source: &LineSource, wanted: &Wanted, most_reports: usize) -> Result<Search, SourceError> {
         let mut search = Search {
             found: BTreeSet::new(),
-            reports: BTreeMap::new(),
+            reports: BTreeSet::new(),
             has_lines_about_none: false,
             newest_left_out: None,
             reach: LogReach::default(),
@@ -182,9 +182,7 @@ impl Search {
             Some(_) => {}
             None => self.has_lines_about_none |= wanted.is_named_in(&line.text),
         }
-        if let (Some(id), Some(report)) = (line.id(), line.report()) {
-            self.reports.insert(report, id);
-        }
+        self.reports.extend(relation(line));
     }
 
     fn add(&mut self, id: QueueId) {
@@ -209,10 +207,8 @@ impl Search {
     fn look_for_reports(&mut self, source: &LineSource) -> Result<bool, SourceError> {
         let before = self.found.len();
         source.read(&mut |line| {
-            if let (Some(id), Some(report)) = (line.id(), line.report())
-                && self.found.contains(&id)
-            {
-                self.reports.insert(report, id);
+            if let Some((report, about)) = relation(&line).filter(|(_, about)| self.found.contains(about)) {
+                self.reports.insert((report, about));
                 self.found.insert(report);
             }
             ControlFlow::Continue(())
@@ -220,25 +216,36 @@ impl Search {
         Ok(self.found.len() > before)
     }
 
+    /// Returns what this report is about: one message, unless the log was tampered with.
+    fn subjects(&self, report: QueueId) -> impl Iterator<Item = QueueId> {
+        let all = (report, QueueId::from_raw(0))..=(report, report);
+        self.reports.range(all).map(|(_, about)| *about)
+    }
+
     fn into_book(self, part: Option<LineSource>, wanted: &Wanted) -> StoryBook {
         let mut about: BTreeMap<QueueId, Vec<QueueId>> = BTreeMap::new();
         for report in &self.found {
-            if let Some(message) = self.reports.get(report).filter(|message| self.found.contains(message)) {
-                about.entry(*message).or_default().push(*report);
+            if let Some(message) = self.subjects(*report).find(|message| self.found.contains(message)) {
+                about.entry(message).or_default().push(*report);
             }
         }
-        let is_first =
-            |id: &&QueueId| self.reports.get(id).is_none_or(|message| !self.found.contains(message));
+        let is_first = |id: &&QueueId| !self.subjects(**id).any(|message| self.found.contains(&message));
         let mut next: Vec<QueueId> = self.found.iter().filter(is_first).rev().copied().collect();
         let mut stories = Vec::new();
         while let Some(id) = next.pop() {
-            stories.push(Story { id: Some(id), about: self.reports.get(&id).copied() });
+            stories.push(Story { id: Some(id), about: self.subjects(id).next() });
             next.extend(about.remove(&id).unwrap_or_default().into_iter().rev());
         }
         stories.extend(self.has_lines_about_none.then_some(Story { id: None, about: None }));
         let Search { newest_left_out, reach, .. } = self;
         StoryBook { stories, reach, newest_left_out, part, wanted: wanted.clone() }
     }
+}
+
+/// Returns the report that a line says to be made, and the message that it is about. A report is younger than that.
+fn relation(line: &StoryLine) -> Option<(QueueId, QueueId)> {
+    let (about, report) = (line.id()?, line.report()?);
+    (about < report).then_some((report, about))
 }
 
 /// The lines of stories that wait for the one before them.
