@@ -44,3 +44,4 @@ pub mod shape;
 pub mod shape_tally;
 pub mod standing;
 mod steer;
+pub mod trace;

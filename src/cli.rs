@@ -31,6 +31,7 @@ mod spool;
 mod status;
 mod terminal;
 mod test;
+mod trace;
 mod unit;
 mod unix_connection;
 mod user;
@@ -98,6 +99,7 @@ enum CliCommand {
     Rewrite(rewrite::RewriteCommand),
     RelayReply(relay_reply::RelayReplyCommand),
     Log(log::LogCommand),
+    Trace(trace::TraceCommand),
     /// Write nullmta.toml from the configuration of Postfix, msmtp, nullmailer or ssmtp
     ImportPostfix(import::ImportCommand),
 }
@@ -154,6 +156,7 @@ pub fn main() -> ExitCode {
         CliCommand::Rewrite(rewrite) => rewrite.run(),
         CliCommand::RelayReply(reply) => reply.run(),
         CliCommand::Log(log) => log.run(),
+        CliCommand::Trace(trace) => trace.run(),
         CliCommand::ImportPostfix(import) => import.run(),
     };
     match done {

@@ -15,7 +15,7 @@
 //! | words | [`envelope`] [`key_names`] [`outcome`] [`queue_id`] [`secret`] [`status`] [`tls_faults`] [`log`] | types that all modules use, and every line of the log; pure |
 //! | cores | [`alarm`] [`filter`] [`history`] [`standing_orders`] [`routing`] [`sender_policy`] [`message`] [`smtp`] [`oauth`] [`sasl_server`] | what somebody is told of unasked, the messages that an operator means, the last day in numbers, orders about mail to come, the way of a message, as whom a client may send, changes to a message, SMTP for server and client (RFC 5321), access tokens, logins of clients; pure |
 //! | | [`config`] [`import`] | the configuration, and its conversion from that of another program; pure, except for reading files |
-//! | shells | [`users`] [`spool`] [`relay`] [`listener`] | the users of this host, the disk, connections to the relay, connections from clients |
+//! | shells | [`users`] [`spool`] [`trace`] [`relay`] [`listener`] | the users of this host, the disk, dialogues for those who look on, connections to the relay, connections from clients |
 //! | | [`queue`] | the only owner of live messages |
 //! | | [`admin`] | the control socket, through which an operator queries and controls the daemon |
 //! | | [`journal`] [`systemd`] [`daemon`] | the end of the log, the sockets that systemd passes; start, reload, stop |
@@ -56,6 +56,7 @@ pub mod standing_orders;
 pub mod status;
 pub mod systemd;
 pub mod tls_faults;
+pub mod trace;
 pub mod users;
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Shells: the users of this host, the disk, connections to the relay, connections from clients.
     ("users", &["log", "message"]),
     ("spool", &["envelope", "filter", "log", "queue_id", "smtp", "standing_orders"]),
+    ("trace", &["log", "queue_id"]),
     (
         "relay",
         &[
@@ -85,6 +86,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "smtp",
             "status",
             "tls_faults",
+            "trace",
         ],
     ),
     (
@@ -103,6 +105,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "status",
             "tls_faults",
             "users",
+            "trace",
         ],
     ),
     // The one owner of live messages.
@@ -141,6 +144,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "spool",
             "standing_orders",
             "users",
+            "trace",
         ],
     ),
     ("journal", &["config", "log"]),
@@ -179,6 +183,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "status",
             "systemd",
             "users",
+            "trace",
         ],
     ),
 ];

@@ -37,6 +37,7 @@ use super::selection::Selection;
 use super::shape_tally::ShapeTally;
 use super::standing::{self, StandingDesk};
 use super::steer::{Steering, SteeringDesk};
+use super::trace::trace;
 use crate::alarm::OngoingAlarm;
 use crate::filter::QueueFilter;
 use crate::listener::bind::BindError;
@@ -162,6 +163,10 @@ impl Control {
             }
             (ControlRequest::Flush { route }, Rights::Everything) => {
                 return output.came_to(self.flush(route).await?.map(|flushed| vec![flushed])).await;
+            }
+            (ControlRequest::Trace { side, seconds }, Rights::Everything) => {
+                log::traced(seconds, place.uid(), &self.operator(place.uid()).await);
+                return trace(side, seconds, output).await;
             }
             (ControlRequest::HoldRules, Rights::Everything) => {
                 output.items(&standing::listed(&self.spool)).await?;

@@ -17,6 +17,7 @@ use crate::queue::Standing;
 use crate::queue_id::QueueId;
 use crate::spool::{Entry, EntryState, Mark, OperatorVerb};
 use crate::standing_orders::PauseScope;
+use crate::trace::TracedSide;
 pub use daemon_status::{
     AmountLeft, ClientLimited, DaemonStatus, FlowRates, ListedAlarm, ListedExpiry, Obstacle, OutcomeCounts,
     RateLeft, RelayFigures, RelaySpeed, SpoolFigures,
@@ -69,6 +70,15 @@ pub enum ControlRequest {
         /// The name of the route whose relay and messages are tried alone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         route: Option<String>,
+    },
+    /// Asks for the dialogues with relays and clients, as they happen: the answer is some [`super::trace::TracePart`]s, for a
+    /// time.
+    Trace {
+        /// The side that is wanted; absent for both.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        side: Option<TracedSide>,
+        /// The seconds after which the answer ends.
+        seconds: u64,
     },
     /// Makes the daemon read its configuration again. The answer is a [`Reloaded`].
     Reload,

@@ -28,6 +28,7 @@ use crate::smtp::command::verb_of;
 use crate::smtp::reply::{Reply, Severity};
 use crate::smtp::session::{Answered, HostTrouble, Session, SessionAction};
 use crate::tls_faults::{TlsPeer, connection};
+use crate::trace::{NOT_SHOWN, TracedConnection, TracedSide, TracedSpeaker};
 
 pub use crate::listener::wire::{Pace, SessionEnd};
 
@@ -95,13 +96,17 @@ struct Driver<B: Backend> {
     wire: Wire,
     /// The log lines of this session that may repeat.
     lines: SessionLines,
+    traced: TracedConnection,
+    /// The octets of content since the last reply to it.
+    content: usize,
 }
 
 impl<B: Backend> Driver<B> {
     fn of(session: Session<B::Proof>, backend: B, connection: ClientConnection) -> Self {
         let ClientConnection { stream, client, tally, pace, stop } = connection;
         let (wire, lines) = (Wire::new(stream, pace, stop), SessionLines::new(client, tally));
-        Driver { session, backend, intake: None, wire, lines }
+        let traced = TracedConnection::new(TracedSide::Listener);
+        Driver { session, backend, intake: None, wire, lines, traced, content: 0 }
     }
 
     async fn run(&mut self) -> Proceed {
@@ -198,6 +203,7 @@ impl<B: Backend> Driver<B> {
 
     async fn write(&mut self, octets: &[u8]) {
         self.wire.note_content(octets.len());
+        self.content += octets.len();
         let Some(intake) = &mut self.intake else { return };
         if let Err(refusal) = self.backend.write(intake, octets).await {
             // The intake is dropped at once, since the rest of the content may take long to arrive.
@@ -269,6 +275,12 @@ impl<B: Backend> Driver<B> {
         if let ClientAnswer::Reply(reply) = &answer {
             note(&mut self.lines, verb(answered, command), reply);
         }
+        if self.traced.is_traced() {
+            trace(&self.traced, self.lines.client(), &heard(answered, command, self.content), &answer);
+        }
+        if matches!(answered, Answered::EndOfData | Answered::Chunk) {
+            self.content = 0;
+        }
         self.wire.consume(taken);
         match answer {
             ClientAnswer::Reply(reply) => self.say(reply).await,
@@ -293,7 +305,7 @@ impl<B: Backend> Driver<B> {
     /// Sends the last reply, if the end has one, and discards a message that is still open.
     async fn finish(self, end: SessionEnd) -> SessionEnd {
         // The backend holds the place of the session, so it is dropped only after the last reply.
-        let Driver { session, backend: _backend, intake, mut wire, lines } = self;
+        let Driver { session, backend: _backend, intake, mut wire, lines, .. } = self;
         note_end(lines, &end, !session.is_idle());
         drop(intake);
         match end {
@@ -340,6 +352,34 @@ fn note(lines: &mut SessionLines, verb: &'static str, reply: &Reply) {
     }
 }
 
+/// Tells those who trace what a client has said and what it is answered, of AUTH neither.
+fn trace(traced: &TracedConnection, client: &str, heard: &str, answer: &ClientAnswer) {
+    if !heard.is_empty() {
+        traced.tell(&client, None, TracedSpeaker::Them, &heard);
+    }
+    match answer {
+        ClientAnswer::Reply(reply) if reply.code() == 334 => {
+            traced.tell(&client, None, TracedSpeaker::Us, &NOT_SHOWN);
+        }
+        ClientAnswer::Reply(reply) => traced.tell(&client, None, TracedSpeaker::Us, reply),
+        ClientAnswer::Octets(_, octets) => {
+            traced.tell(&client, None, TracedSpeaker::Us, &format_args!("({} octets)", octets.len()));
+        }
+    }
+}
+
+/// Returns what a client has said, as far as it may be shown: what is no command may be a secret that was sent at the wrong moment.
+fn heard(answered: Answered, command: &[u8], content: usize) -> String {
+    match (answered, verb_of(command)) {
+        (Answered::Connection, _) => String::new(),
+        (Answered::EndOfData | Answered::Chunk, _) => format!("(content, {content} octets)"),
+        (Answered::Command, Some("AUTH")) => format!("AUTH {NOT_SHOWN}"),
+        (Answered::Command, Some(_)) => String::from_utf8_lossy(command.trim_ascii_end()).into_owned(),
+        (Answered::Command, None) => format!("(no command, {} octets, not shown)", command.len()),
+        (Answered::Line, _) => "(a line, not shown)".into(),
+    }
+}
+
 /// Word that stands for the command in the log lines about the connection itself.
 pub(super) const CONNECT: &str = "CONNECT";
 
@@ -381,6 +421,25 @@ mod tests {
             ("", "UNKNOWN"),
         ] {
             assert_eq!(verb(Answered::Command, command.as_bytes()), expected, "{command:?}");
+        }
+    }
+
+    #[test]
+    fn a_trace_shows_commands_and_nothing_that_may_be_a_secret() {
+        for (answered, command, shown) in [
+            (Answered::Connection, "", ""),
+            (
+                Answered::Command,
+                "MAIL FROM:<ann@example.org> SIZE=12\r\n",
+                "MAIL FROM:<ann@example.org> SIZE=12",
+            ),
+            (Answered::Command, "AUTH PLAIN AGFubgBzZWNyZXQ=\r\n", "AUTH (a part of AUTH, not shown)"),
+            (Answered::Command, "auth\tplain AGFubgBzZWNyZXQ=\r\n", "AUTH (a part of AUTH, not shown)"),
+            (Answered::Command, "AGFubgBzZWNyZXQ=\r\n", "(no command, 18 octets, not shown)"),
+            (Answered::Line, "", "(a line, not shown)"),
+            (Answered::EndOfData, "", "(content, 7 octets)"),
+        ] {
+            assert_eq!(heard(answered, command.as_bytes(), 7), shown, "{command}");
         }
     }
 

@@ -46,6 +46,11 @@ pub fn hashes_will_change(why: &dyn fmt::Display) {
     );
 }
 
+/// Logs that an operator looks on at dialogues for a time.
+pub fn traced(seconds: u64, uid: u32, by: &dyn fmt::Display) {
+    info!(uid, "dialogues are traced for {seconds} s by {by}");
+}
+
 /// Logs a warning about the configuration.
 pub fn config_warning(warning: &str) {
     warn!("{warning}");

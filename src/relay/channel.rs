@@ -9,7 +9,8 @@
 //!    and the rest stays in the socket.
 //! 5. At the final dot, anything that begins with a code is a reply, even if its end never comes: nothing else tells
 //!    whether the relay has the message. After a reply without an end nothing more is read.
-//! 6. Until the login is accepted, a reply that repeats a secret is handed out without it (`channel/told_secrets.rs`).
+//! 6. Whoever traces the dialogue (`trace.rs`) is told what the log is told, and how large a content was.
+//! 7. Until the login is accepted, a reply that repeats a secret is handed out without it (`channel/told_secrets.rs`).
 //!
 //! Not here: the commands and the meaning of replies (`dialog.rs`, `verdict.rs`); whether a command may be sent yet
 //! (`tls.rs`).
@@ -35,13 +36,11 @@ use crate::log::{self, RelayLine};
 use crate::queue_id::QueueId;
 use crate::secret::SecretMasks;
 use crate::smtp::reply::{BadReply, Reply, ReplyReader, Severity};
+use crate::trace::{NOT_SHOWN, TracedConnection, TracedSide, TracedSpeaker};
 use told_secrets::ToldSecrets;
 
 /// The most octets that are read while we write: many times the replies to the largest group.
 const MAX_UNREAD_OCTETS: usize = 1 << 20;
-
-/// The text that replaces any part of an AUTH exchange in the log.
-const NOT_SHOWN: &str = "(a part of AUTH, not shown)";
 
 /// The number of octets that are shown of something that is not a reply.
 const MAX_SHOWN_OCTETS: usize = 80;
@@ -63,6 +62,9 @@ pub(crate) struct Channel<S> {
     /// The current message, for the log.
     subject: Option<QueueId>,
     told_secrets: ToldSecrets,
+    traced: TracedConnection,
+    /// The octets of the content that was written since the last final dot.
+    content: usize,
     /// The time from which on no message is begun, since the proof of the login is about to end.
     retires_at: Option<Instant>,
 }
@@ -80,6 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
             broken: None,
             subject: None,
             told_secrets: ToldSecrets::default(),
+            traced: TracedConnection::new(TracedSide::Relay),
+            content: 0,
             retires_at: None,
         }
     }
@@ -161,9 +165,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     /// Sends what is in [`Channel::output`]. A failure is kept for the next [`Channel::reply`].
     pub(crate) async fn flush(&mut self, phase: Phase) {
         match phase {
-            Phase::Content => {}
+            Phase::Content => self.content += self.output.len(),
             // The end of the content is in front of it.
-            Phase::Dot => self.show(&"."),
+            Phase::Dot => {
+                let octets = std::mem::take(&mut self.content) + self.output.len();
+                self.trace(TracedSpeaker::Us, &format_args!("(content, {octets} octets)"));
+                self.show(&".");
+            }
             _ => self.show_lines(),
         }
         self.write_out(phase).await;
@@ -215,11 +223,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         match (phase, reply.severity()) {
             (Phase::Auth, Severity::Intermediate) => {
                 log::relay_said(&said, &NOT_SHOWN);
+                self.trace(TracedSpeaker::Them, &NOT_SHOWN);
                 reply
             }
             _ => {
                 let reply = self.told_secrets.masked_reply(reply);
                 log::relay_said(&said, &reply);
+                self.trace(TracedSpeaker::Them, &reply);
                 reply
             }
         }
@@ -234,12 +244,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     }
 
     fn show(&self, command: &dyn fmt::Display) {
+        self.trace(TracedSpeaker::Us, command);
         log::relay_told(&RelayLine {
             id: self.subject,
             route: self.peer.route(),
             relay: &self.peer,
             command,
         });
+    }
+
+    /// Tells those who trace what was said, without secrets.
+    fn trace(&self, by: TracedSpeaker, text: &dyn fmt::Display) {
+        self.traced.tell(&self.peer, self.subject, by, text);
     }
 
     /// Returns whether nothing more can be read.

@@ -23,6 +23,7 @@ use super::super::testing::{authority, peer, play, wire};
 use super::*;
 use crate::config::{SecretSource, Timeouts};
 use crate::far_end::server::Server;
+use crate::trace::{NOT_SHOWN, Tracer};
 
 /// The user and password of RFC 5802 and RFC 7677, with the salts and keys that they give.
 const USER: &str = "user";
@@ -332,6 +333,26 @@ async fn every_mechanism_authenticates_and_tells_a_wrong_password() {
         }
         let (result, _) = authenticated(mechanism, &user("pencils", None), 4096, Twist::None).await;
         assert_eq!(result, Err(format!("{mechanism}: the relay said: 535 5.7.8 who are you")), "{mechanism}");
+    }
+}
+
+/// Whoever looks on at a login sees that there is one, and nothing of it.
+#[tokio::test]
+async fn a_trace_has_no_line_of_an_exchange() {
+    let mut tracer = Tracer::begin().unwrap();
+    for mechanism in config::Mechanism::OF_PASSWORDS {
+        let binding = mechanism.name().ends_with(PLUS).then_some(BINDING);
+        for password in [PASSWORD, "pencils"] {
+            let user = user(password, Some(vec![mechanism]));
+            let (_, heard) =
+                authenticated_bound(mechanism.name(), &user, 4096, Twist::None, [binding, binding]).await;
+            let shown = tracer.so_far().join("\n");
+            assert!(shown.contains(NOT_SHOWN), "{mechanism:?} is traced: {shown}");
+            for secret in heard.iter().flat_map(|line| line.split(' ')).filter(|word| word.len() > 12) {
+                assert!(secret == mechanism.name() || !shown.contains(secret), "{mechanism:?}: {shown}");
+            }
+            assert!(!shown.contains(PASSWORD), "{mechanism:?}: {shown}");
+        }
     }
 }
 
