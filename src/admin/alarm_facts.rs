@@ -4,13 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::health::waiting;
+use super::health::{CANNOT_RECORD, waiting};
 use super::protocol::{DaemonStatus, Obstacle, RelayFigures};
 use crate::alarm::{AlarmFacts, AlarmRelay, FactExpiry, FreeSpace, RelayObstacle};
-
-/// What is said of a spool that does not record.
-const CANNOT_RECORD: &str =
-    "nothing is sent, since the spool does not record what becomes of it; see its disk and its rights";
 
 /// Returns the facts as of `now`.
 pub(super) fn facts(status: &DaemonStatus, now: Timestamp) -> AlarmFacts {

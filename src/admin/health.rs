@@ -51,6 +51,10 @@ pub struct HealthFinding {
     pub words: String,
 }
 
+/// What is said of a spool that does not record what becomes of mail.
+pub const CANNOT_RECORD: &str =
+    "nothing is sent, since the spool does not record what becomes of it; see its disk and its rights";
+
 /// Returns the number of messages that are to be sent.
 pub fn waiting(status: &DaemonStatus) -> usize {
     status.messages.saturating_sub(status.dead + status.on_hold)
@@ -75,6 +79,7 @@ fn warning(words: String) -> HealthFinding {
 
 fn of_daemon(status: &DaemonStatus, bounds: &HealthBounds) -> Vec<HealthFinding> {
     let refused = status.spool_trouble.as_ref().map(|why| critical(format!("mail is refused: {why}")));
+    let unrecorded = status.cannot_record.then(|| critical(CANNOT_RECORD.into()));
     let old = status.oldest_age.filter(|seconds| *seconds > bounds.max_age.as_secs());
     let old = old.map(|seconds| critical(format!("the oldest message waits for {}", age_in_words(seconds))));
     let deep = bounds.max_depth.filter(|most| waiting(status) > *most);
@@ -86,7 +91,15 @@ fn of_daemon(status: &DaemonStatus, bounds: &HealthBounds) -> Vec<HealthFinding>
     let newer =
         newer.map(|refused| warning(format!("the configuration file cannot be used: {}", refused.why)));
     let users = status.users_trouble.as_ref().map(|why| warning(format!("logins: {why}")));
-    refused.into_iter().chain(old).chain(deep).chain(dead).chain(newer).chain(users).collect()
+    refused
+        .into_iter()
+        .chain(unrecorded)
+        .chain(old)
+        .chain(deep)
+        .chain(dead)
+        .chain(newer)
+        .chain(users)
+        .collect()
 }
 
 /// Returns the finding about a pause that an operator has ordered, and may have forgotten.

@@ -180,6 +180,7 @@ fn numbers(status: &DaemonStatus, hold_rules: usize) -> String {
         ("Dead", status.dead.to_string()),
         ("Hold rules", hold_rules.to_string()),
         ("Ordered pauses", status.pauses.len().to_string()),
+        ("Alarms", status.alarms.len().to_string()),
         ("Free on the disk", free),
     ];
     let list: String = numbers

@@ -197,7 +197,9 @@ mod tests {
         let old = DaemonStatus { oldest_age: Some(1801), ..well() };
         let deep = DaemonStatus { messages: 11, ..well() };
         let full = DaemonStatus { spool_trouble: Some("full".into()), ..well() };
+        let stuck = DaemonStatus { cannot_record: true, ..well() };
         for (status, words) in [
+            (stuck, "CRITICAL: nothing is sent, since the spool does not record what becomes of it; "),
             (old, "CRITICAL: the oldest message waits for 30m |"),
             (deep, "CRITICAL: 11 messages to be sent |"),
             (full, "CRITICAL: mail is refused: full |"),

@@ -10,6 +10,7 @@ use super::super::paragraph::labelled;
 use super::super::pause::words as pause_words;
 use super::super::queue::{self, hold_rules};
 use crate::admin::from_spool::QueueOnSpool;
+use crate::admin::health::CANNOT_RECORD;
 use crate::admin::protocol::{
     AmountLeft, ClientLimited, DaemonStatus, FlowRates, ListedAlarm, ListedPause, OutcomeCounts,
     QueuedMessage, RefusedConfiguration, RelayFigures, RelaySpeed, SpoolFigures,
@@ -122,6 +123,7 @@ fn of_daemon(status: &DaemonStatus) -> Vec<StatusLine> {
             .as_ref()
             .map(|trouble| line("spool", format!("{}; mail is refused", Foreign(trouble)))),
     );
+    lines.extend(status.cannot_record.then(|| line("spool", CANNOT_RECORD.into())));
     lines.extend(space(status.spool));
     lines
 }

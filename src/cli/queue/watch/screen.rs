@@ -9,8 +9,8 @@ use super::super::super::flow_words::{flow, span_name};
 use super::super::super::pause::words as pause_words;
 use super::super::super::terminal::{columns, cut};
 use super::full_screen::ScreenLook;
-use crate::admin::health::waiting;
-use crate::admin::protocol::{DaemonStatus, FlowRates, RelayFigures};
+use crate::admin::health::{CANNOT_RECORD, waiting};
+use crate::admin::protocol::{DaemonStatus, FlowRates, ListedAlarm, RelayFigures};
 use crate::history::{FlowSample, MinuteOfDay, RecentFailure};
 use crate::log::{Foreign, age_in_words, counted};
 
@@ -97,6 +97,8 @@ fn of_daemon(
             .iter()
             .map(|why| coloured(RED, "spool", &format!("mail is refused: {}", Foreign(why)))),
     );
+    lines.extend(status.cannot_record.then(|| coloured(RED, "spool", CANNOT_RECORD)));
+    lines.extend(status.alarms.iter().map(|alarm| alarm_line(alarm, now)));
     lines.extend(status.relays.iter().flat_map(|relay| relay_lines(relay, now)));
     lines.push(plain("queue", &queue_words(status)));
     lines.extend(rates(&status.rates));
@@ -113,6 +115,12 @@ fn plain(label: &str, words: &str) -> ColouredLine {
 
 fn coloured(colour: &'static str, label: &str, words: &str) -> ColouredLine {
     ColouredLine { colour: Some(colour), ..plain(label, words) }
+}
+
+fn alarm_line(alarm: &ListedAlarm, now: Timestamp) -> ColouredLine {
+    let ListedAlarm { when, why, since } = alarm;
+    let words = format!("{} for {}: {}", Foreign(when), time_between(since, now), Foreign(why));
+    coloured(YELLOW, "ALARM", &words)
 }
 
 fn relay_lines(relay: &RelayFigures, now: Timestamp) -> Vec<ColouredLine> {
@@ -272,6 +280,24 @@ mod tests {
         let coloured = screen(&state(), now(), 80, 24, ScreenLook { has_colours: true, ..LOOK });
         assert!(coloured[1].starts_with(RED) && coloured[1].ends_with("...\x1b[0m"), "{coloured:?}");
         assert!(!coloured.join("").contains("\x1b[2J"), "foreign words do not steer the terminal");
+    }
+
+    #[test]
+    fn what_is_wrong_stands_above_the_relays() {
+        let alarm = ListedAlarm {
+            when: "oldest > 30m".into(),
+            why: "it waits\u{1b}".into(),
+            since: "2026-11-21T01:00:00Z".into(),
+        };
+        let Ok((status, hour)) = state() else { unreachable!("it is one") };
+        let stuck = DaemonStatus { cannot_record: true, alarms: vec![alarm], ..*status };
+        let lines = screen(&Ok((Box::new(stuck), hour)), now(), 80, 24, LOOK);
+        assert!(
+            lines[1].starts_with("spool   nothing is sent, since the spool does not record "),
+            "{lines:?}"
+        );
+        assert_eq!(lines[2], "ALARM   oldest > 30m for 60m: it waits\\u{1b}");
+        assert!(lines[3].starts_with("relay   paused "), "{lines:?}");
     }
 
     #[test]
