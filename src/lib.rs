@@ -12,7 +12,7 @@
 //! ```
 //! | | | |
 //! |---|---|---|
-//! | words | [`envelope`] [`key_names`] [`outcome`] [`queue_id`] [`secret`] [`status`] [`tls_faults`] [`log`] | types that all modules use, and every line of the log; pure |
+//! | words | [`envelope`] [`histogram`] [`key_names`] [`outcome`] [`queue_id`] [`secret`] [`status`] [`tls_faults`] [`log`] | types that all modules use, and every line of the log; pure |
 //! | cores | [`alarm`] [`filter`] [`history`] [`standing_orders`] [`routing`] [`sender_policy`] [`message`] [`smtp`] [`oauth`] [`sasl_server`] | what somebody is told of unasked, the messages that an operator means, the last day in numbers, orders about mail to come, the way of a message, as whom a client may send, changes to a message, SMTP for server and client (RFC 5321), access tokens, logins of clients; pure |
 //! | | [`config`] [`import`] | the configuration, and its conversion from that of another program; pure, except for reading files |
 //! | shells | [`users`] [`spool`] [`trace`] [`relay`] [`listener`] | the users of this host, the disk, dialogues for those who look on, connections to the relay, connections from clients |
@@ -33,6 +33,7 @@ pub mod config;
 pub mod daemon;
 pub mod envelope;
 pub mod filter;
+pub mod histogram;
 pub mod history;
 pub mod import;
 pub mod journal;

@@ -216,6 +216,11 @@ impl Service {
         self.tally.end();
     }
 
+    /// Returns how often each verb was refused with each code since the start.
+    pub fn refusals(&self) -> Vec<(&'static str, u16, u64)> {
+        self.tally.refusals()
+    }
+
     /// Returns what clients were given since the start.
     pub fn counts(&self) -> IntakeCounts {
         self.tally.counts()

@@ -102,8 +102,8 @@ pub use roster::Standing;
 use schedule::RetryPolicy;
 use settlement::Settlement;
 pub use status::{MessageStanding, PaceStatus, QueueStatus, RelayStatus, SenderStatus, TooSoon};
-pub use tally::RelayCounts;
 use tally::RelayTallies;
+pub use tally::{RelayCounts, RelayTimes};
 
 /// Opens connections to the relay. Each connection asks the queue for messages, and sends them, until there are no
 /// more.

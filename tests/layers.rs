@@ -34,6 +34,7 @@ use tree::{FILES, uses};
 const MAY_USE: &[(&str, &[&str])] = &[
     // Words: types and texts that all modules use; pure.
     ("envelope", &[]),
+    ("histogram", &[]),
     ("key_names", &[]),
     ("outcome", &[]),
     ("queue_id", &[]),
@@ -70,7 +71,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("import", &["config", "envelope", "message", "secret"]),
     // Shells: the users of this host, the disk, connections to the relay, connections from clients.
     ("users", &["log", "message"]),
-    ("spool", &["envelope", "filter", "log", "queue_id", "smtp", "standing_orders"]),
+    ("spool", &["envelope", "filter", "histogram", "log", "queue_id", "smtp", "standing_orders"]),
     ("trace", &["log", "queue_id"]),
     (
         "relay",
@@ -115,6 +116,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "envelope",
             "filter",
+            "histogram",
             "key_names",
             "log",
             "message",
@@ -135,6 +137,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "envelope",
             "filter",
+            "histogram",
             "history",
             "listener",
             "log",
@@ -191,6 +194,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// The modules that name nothing of the system.
 const PURE: &[&str] = &[
     "envelope",
+    "histogram",
     "key_names",
     "outcome",
     "queue_id",

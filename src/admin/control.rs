@@ -28,8 +28,8 @@ use super::listing::{Seen, seen};
 use super::output::{CLIENT_PATIENCE, ClientOutput};
 use super::protocol::{
     AmountLeft, ClientLimited, Configuration, ControlRequest, DaemonStatus, FlowRates, Flushed, Frame,
-    ListedAlarm, ListedExpiry, Obstacle, OutcomeCounts, QueuedMessage, RateLeft, RelayFigures, RelaySpeed,
-    Reloaded, SpoolFigures,
+    IntakeFigures, ListedAlarm, ListedExpiry, Obstacle, OutcomeCounts, QueuedMessage, RateLeft, RefusedVerb,
+    RelayFigures, RelaySpeed, Reloaded, SpoolFigures,
 };
 use super::reading::MessageReading;
 use super::rights::Rights;
@@ -40,8 +40,9 @@ use super::steer::{Steering, SteeringDesk};
 use super::trace::trace;
 use crate::alarm::OngoingAlarm;
 use crate::filter::QueueFilter;
+use crate::listener::Service;
 use crate::listener::bind::BindError;
-use crate::listener::client_limits::{ClientLimits, LimitFigures};
+use crate::listener::client_limits::LimitFigures;
 use crate::listener::login::LoginDesk;
 use crate::listener::unix::{make_directory_of, remove_stale};
 use crate::log;
@@ -68,8 +69,8 @@ pub struct Control {
     pub(crate) logins: Arc<LoginDesk>,
     /// The alarms that go on.
     pub(crate) alarms: watch::Receiver<Vec<OngoingAlarm>>,
-    /// The limits of certain clients.
-    pub(crate) limits: Arc<ClientLimits>,
+    /// The listener, which knows the limits of certain clients, and what they were given.
+    pub(crate) service: Arc<Service>,
     /// The last day in numbers.
     pub(crate) history: Arc<HistoryKeeper>,
     /// The channel to which requests for a reload are sent.
@@ -246,13 +247,22 @@ impl Control {
             trouble: relay.trouble.clone(),
             held_because: relay.held_because.clone(),
             expiring: status.relays.iter().flat_map(|relay| relay.expiring.clone()).collect(),
+            intake: self.intake(),
+            syncs: self.spool.syncs().into(),
             alarms: self.alarms.borrow().iter().map(ongoing).collect(),
             pauses: standing::pauses(&self.spool),
             hold_rules: standing::listed(&self.spool),
-            limits: self.limits.figures(now).into_iter().map(limited).collect(),
+            limits: self.service.client_limits().figures(now).into_iter().map(limited).collect(),
             pace: speed(&relay.pace),
             relays: status.relays.iter().map(figures).collect(),
         }
+    }
+
+    /// Returns what clients were given since the start.
+    fn intake(&self) -> IntakeFigures {
+        let refused = |(verb, code, times): (&str, u16, u64)| RefusedVerb { verb: verb.into(), code, times };
+        let refused = self.service.refusals().into_iter().map(refused).collect();
+        IntakeFigures { accepted: self.service.counts().accepted, refused }
     }
 
     /// Returns the number of hold rules.
@@ -401,6 +411,10 @@ fn figures(relay: &RelayStatus) -> RelayFigures {
         trouble: relay.trouble.clone(),
         trouble_outline: relay.trouble_outline.clone(),
         trouble_advice: relay.trouble_advice.map(str::to_owned),
+        connecting: relay.times.connecting.into(),
+        sending: relay.times.sending.into(),
+        reached: relay.reached,
+        troubles: relay.troubles,
         last_success: relay.counts.last_sent.map(|time| format!("{time:.0}")),
         outcomes: outcomes(relay.counts),
         oldest: relay.oldest.map(|time| format!("{time:.0}")),

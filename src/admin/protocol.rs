@@ -19,8 +19,8 @@ use crate::spool::{Entry, EntryState, Mark, OperatorVerb};
 use crate::standing_orders::PauseScope;
 use crate::trace::TracedSide;
 pub use daemon_status::{
-    AmountLeft, ClientLimited, DaemonStatus, FlowRates, ListedAlarm, ListedExpiry, Obstacle, OutcomeCounts,
-    RateLeft, RelayFigures, RelaySpeed, SpoolFigures,
+    AmountLeft, ClientLimited, DaemonStatus, DurationFigures, FlowRates, IntakeFigures, ListedAlarm,
+    ListedExpiry, Obstacle, OutcomeCounts, RateLeft, RefusedVerb, RelayFigures, RelaySpeed, SpoolFigures,
 };
 pub use standing::{LiftResult, LiftedRule, ListedHoldRule, ListedPause, NewHoldRule, NewPause};
 

@@ -153,11 +153,10 @@ mod tests {
                 next_message: Some("2026-11-21T02:09:00Z".into()),
                 ..pace()
             },
-            obstacle: None,
-            expiries: Vec::new(),
             expiring: vec!["the certificate of the relay mx expires in 3 days".into()],
             unwritten_token: Some("the new refresh token is in memory alone".into()),
             passed_over: vec!["mx1:587 is passed over, and tried again in 45s: connection refused".into()],
+            ..protocol::RelayFigures::default()
         }
     }
 
@@ -176,7 +175,6 @@ mod tests {
                 overruled: Vec::new(),
             },
             is_in_part: false,
-            cannot_record: false,
             alarms: vec![protocol::ListedAlarm {
                 when: "relay paused > 10m".into(),
                 why: "the relay is paused for 2h: refused\u{1b}".into(),
@@ -243,6 +241,7 @@ mod tests {
             trouble: None,
             pace: pace(),
             relays,
+            ..protocol::DaemonStatus::default()
         }
     }
 

@@ -186,7 +186,7 @@ impl Opened {
             users: users.clone(),
             logins: Arc::clone(&logins),
             alarms,
-            limits: service.client_limits(),
+            service: Arc::clone(&service),
             reload,
         };
         let (stopper, stop) = stop_signal();

@@ -111,6 +111,8 @@ pub struct RepeatTally {
     minute: Mutex<Minute>,
     accepted: AtomicU64,
     refused: AtomicU64,
+    /// The number of refusals of each verb with each code.
+    refusals: Mutex<BTreeMap<(&'static str, u16), u64>>,
 }
 
 /// What clients were given since the start.
@@ -159,6 +161,7 @@ impl RepeatTally {
             minute: Mutex::new(Minute::beginning(Instant::now())),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            refusals: Mutex::default(),
         })
     }
 
@@ -170,8 +173,15 @@ impl RepeatTally {
     /// Counts a refusal of this verb with this code. One that only follows from an earlier refusal (503), and one that keeps no
     /// mail away, does not count.
     pub(super) fn count_refusal(&self, verb: &str, code: u16) {
-        let is_of_mail = REFUSED_VERBS.contains(&verb) && code != 503;
-        self.refused.fetch_add(is_of_mail.into(), Relaxed);
+        let verb = REFUSED_VERBS.iter().find(|known| **known == verb);
+        let Some(verb) = verb.filter(|_| code != 503) else { return };
+        self.refused.fetch_add(1, Relaxed);
+        *held(&self.refusals).entry((*verb, code)).or_default() += 1;
+    }
+
+    /// Returns the number of refusals of each verb with each code.
+    pub(super) fn refusals(&self) -> Vec<(&'static str, u16, u64)> {
+        held(&self.refusals).iter().map(|((verb, code), times)| (*verb, *code, *times)).collect()
     }
 
     /// Counts one event of `client`. Returns whether it gets a line of its own.
@@ -208,9 +218,13 @@ impl RepeatTally {
     }
 
     fn minute(&self) -> MutexGuard<'_, Minute> {
-        // No code under this lock can panic and leave the state inconsistent.
-        self.minute.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.minute)
     }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code under these locks can panic and leave the state inconsistent.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The counts of one session for lines that may repeat. Dropping it logs the number of those that were not logged.

@@ -241,6 +241,7 @@ impl Work for QueueLink {
         let said = AttemptResult::of(&attempt, report, ruling, &self.desk.terms());
         said.log(&attempt);
         self.desk.queue.followers.tell(attempt.submitter, said.lines(&attempt));
+        self.desk.tally(self.relay).count_delays(said.delays());
         self.desk.tally(self.relay).count(said.outcomes(&attempt), self.desk.clock.now());
         self.desk.tallies.count_failures(said.failures());
         if breaks_off || attempt.rest.is_empty() {

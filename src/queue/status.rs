@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::Standing;
 use super::routes::places_of;
-use super::tally::RelayCounts;
+use super::tally::{RelayCounts, RelayTimes};
 use crate::envelope::{ReversePath, ReversePathKey};
 use crate::queue_id::QueueId;
 use crate::relay::{KnownExpiry, RelayFault};
@@ -87,6 +87,8 @@ pub struct RelayStatus {
     pub oldest: Option<Timestamp>,
     /// What came of its recipients since the start.
     pub counts: RelayCounts,
+    /// How long it took since the start.
+    pub times: RelayTimes,
     /// Number of connections to the relay since the start that were found to work.
     pub reached: u64,
     /// Number of troubles of the relay since the start.

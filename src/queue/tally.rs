@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::outcome::Outcome;
+use crate::histogram::{DurationCounts, DurationHistogram};
+use crate::outcome::{Delays, Outcome};
 use crate::relay::{Phase, Subject};
 use crate::status::Status;
 
@@ -34,10 +35,23 @@ pub struct RelayCounts {
     pub last_sent: Option<Timestamp>,
 }
 
+/// How long the relay took, in counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayTimes {
+    /// The connections that were set up for a message, from name to login.
+    pub connecting: DurationCounts,
+    /// The transactions, from MAIL to the last reply.
+    pub sending: DurationCounts,
+}
+
 /// The counters of one relay.
 #[derive(Debug)]
 pub(super) struct RelayTally {
     counts: [AtomicU64; 5],
+    /// The times from a ready message to a connection that was set up for it.
+    connecting: DurationHistogram,
+    /// The times of transactions.
+    sending: DurationHistogram,
     /// The second at which the relay last took a message; [`NEVER`] before that.
     last_sent: AtomicI64,
 }
@@ -47,7 +61,12 @@ const NEVER: i64 = i64::MIN;
 
 impl Default for RelayTally {
     fn default() -> Self {
-        RelayTally { counts: Default::default(), last_sent: AtomicI64::new(NEVER) }
+        RelayTally {
+            counts: Default::default(),
+            connecting: DurationHistogram::default(),
+            sending: DurationHistogram::default(),
+            last_sent: AtomicI64::new(NEVER),
+        }
     }
 }
 
@@ -60,6 +79,20 @@ impl RelayTally {
                 self.last_sent.fetch_max(now.as_second(), Relaxed);
             }
         }
+    }
+
+    /// Counts the parts of one attempt's delay that are the relay's. An open connection that is used again is none that was
+    /// set up.
+    pub(super) fn count_delays(&self, delays: Delays) {
+        if !delays.connecting.is_zero() {
+            self.connecting.count(delays.connecting);
+        }
+        self.sending.count(delays.transmitting);
+    }
+
+    /// Returns how long it took to connect, and to send.
+    pub(super) fn times(&self) -> RelayTimes {
+        RelayTimes { connecting: self.connecting.counts(), sending: self.sending.counts() }
     }
 
     /// Returns the counts.

@@ -30,6 +30,7 @@ use super::standing::OrdersUnwritten;
 use super::start::{self, OpenedSpool};
 use crate::envelope::{Envelope, ReversePath, ReversePathKey, Submitter};
 use crate::filter::{HolderKind, MailHolder};
+use crate::histogram::DurationCounts;
 use crate::queue_id::QueueId;
 use crate::standing_orders::{HoldRule, NewMessage, StandingOrders};
 
@@ -82,6 +83,11 @@ impl Spool {
             size: disk.map(|disk| disk.size).filter(|size| *size > 0),
             reserve: shared.options.min_free_space,
         }
+    }
+
+    /// Returns how long the syncs of batches took since the start.
+    pub fn syncs(&self) -> DurationCounts {
+        self.shared().syncs.counts()
     }
 
     /// Returns the reason, in words, why no mail is taken; `None` while mail is taken.

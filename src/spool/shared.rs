@@ -20,6 +20,7 @@ use super::space::size_of_next;
 use super::standing::StandingFile;
 use super::stock::Stock;
 use super::unfinished::Unfinished;
+use crate::histogram::DurationHistogram;
 use crate::queue_id::QueueIds;
 
 /// Number of segments that are kept open, for readers, and because an open file outlives its name: these segments can be
@@ -43,6 +44,8 @@ pub(super) struct SharedSpool {
     pub draft_token: Arc<()>,
     index: Mutex<Index>,
     pub room: MailRoom,
+    /// How long the syncs of batches took.
+    pub syncs: DurationHistogram,
     pub unfinished: Arc<Unfinished>,
     /// The number of octets of content that all drafts together have in memory.
     pub draft_memory: AtomicU64,
@@ -88,6 +91,7 @@ impl SharedSpool {
             draft_token: Arc::new(()),
             index: Mutex::new(index),
             room,
+            syncs: DurationHistogram::default(),
             unfinished: Arc::default(),
             draft_memory: AtomicU64::new(0),
             files: Mutex::new(VecDeque::new()),

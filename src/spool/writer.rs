@@ -21,6 +21,7 @@
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{Receiver, UnboundedSender};
@@ -247,7 +248,9 @@ impl SpoolWriter {
     /// Syncs what was appended since `before`, and makes sure that it is where the next start looks for it.
     fn make_durable(&mut self, before: AppendPoint) -> Result<(), CommitError> {
         let active = self.active.as_mut().ok_or(CommitError::Trouble)?;
+        let began = Instant::now();
         let synced = active.sync();
+        self.shared.syncs.count(began.elapsed());
         let is_there = synced.and_then(|()| match &self.active {
             // While the spool is astray, records are written as well as can be.
             Some(active) if !self.shared.is_astray() => self.is_there(active),

@@ -1,7 +1,7 @@
 //! What came of a flush at a relay, by its figures before and after it.
 
 use super::*;
-use crate::queue::{PaceStatus, RelayCounts};
+use crate::queue::{PaceStatus, RelayCounts, RelayTimes};
 use crate::routing::Routes;
 
 fn at(second: i64) -> Timestamp {
@@ -23,6 +23,7 @@ fn relay() -> RelayStatus {
         connections: 0,
         oldest: None,
         counts: RelayCounts::default(),
+        times: RelayTimes::default(),
         reached: 1,
         troubles: 1,
         is_untried: false,

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Configuration, ListedHoldRule, ListedPause, QueuedMessage, RefusedConfiguration};
+use crate::histogram::{BOUNDS, DurationCounts};
 use crate::history::{FlowSpan, RecentFailure};
 
 /// The state of the daemon in a few numbers.
@@ -80,6 +81,12 @@ pub struct DaemonStatus {
     /// A sentence for each certificate, a relay's or ours, that expires within two weeks.
     #[serde(default)]
     pub expiring: Vec<String>,
+    /// What clients were given since the start.
+    #[serde(default)]
+    pub intake: IntakeFigures,
+    /// How long the syncs of the spool took since the start; each makes a batch of records durable.
+    #[serde(default)]
+    pub syncs: DurationFigures,
     /// The alarms that go on.
     #[serde(default)]
     pub alarms: Vec<ListedAlarm>,
@@ -121,6 +128,46 @@ pub struct SpoolFigures {
     pub size: Option<u64>,
     /// What must be free for mail to be accepted: `queue.min-free-space`.
     pub reserve: u64,
+}
+
+/// What clients were given since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct IntakeFigures {
+    /// The number of messages that were accepted.
+    pub accepted: u64,
+    /// How often each verb was refused with each code.
+    pub refused: Vec<RefusedVerb>,
+}
+
+/// How often a verb was refused with a code since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RefusedVerb {
+    /// The verb of SMTP, or `CONNECT` and `END-OF-MESSAGE`.
+    pub verb: String,
+    /// The code of the reply.
+    pub code: u16,
+    /// How often.
+    pub times: u64,
+}
+
+/// How long something took, in counts since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DurationFigures {
+    /// The sum of all, in microseconds.
+    pub microseconds: u64,
+    /// Each bound in milliseconds, with how often it took no longer, but longer than the bound before it; `None` for what took
+    /// longer than all of them.
+    pub within: Vec<(Option<u64>, u64)>,
+}
+
+impl From<DurationCounts> for DurationFigures {
+    fn from(counts: DurationCounts) -> Self {
+        let bounds = BOUNDS.into_iter().map(Some).chain([None]);
+        DurationFigures { microseconds: counts.microseconds, within: bounds.zip(counts.counts).collect() }
+    }
 }
 
 /// An alarm that goes on.
@@ -215,6 +262,18 @@ pub struct RelayFigures {
     /// What came of recipients at it since the start, each time that one was tried.
     #[serde(default)]
     pub outcomes: OutcomeCounts,
+    /// How long the connections took that were set up for a message, from name to login.
+    #[serde(default)]
+    pub connecting: DurationFigures,
+    /// How long the transactions took, from MAIL to the last reply.
+    #[serde(default)]
+    pub sending: DurationFigures,
+    /// Number of connections since the start that were found to work.
+    #[serde(default)]
+    pub reached: u64,
+    /// Number of troubles of the relay since the start, failed probes among them.
+    #[serde(default)]
+    pub troubles: u64,
     /// The time at which the oldest message that it gets was accepted, and that is neither dead nor on hold (RFC 3339).
     #[serde(default)]
     pub oldest: Option<String>,

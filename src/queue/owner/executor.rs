@@ -98,6 +98,7 @@ impl Executor {
         for (place, (relay, settings)) in status.relays.iter_mut().zip(&self.desk.settings.relays).enumerate()
         {
             relay.counts = self.desk.tally(RelayPlace(place)).counts();
+            relay.times = self.desk.tally(RelayPlace(place)).times();
             relay.expiring = settings.connector.expiring();
             relay.ends = settings.connector.ends();
             relay.passed_over = settings.connector.passed_over();

@@ -10,7 +10,7 @@ use super::super::relay_state::RelayState;
 use super::super::roster::{RefusedSender, SenderRefusal, Standing};
 use super::super::status::rate_in_words;
 use super::super::{
-    MessageStanding, PaceStatus, QueueStatus, RelayCounts, RelayStatus, SenderStatus, TooSoon,
+    MessageStanding, PaceStatus, QueueStatus, RelayCounts, RelayStatus, RelayTimes, SenderStatus, TooSoon,
 };
 use super::{AtRelay, Effect, Reducer};
 use crate::log::{HeldBack, SenderHeldBack};
@@ -125,6 +125,7 @@ impl Reducer {
             oldest,
             // The executor knows them.
             counts: RelayCounts::default(),
+            times: RelayTimes::default(),
             reached: relay.reached,
             troubles: relay.troubles,
             is_untried: relay.breaker.is_untried(),

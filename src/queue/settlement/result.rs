@@ -73,6 +73,11 @@ impl AttemptResult {
         }
     }
 
+    /// Returns the parts of the message's delay until the end of this attempt.
+    pub(in crate::queue) fn delays(&self) -> Delays {
+        self.delays
+    }
+
     /// Returns the time before which the message need not be tried again: the shortest that the relay has named at `now` for
     /// a recipient that waits. `None` if it has named none for one of them, which waits for no other then.
     pub(super) fn named_time(&self, now: Timestamp) -> Option<Duration> {
