@@ -202,8 +202,9 @@ impl<N: Network + Send + 'static> Walk<N> {
         match opened {
             Ok(mut secured) => {
                 self.log_in(&recorder, &target, &mut secured).await;
-                secured.quit().await;
-                recorder.done(Phase::Quit, StepFacts::Nothing);
+                let is_answered = secured.quit().await;
+                let facts = if is_answered { StepFacts::Nothing } else { StepFacts::Unanswered };
+                recorder.done(Phase::Quit, facts);
             }
             Err(trouble) => {
                 let (phase, waited) = (trouble.phase, recorder.waited());
@@ -258,7 +259,8 @@ impl<N: Network + Send + 'static> Walk<N> {
                 recorder.done(Phase::Auth, StepFacts::Login(facts));
             }
             Err(trouble) => {
-                if !matches!(trouble.cause, Cause::Misfit(_)) {
+                // Without a secret the relay was not asked, and has refused nothing.
+                if !matches!(trouble.cause, Cause::Misfit(_) | Cause::NoSecret(_)) {
                     *failed_at = trouble.peer.as_ref().map(ToString::to_string);
                 }
                 let fault = self.fault(target, trouble, begun.elapsed());

@@ -103,10 +103,18 @@ pub(super) fn daemon_findings(path: &Path, config: Option<&Config>) -> DaemonFin
         (Err(error @ ClientError::Denied(_)), _) => {
             vec![Finding::look(DAEMON, error.to_string(), "run nullmta doctor as root to have it looked at")]
         }
-        (Err(error), _) => vec![Finding::broken(DAEMON, error.to_string(), "systemctl start nullmta")],
+        (Err(error), _) => vec![Finding::broken(DAEMON, error.to_string(), remedy(&error))],
         (Ok(_), None) => vec![Finding::look(DAEMON, "the daemon is stopping", "look again")],
     };
     DaemonFindings { findings, pid }
+}
+
+/// Returns what to do about a daemon that does not answer: one that hangs is there, and starting it changes nothing.
+fn remedy(error: &ClientError) -> &'static str {
+    match error {
+        ClientError::Silent { .. } => JOURNAL,
+        _ => "systemctl start nullmta",
+    }
 }
 
 fn of_status(status: &DaemonStatus) -> Vec<Finding> {
@@ -211,6 +219,17 @@ mod tests {
 
     fn told(service: &UnitState, socket: &UnitState) -> Vec<(Health, String)> {
         of_units(service, socket).into_iter().map(|finding| (finding.result, finding.words)).collect()
+    }
+
+    /// It hung, and "systemctl start" did nothing, since it was started.
+    #[test]
+    fn a_daemon_that_hangs_is_to_be_restarted() {
+        let silent =
+            ClientError::Silent { socket: "/s".into(), patience: std::time::Duration::from_secs(30) };
+        assert!(remedy(&silent).contains("systemctl restart nullmta"));
+        let gone =
+            ClientError::Unreachable { socket: "/s".into(), source: std::io::ErrorKind::NotFound.into() };
+        assert_eq!(remedy(&gone), "systemctl start nullmta");
     }
 
     /// The port answered, so that everybody looked elsewhere.

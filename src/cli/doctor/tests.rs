@@ -43,6 +43,8 @@ fn sources() -> [&'static str; 7] {
 /// Returns the names of checks in `source`: constants, those of findings, and those of links.
 fn checks_in(source: &str) -> Vec<String> {
     let own = source.split("#[cfg(test)]").next().unwrap_or_default();
+    // The name may stand on the line behind.
+    let own: String = own.lines().map(str::trim_start).collect();
     let begins = [
         "const CHECK: &str = \"",
         "const UNIT: &str = \"",

@@ -115,7 +115,7 @@ impl ShownStep {
             ..ShownStep::default()
         };
         match &step.facts {
-            StepFacts::Nothing | StepFacts::NoLogin => shown,
+            StepFacts::Nothing | StepFacts::Unanswered | StepFacts::NoLogin => shown,
             StepFacts::Addresses(addresses) => ShownStep { addresses: Some(*addresses), ..shown },
             StepFacts::Said(said) => ShownStep { said: Some(said.clone()), ..shown },
             StepFacts::Offered(offered) => shown.offered(offered),

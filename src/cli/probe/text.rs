@@ -41,6 +41,7 @@ fn heading(found: &AddressProbe) -> String {
 fn paragraphs(step: &ProbeStep, largest: u64, route: Option<&str>) -> Vec<String> {
     let mut said = match &step.facts {
         StepFacts::Nothing => nothing_else(step),
+        StepFacts::Unanswered => vec!["no answer, which does no harm; no mail was sent".into()],
         StepFacts::Addresses(1) => vec!["1 address".into()],
         StepFacts::Addresses(number) => vec![format!("{number} addresses")],
         StepFacts::Said(said) => vec![Foreign(said).to_string()],
@@ -80,6 +81,10 @@ fn advice(phase: Phase, fault: ProbeFault) -> Option<&'static str> {
         (Phase::Connect, ProbeFault::Unusable) => Some(
             "Are the host and the port right? Does a firewall let this host connect there? Many networks let nobody out to \
              port 25: 587 or 465 may do.",
+        ),
+        (Phase::Greeting, ProbeFault::Unusable) => Some(
+            "Is this the port of a mail relay, and does tls.mode fit it? If the relay itself refuses this host, whoever runs it must \
+             let its address in.",
         ),
         _ => None,
     }

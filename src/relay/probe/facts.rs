@@ -96,6 +96,8 @@ impl ProbeFault {
 pub enum StepFacts {
     /// Nothing but that it is done, or failed.
     Nothing,
+    /// It was not answered, which does no harm.
+    Unanswered,
     /// The name has this number of addresses.
     Addresses(usize),
     /// The relay said this.

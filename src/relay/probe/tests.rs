@@ -110,6 +110,40 @@ async fn a_refused_secret_is_tried_once_and_not_printed() {
     );
 }
 
+/// It was told that QUIT was ok.
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_does_not_answer_quit_is_said_to_be_so() {
+    let silent = script(&[HELLO, "S: 250 mx\n", "C: QUIT\n"]);
+    let network =
+        Scripted::new(&[("localhost", &["127.0.0.1"])], &[("127.0.0.1:2525", Far::Accepts(NOW, silent))]);
+    let (lines, found) = probed(relay(vec![host("localhost", RelayPort::Number(2525))], None), network).await;
+    assert_eq!(lines, ["127.0.0.1:2525: name lookup, connect, greeting, EHLO, AUTH, QUIT"]);
+    assert_eq!(found[0].steps.last().unwrap().facts, StepFacts::Unanswered);
+}
+
+/// The second address was "not tried, since the login was refused", and nobody had refused anything.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_missing_is_told_at_each_address() {
+    let untried = script(&[HELLO, "S: 250-mx\nS: 250 AUTH PLAIN\n", LEAVES]);
+    let network = Scripted::new(
+        &[("localhost", &["127.0.0.1", "127.0.0.2"])],
+        &[
+            ("127.0.0.1:2525", Far::Accepts(NOW, untried)),
+            ("127.0.0.2:2525", Far::Accepts(Duration::from_secs(1), untried)),
+        ],
+    );
+    let (file, auth) = password();
+    drop(file);
+    let (lines, found) =
+        probed(relay(vec![host("localhost", RelayPort::Number(2525))], Some(auth)), network).await;
+    let expected = "name lookup, connect, greeting, EHLO, AUTH!Configuration, QUIT";
+    assert_eq!(lines, [1, 2].map(|number| format!("127.0.0.{number}:2525: {expected}")));
+    for probe in &found {
+        let words = &probe.steps[4].fault.as_ref().unwrap().words;
+        assert!(words.contains("No such file") && !words.contains("not tried"), "{words}");
+    }
+}
+
 /// A relay of which one address offers a login that we have, and another does not.
 #[tokio::test(start_paused = true)]
 async fn an_offer_that_does_not_fit_is_no_failed_login() {
