@@ -32,7 +32,7 @@ pub struct QueueFilter {
     /// The queue ids; empty for any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<QueueId>,
-    /// Patterns for the reverse-path; `<>` is the null one.
+    /// Patterns for the reverse-path, as it was handed in or as the relay gets it; `<>` is the null one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<Glob>,
     /// Patterns for the address of a recipient that has not had its end.
@@ -73,6 +73,8 @@ pub struct FilteredMessage<'a> {
     pub age: Duration,
     /// The reverse-path, empty for the null one; `None` if the message cannot be read.
     pub from: Option<&'a str>,
+    /// The reverse-path as it was handed in, where rewriting has changed it.
+    pub original_from: Option<&'a str>,
     /// Why it is here, if it has no recipient that says so.
     pub reason: Option<&'a str>,
     /// The recipients that have not had their end.
@@ -128,20 +130,32 @@ impl QueueFilter {
         is_held && (self.state.is_empty() || self.state.contains(&state))
     }
 
-    /// Returns whether a message from this reverse-path to these recipients may be meant.
-    pub fn may_go<'a>(&self, from: &str, mut recipients: impl Iterator<Item = &'a str>) -> bool {
+    /// Returns whether a message from this reverse-path, which was handed in from `original_from` if that is another one, to these
+    /// recipients may be meant.
+    pub fn may_go<'a>(
+        &self,
+        from: &str,
+        original_from: Option<&str>,
+        mut recipients: impl Iterator<Item = &'a str>,
+    ) -> bool {
         let from = if from.is_empty() { "<>" } else { from };
-        any_or_none(&self.from, |glob| glob.matches_address(from))
-            && (self.to.is_empty() || recipients.any(|to| self.may_go_to(to)))
+        let is_from = |glob: &Glob| {
+            glob.matches_address(from) || original_from.is_some_and(|from| glob.matches_address(from))
+        };
+        any_or_none(&self.from, is_from) && (self.to.is_empty() || recipients.any(|to| self.may_go_to(to)))
     }
 
     /// Returns whether a message with these facts is meant.
     pub fn includes(&self, message: &FilteredMessage<'_>) -> bool {
-        let FilteredMessage { id, uid, state, held_by, age, from, .. } = message;
+        let FilteredMessage { id, uid, state, held_by, age, from, original_from, .. } = message;
         let named = any_or_none(&self.ids, |named| named == id);
         let old = self.older_than.is_none_or(|least| age.as_secs() >= least);
         let addressed = match from {
-            Some(from) => self.may_go(from, message.recipients.iter().map(|recipient| recipient.address)),
+            Some(from) => self.may_go(
+                from,
+                *original_from,
+                message.recipients.iter().map(|recipient| recipient.address),
+            ),
             None => !self.asks_for_addresses(),
         };
         named

@@ -91,7 +91,7 @@ use following::Followers;
 pub use following::{FollowedOutcome, HeardOutcome, OutcomeFollower};
 pub use link::QueueLink;
 use null_sender::NullSubstitutes;
-pub use orders::{OrderFailure, OrderResult, against_holder, forecast};
+pub use orders::{OrderFailure, OrderResult, against_holder, forecast, returning};
 use owner::{Executor, Owner};
 use part_limits::PartLimits;
 use rate::record_of;
@@ -383,9 +383,13 @@ impl Queue {
         self.tell(Event::ProbeRelays);
     }
 
-    /// Follows the pauses of delivery that operators have ordered, as the spool has them now.
-    pub fn follow_pauses(&self) {
-        self.send(OwnerInput::FollowPauses);
+    /// Follows the pauses of delivery that operators have ordered, as the spool has them now. When this returns, nothing more is
+    /// given out that they are about.
+    pub async fn follow_pauses(&self) {
+        let (followed, is_followed) = oneshot::channel();
+        self.send(OwnerInput::FollowPauses(followed));
+        // An owner that is gone gives out nothing.
+        let _ = is_followed.await;
     }
 
     /// Does the same as [`Queue::probe_now`] for the relay of this route and the messages that it gets.
@@ -501,8 +505,8 @@ enum OwnerInput {
     Next { connection: ConnectionId, wait: bool, answer: oneshot::Sender<Option<Taken>> },
     /// The result of an attempt is to be recorded.
     Settle(Box<Settlement>),
-    /// An operator has ordered or lifted a pause, or its time is over.
-    FollowPauses,
+    /// An operator has ordered or lifted a pause, or its time is over; who waits until that is followed.
+    FollowPauses(oneshot::Sender<()>),
     /// The configuration was read again.
     Reconfigure(Box<Settings>),
 }

@@ -35,7 +35,8 @@
 //! | D10 | file in `drop/` | `.tmp`, synced, then `.bsmtp` (`drop.rs`) | `.claimed`, committed (or its bounce is, then it is in `corrupt/`), unlinked, each synced | any of the three names, or two | the pick-up (`listener/pickup.rs`) |
 //! | D11 | `relays` | a relay takes its first message: `relays.part`, synced, renamed, directory synced | never | `relays.part`, or the list without that relay | the next list that is written; `relays.rs` |
 //! | D12 | `rates` | a part of a relay's rate is used: `rates.part`, synced, renamed, directory synced | never | `rates.part`, or the notes before | the next notes that are written; `rates.rs` |
-//! | D13 | `standing-orders` | an operator makes or lifts a hold rule or a pause: `standing-orders.part`, synced, renamed, directory synced | never | `standing-orders.part`, or the orders before | the next orders that are written; `standing.rs` |
+//! | D13 | `standing-orders` | an operator makes or lifts a hold rule or a pause: `standing-orders.part`, synced, renamed, directory synced | never | the orders before, or these | nobody needs to; `standing.rs` |
+//! | D14 | `standing-orders.part` | behind D13, and at a start that finds it with orders: zeros, synced, the room for the next orders on a full disk | becomes D13 | any octets, or none | the next orders are written over it |
 //!
 //! # The life of a message
 //!
@@ -53,7 +54,7 @@
 //! | M10 | all closed, not removed | outcomes | removal | there; its ledger settles at once |
 //! | M11 | moved by the cleaner | Moved, synced | as before | at one place or at both: the later one counts |
 //! | M12 | settled, or deleted by an operator: at the instant the sync returns | Settled record | D5 | gone |
-//! | M13 | dead no more: its dead recipients are open again | State, synced | as M5 | dead, or this |
+//! | M13 | dead no more: its dead recipients are open again, or bounced after all | State, synced; or the DSN's Message record, as M7 | as M5; as M10 | dead, or this |
 //! | M14 | on hold from the first, by a hold rule or a limit | Message record, which says so, and who holds it | State | as M3, and on hold |
 //!
 //! The order in which segments go keeps M12 true: a Settled record stands in the same segment as the message
@@ -65,11 +66,12 @@
 //! The parts: `writer.rs` and `request.rs` (group commit), `segment.rs` and `stock.rs` (segments), `space.rs` (who may take
 //! space), `recover.rs`, `scan.rs` and `identify.rs` (start), `index.rs` and `marks.rs` (the place and the marks of every
 //! message), `clean.rs`, `draft.rs` and `unfinished.rs` (content that is not whole), `room.rs`, `drop.rs`, `read.rs`, `glance.rs`,
-//! `relays.rs`, `rates.rs` and `standing.rs` (small files, written by `lines.rs`), `presence.rs` and `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta
+//! `relays.rs`, `rates.rs` and `standing.rs` (small files, written by `lines.rs`), `commit_gate.rs` (whoever changes the orders waits for the commits before), `presence.rs` and `writer/rescue.rs` (a spool that is removed under the daemon), `inspect.rs` (`nullmta
 //! spool`), and `fs.rs`, through which every disk call goes, those of the pick-up too.
 
 mod change;
 mod clean;
+mod commit_gate;
 mod draft;
 pub mod drop;
 mod entry;

@@ -5,7 +5,7 @@
 //! 2. Each hold rule has a number that no other one ever had, on this spool. Of several rules that a message fits, the
 //!    oldest one holds it.
 //! 3. There are [`MOST_RULES`] hold rules at most, of [`MOST_PATTERNS`] conditions each, so that no message waits for them.
-//! 4. There is one pause at most of each scope: a later one takes its place.
+//! 4. There is one pause at most of each scope: a later one takes its place. There are [`MOST_PAUSES`] at most.
 //! 5. Orders of a newer version that say more than is known here are not read: they could mean more mail.
 //!
 //! Pure: time is an argument. Not here: where they are kept (`spool/standing.rs`), who may give them
@@ -22,11 +22,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use hold_rule::{BadHoldRule, HoldConditions, HoldRule, NewMessage};
-pub use pause::{Pause, PauseScope, PausedPart};
+pub use pause::{Pause, PauseScope, PausedPart, TooManyPauses};
 pub use terms::{BadReason, OrderTerms, checked_reason};
 
 /// The most hold rules that there may be at a time.
 pub const MOST_RULES: usize = 64;
+/// The most pauses that there may be at a time: one for each of very many routes.
+pub const MOST_PAUSES: usize = 256;
 /// The most conditions of one hold rule.
 pub const MOST_PATTERNS: usize = 64;
 
@@ -101,7 +103,8 @@ impl StandingOrders {
         for pause in &others.pauses {
             let known = self.pauses.iter().find(|known| known.scope == pause.scope);
             if known.is_none_or(|known| known.terms.ends_before(&pause.terms)) {
-                all.pause(pause.clone());
+                all.lift_pause(&pause.scope);
+                all.pauses.push(pause.clone());
             }
         }
         all
@@ -155,15 +158,24 @@ impl StandingOrders {
     }
 
     /// Adds a pause, in place of one of the same scope.
-    pub fn pause(&mut self, pause: Pause) {
+    pub fn pause(&mut self, pause: Pause) -> Result<(), TooManyPauses> {
         self.lift_pause(&pause.scope);
+        if self.pauses.len() >= MOST_PAUSES {
+            return Err(TooManyPauses);
+        }
         self.pauses.push(pause);
+        Ok(())
     }
 
     /// Takes out the pause of this scope.
     pub fn lift_pause(&mut self, scope: &PauseScope) -> Option<Pause> {
         let place = self.pauses.iter().position(|pause| pause.scope == *scope)?;
         Some(self.pauses.remove(place))
+    }
+
+    /// Returns whether there is no order.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.pauses.is_empty()
     }
 
     /// Returns whether the time of an order is over, so that there is something to take out.

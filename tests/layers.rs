@@ -141,6 +141,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "history",
             "listener",
             "log",
+            "message",
             "queue",
             "queue_id",
             "relay",

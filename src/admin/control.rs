@@ -303,7 +303,7 @@ impl Control {
         let Some(id) = id else { return Ok(None) };
         let (spool, listed) = (
             self.spool.clone(),
-            MessageStanding { id, standing: Standing::Dead, losses: 0, met_overlong: false },
+            MessageStanding { id, standing: Standing::Dead, losses: 0, met_overlong: false, marked: None },
         );
         let look = move || seen(&spool, listed.into(), Rights::Everything, None::<&QueueStatus>);
         Ok(match tokio::task::spawn_blocking(look).await? {

@@ -12,7 +12,7 @@ use super::rights::Rights;
 use crate::envelope::{Address, Body, Ret, Submitter};
 use crate::filter::MailHolder;
 use crate::queue::QueueStatus;
-use crate::spool::{Fate, Stored};
+use crate::spool::{Fate, OperatorVerb, Stored};
 
 /// A part of the answer to [`super::protocol::ControlRequest::QueueRead`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,12 +39,18 @@ pub struct MessageDetail {
     /// Who holds it, if it is on hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_by: Option<MailHolder>,
+    /// What is ordered about it, and done when the relay's reply is in: it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marked: Option<OperatorVerb>,
     /// The user who submitted it, over the socket or TCP; `None` if not known, and for a DSN.
     pub uid: Option<u32>,
     /// The way it came: `socket`, `tcp`, or `nullmta` for a DSN.
     pub came_by: String,
     /// The reverse-path; empty for `<>`.
     pub from: String,
+    /// The reverse-path as it was handed in, where rewriting has changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_from: Option<String>,
     /// The recipients, also those that have had their end.
     pub recipients: Vec<RecipientDetail>,
     /// The size of the content in octets.
@@ -98,6 +104,7 @@ pub(super) fn detail(
         id: listed.id.to_string(),
         state: listed.state,
         held_by: holder(stored, rights),
+        marked: listed.marked,
         uid: stored.submitter.user(),
         came_by: match stored.submitter {
             Submitter::Uid(_) => "socket",
@@ -106,6 +113,7 @@ pub(super) fn detail(
         }
         .into(),
         from: envelope.reverse_path.to_string(),
+        original_from: stored.original_from.clone(),
         recipients: recipient_details(listed, stored, rights, status),
         size: stored.content_len,
         arrived: format!("{:.0}", stored.arrived),

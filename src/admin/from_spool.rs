@@ -149,7 +149,11 @@ impl QueueOnSpool {
         }
         let envelope = if filter.asks_for_envelope() { self.inspection.glance(entry.id) } else { None };
         envelope.is_none_or(|envelope| {
-            filter.may_go(&envelope.reverse_path, envelope.recipients.iter().map(|to| &**to))
+            filter.may_go(
+                &envelope.reverse_path,
+                envelope.original_from.as_deref(),
+                envelope.recipients.iter().map(|to| &**to),
+            )
         })
     }
 
@@ -188,6 +192,13 @@ impl QueueOnSpool {
 impl From<&Entry> for ListedMessage {
     fn from(entry: &Entry) -> Self {
         let state = MessageState::from(entry);
-        ListedMessage { id: entry.id, state, next_attempt: None, losses: 0, met_overlong: false }
+        ListedMessage {
+            id: entry.id,
+            state,
+            next_attempt: None,
+            losses: 0,
+            met_overlong: false,
+            marked: None,
+        }
     }
 }

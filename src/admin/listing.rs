@@ -13,7 +13,7 @@ use super::rights::Rights;
 use crate::filter::{FilteredMessage, FilteredRecipient, HolderKind, MailHolder};
 use crate::queue::{MessageStanding, QueueStatus, RelayStatus, Standing};
 use crate::queue_id::QueueId;
-use crate::spool::{ReadError, Spool, Stored};
+use crate::spool::{OperatorVerb, ReadError, Spool, Stored};
 
 /// The reason shown for a dead message whose replies are not known: it is from an older version, or its note was lost.
 const FORGOTTEN: &str =
@@ -30,15 +30,17 @@ pub(super) struct ListedMessage {
     pub losses: u8,
     /// True if the last one was given up for a reply that is too long.
     pub met_overlong: bool,
+    /// What is ordered about it, and done when it is not under way any more.
+    pub marked: Option<OperatorVerb>,
 }
 
 impl From<MessageStanding> for ListedMessage {
-    fn from(MessageStanding { id, standing, losses, met_overlong }: MessageStanding) -> Self {
+    fn from(MessageStanding { id, standing, losses, met_overlong, marked }: MessageStanding) -> Self {
         let next_attempt = match standing {
             Standing::Waiting(due) => Timestamp::from_second(due.into()).ok(),
             _ => None,
         };
-        ListedMessage { id, state: standing.into(), next_attempt, losses, met_overlong }
+        ListedMessage { id, state: standing.into(), next_attempt, losses, met_overlong, marked }
     }
 }
 
@@ -98,6 +100,7 @@ pub(super) fn facts(id: QueueId, message: &QueuedMessage) -> FilteredMessage<'_>
         age: Duration::from_secs(message.age),
         // What cannot be read has no time of arrival.
         from: Some(&*message.from).filter(|_| !message.arrived.is_empty()),
+        original_from: message.original_from.as_deref(),
         reason: message.reason.as_deref(),
         recipients: message.recipients.iter().map(recipient).collect(),
     }
@@ -189,8 +192,10 @@ pub(super) fn message(
     QueuedMessage {
         state: listed.state,
         held_by: holder(stored, rights),
+        marked: listed.marked,
         uid: stored.submitter.user(),
         from: stored.envelope.reverse_path.to_string(),
+        original_from: stored.original_from.clone(),
         reason: recipients.iter().find_map(|recipient| recipient.reason.clone()),
         recipients,
         size: stored.content_len,
@@ -207,8 +212,10 @@ pub(super) fn unreadable(listed: ListedMessage, error: &ReadError) -> QueuedMess
         id: listed.id.to_string(),
         state: listed.state,
         held_by: None,
+        marked: listed.marked,
         uid: None,
         from: String::new(),
+        original_from: None,
         recipients: Vec::new(),
         size: 0,
         arrived: String::new(),

@@ -136,10 +136,24 @@ pub struct SteeredMessage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SteerResult {
-    /// It is done; with `dry-run`, it would be.
+    /// It is done.
     Done,
+    /// It is returned, and no report was made, since its sender wanted none (NOTIFY=NEVER).
+    Unreported,
     /// The message is under way: it is done when its reply is in, unless the relay takes the message.
     Marked,
+    /// The message is under way, and something stronger is ordered about it already, which stays.
+    Outranked,
+    /// Another order took the place of this one, which waited for the message.
+    Replaced,
+    /// With `dry-run`: it would be done.
+    WouldBeDone,
+    /// With `dry-run`: it would be returned, and no report would be made.
+    WouldBeUnreported,
+    /// With `dry-run`: it would be marked.
+    WouldBeMarked,
+    /// With `dry-run`: it would be dead, since its failure can be reported to nobody.
+    WouldBeDead,
     /// The message was so already.
     AlreadySo,
     /// The message is on hold, so it was not tried.
@@ -152,9 +166,7 @@ pub enum SteerResult {
     Awaited,
     /// It was not done.
     Failed,
-    /// It is the mail of somebody else.
-    NotYours,
-    /// The queue has no such message.
+    /// The queue has no such message that this client may steer.
     NotFound,
 }
 
@@ -368,11 +380,17 @@ pub struct QueuedMessage {
     /// Who holds it, if it is on hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_by: Option<MailHolder>,
+    /// What is ordered about it, and done when the relay's reply is in: it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marked: Option<OperatorVerb>,
     /// The user who submitted it, over the socket or TCP; `None` if not known, and for a DSN.
     #[serde(default)]
     pub uid: Option<u32>,
     /// The reverse-path; empty for `<>`.
     pub from: String,
+    /// The reverse-path as it was handed in, where rewriting has changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_from: Option<String>,
     /// The recipients that are still open, and those that are dead.
     pub recipients: Vec<QueuedRecipient>,
     /// The size of the content in octets.

@@ -171,7 +171,11 @@ impl Selection {
             ids.retain(|id| {
                 let Some(envelope) = spool.glance(*id) else { return true };
                 filter.may_be_of(envelope.uid)
-                    && filter.may_go(&envelope.reverse_path, envelope.recipients.iter().map(|to| &**to))
+                    && filter.may_go(
+                        &envelope.reverse_path,
+                        envelope.original_from.as_deref(),
+                        envelope.recipients.iter().map(|to| &**to),
+                    )
             });
             ids
         };

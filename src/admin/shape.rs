@@ -1,4 +1,4 @@
-//! The words for the shape of the queue: how many messages of which age there are of each reason, domain, submitter or route.
+//! The words for the shape of the queue: how many messages of which age there are of each reason, domain, submitter, sender or route.
 //!
 //! Not here: counting (`shape_tally.rs`), how it is shown (`cli/queue/shape.rs`).
 
@@ -22,6 +22,8 @@ pub enum ShapeBy {
     Domain,
     /// The user who submitted it, or the reverse-path where that is not known.
     Submitter,
+    /// The reverse-path, as it was handed in.
+    Sender,
     /// The route of a recipient.
     Route,
 }
@@ -32,7 +34,7 @@ pub struct BadShapeBy;
 
 impl fmt::Display for BadShapeBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the rows are of reason, domain, submitter or route")
+        f.write_str("the rows are of reason, domain, submitter, sender or route")
     }
 }
 
@@ -46,6 +48,7 @@ impl FromStr for ShapeBy {
             "reason" => Ok(ShapeBy::Reason),
             "domain" => Ok(ShapeBy::Domain),
             "submitter" => Ok(ShapeBy::Submitter),
+            "sender" => Ok(ShapeBy::Sender),
             "route" => Ok(ShapeBy::Route),
             _ => Err(BadShapeBy),
         }

@@ -84,6 +84,7 @@ fn keys(by: ShapeBy, message: &QueuedMessage) -> BTreeSet<String> {
         ShapeBy::Reason => recipients.map(|recipient| outline(recipient.reason.as_deref())).collect(),
         ShapeBy::Domain => recipients.map(|recipient| domain(&recipient.address)).collect(),
         ShapeBy::Submitter => BTreeSet::from([submitter(message)]),
+        ShapeBy::Sender => BTreeSet::from([sender(message)]),
         ShapeBy::Route => {
             recipients.map(|recipient| recipient.route.clone().unwrap_or("(no route)".into())).collect()
         }
@@ -94,9 +95,13 @@ fn keys(by: ShapeBy, message: &QueuedMessage) -> BTreeSet<String> {
 fn submitter(message: &QueuedMessage) -> String {
     match message.uid {
         Some(uid) => format!("uid {uid}"),
-        None if message.from.is_empty() => "<>".into(),
-        None => message.from.clone(),
+        None => sender(message),
     }
+}
+
+fn sender(message: &QueuedMessage) -> String {
+    let from = message.original_from.as_ref().unwrap_or(&message.from);
+    if from.is_empty() { "<>".into() } else { from.clone() }
 }
 
 fn domain(address: &str) -> String {
@@ -141,6 +146,8 @@ mod tests {
             id: "18A4F1C9A02B3D40".into(),
             state: MessageState::Deferred,
             held_by: None,
+            original_from: None,
+            marked: None,
             uid: None,
             from: "app@x".into(),
             recipients: recipients.iter().map(recipient).collect(),

@@ -1,11 +1,12 @@
 //! Standing orders: an operator gives and lifts them, and their time ends them.
 //!
-//! Promises: what is answered as ordered is on stable storage and in force, for all mail that is accepted after the answer; each
-//! order has its log line when it is given, when it is lifted, and when its time is over.
+//! Promises: what is answered as ordered is on stable storage and in force, for all mail that is accepted after the answer, and
+//! the queue gives out no message after the answer that a pause is about; each order has its log line when it is given, when it is lifted, and when its time is over.
 //!
 //! Fails: with [`StandingFailure`]; then nothing has changed, or the failure says that this is in doubt. Not here: who may give them (`control.rs`), what they mean
 //! (`standing_orders.rs`).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 
@@ -17,7 +18,8 @@ use crate::log;
 use crate::queue::Queue;
 use crate::spool::{Operator, OrdersUnwritten, Spool};
 use crate::standing_orders::{
-    BadHoldRule, BadReason, HoldRule, OrderTerms, Pause, PauseScope, StandingOrders, checked_reason,
+    BadHoldRule, BadReason, EndedOrders, HoldRule, OrderTerms, Pause, PauseScope, StandingOrders,
+    TooManyPauses, checked_reason,
 };
 
 /// The longest time for which an order may be given, in seconds: a year.
@@ -28,6 +30,8 @@ const LONGEST: u64 = 366 * 86_400;
 pub(super) enum StandingFailure {
     /// No rule may have these conditions, or there are too many rules.
     Rule(BadHoldRule),
+    /// There are too many pauses.
+    Pauses(TooManyPauses),
     /// The reason is none.
     Reason(BadReason),
     /// It is about a route that does not exist.
@@ -53,6 +57,7 @@ impl fmt::Display for StandingFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StandingFailure::Rule(why) => why.fmt(f),
+            StandingFailure::Pauses(why) => why.fmt(f),
             StandingFailure::Reason(why) => why.fmt(f),
             StandingFailure::NoRoute(why) => why.fmt(f),
             StandingFailure::Stopping => f.write_str("the daemon is stopping"),
@@ -107,7 +112,7 @@ impl StandingDesk<'_> {
         self.require_route(scope.route.as_deref()).await?;
         let pause = Pause { scope, terms: self.terms(seconds, reason)? };
         let ordered = pause.clone();
-        self.change(move |orders| orders.pause(ordered)).await?;
+        self.change(move |orders| orders.pause(ordered)).await?.map_err(StandingFailure::Pauses)?;
         log::paused(&pause.scope, pause.terms.until, self.by.uid, &pause.terms);
         Ok(ListedPause::from(&pause))
     }
@@ -141,7 +146,7 @@ impl StandingDesk<'_> {
     ) -> Result<T, StandingFailure> {
         let spool = self.spool.clone();
         let written = tokio::task::spawn_blocking(move || spool.change_standing_orders(change)).await;
-        self.queue.follow_pauses();
+        self.queue.follow_pauses().await;
         let written = written.map_err(io::Error::other).map_err(OrdersUnwritten::from).flatten();
         written.map_err(StandingFailure::Unwritten)
     }
@@ -189,6 +194,16 @@ pub fn tell_found(spool: &Spool) {
     }
 }
 
+/// Says which pauses are about a route that is none of these, so that they keep no mail: it goes as the configuration says now.
+pub fn tell_without_route<'a>(spool: &Spool, routes: impl Iterator<Item = &'a str>) {
+    let routes: BTreeSet<&str> = routes.collect();
+    for pause in spool.standing_orders().pauses(Timestamp::now()) {
+        if let Some(route) = pause.scope.route.as_deref().filter(|route| !routes.contains(route)) {
+            log::pause_without_route(route);
+        }
+    }
+}
+
 /// Takes out the orders whose time is over, and says so. It is called each second; it does not wait for the disk.
 pub fn end_due(spool: &Spool, queue: &Queue) {
     let now = Timestamp::now();
@@ -196,14 +211,17 @@ pub fn end_due(spool: &Spool, queue: &Queue) {
         return;
     }
     let (spool, queue) = (spool.clone(), queue.clone());
-    tokio::task::spawn_blocking(move || {
+    tokio::spawn(async move {
+        let of_spool = spool.clone();
+        let end = move || of_spool.change_standing_orders(|orders| orders.take_ended(now));
         // What cannot be written now has no effect any more, and is taken out at one of the next seconds.
-        let ended = spool.change_standing_orders(|orders| orders.take_ended(now)).unwrap_or_default();
-        queue.follow_pauses();
-        ended
-            .rules
-            .iter()
-            .for_each(|rule| log::hold_rule_ended(rule.number, spool.held_by_rule(rule.number)));
-        ended.pauses.iter().for_each(|pause| log::pause_ended(&pause.scope));
+        let ended = tokio::task::spawn_blocking(end).await.ok().and_then(Result::ok).unwrap_or_default();
+        queue.follow_pauses().await;
+        tell_ended(&spool, &ended);
     });
+}
+
+fn tell_ended(spool: &Spool, ended: &EndedOrders) {
+    ended.rules.iter().for_each(|rule| log::hold_rule_ended(rule.number, spool.held_by_rule(rule.number)));
+    ended.pauses.iter().for_each(|pause| log::pause_ended(&pause.scope));
 }

@@ -21,9 +21,10 @@ use super::protocol::{Frame, SteerResult, SteeredMessage};
 use super::rights::Rights;
 use super::selection::Selection;
 use crate::filter::{MailHolder, QueueFilter};
-use crate::queue::{OrderFailure, OrderResult, Queue, Standing, against_holder, forecast};
+use crate::message::dsn::Overseers;
+use crate::queue::{OrderFailure, OrderResult, Queue, Standing, against_holder, forecast, returning};
 use crate::queue_id::QueueId;
-use crate::spool::{Operator, OperatorOrder, OperatorVerb, ReadError, Spool};
+use crate::spool::{Operator, OperatorOrder, OperatorVerb, Spool};
 
 /// The number of messages that are ordered at a time.
 const PAGE: usize = 256;
@@ -42,6 +43,13 @@ pub(super) struct Steering {
 
 /// The daemon has stopped while it was asked.
 struct Stopping;
+
+/// What came of one page of messages.
+struct SteeredPage {
+    steered: Vec<SteeredMessage>,
+    /// True if the daemon stopped meanwhile, so that not everything is known.
+    is_stopping: bool,
+}
 
 /// The rights of a client who gives orders, and what they are given to.
 pub(super) struct SteeringDesk<'a> {
@@ -96,8 +104,11 @@ impl SteeringDesk<'_> {
         output: &mut ClientOutput,
     ) -> io::Result<Result<(), Stopping>> {
         for page in asked.ids.chunks(PAGE) {
-            let Ok(steered) = self.steer_page(asked, page).await? else { return Ok(Err(Stopping)) };
+            let SteeredPage { steered, is_stopping } = self.steer_page(asked, page).await?;
             output.items(&steered).await?;
+            if is_stopping {
+                return Ok(Err(Stopping));
+            }
         }
         match &asked.filter {
             Some(filter) => self.steer_filtered(asked, filter, output).await,
@@ -117,69 +128,52 @@ impl SteeringDesk<'_> {
         while let Some(ids) = selection.next_ids().await? {
             output.step().await?;
             for page in ids.chunks(PAGE) {
-                let Ok(mut steered) = self.steer_page(asked, page).await? else { return Ok(Err(Stopping)) };
+                let SteeredPage { mut steered, is_stopping } = self.steer_page(asked, page).await?;
                 // What had its end meanwhile is not meant any more.
-                let is_meant = |result| !matches!(result, SteerResult::NotYours | SteerResult::NotFound);
-                steered.retain(|message| is_meant(message.result));
+                steered.retain(|message| message.result != SteerResult::NotFound);
                 output.items(&steered).await?;
+                if is_stopping {
+                    return Ok(Err(Stopping));
+                }
             }
         }
         Ok(Ok(()))
     }
 
     /// Does what was asked with these messages. Returns what came of each, in their order.
-    async fn steer_page(
-        &self,
-        asked: &Steering,
-        page: &[String],
-    ) -> io::Result<Result<Vec<SteeredMessage>, Stopping>> {
-        let mut results: HashMap<QueueId, (SteerResult, Option<String>)> = HashMap::new();
-        let mut orders = Vec::new();
-        for (id, order) in self.permitted(asked.verb, page).await? {
-            match order {
-                Ok(order) => orders.push(order),
-                Err(refused) => drop(results.insert(id, (refused, None))),
-            }
-        }
-        let answered =
-            if asked.dry_run { Ok(self.forecast(orders).await?) } else { self.order(orders).await };
-        match answered {
-            Ok(answers) => results.extend(answers.into_iter().map(|(id, came_to)| (id, shown(came_to)))),
-            Err(Stopping) => return Ok(Err(Stopping)),
-        }
+    async fn steer_page(&self, asked: &Steering, page: &[String]) -> io::Result<SteeredPage> {
+        let orders = self.permitted(asked.verb, page).await?;
+        let (answers, is_stopping) = match asked.dry_run {
+            true => (self.forecast(orders).await?, false),
+            false => self.order(orders).await,
+        };
+        let shown = |(id, came_to)| (id, shown(came_to, asked.dry_run));
+        let mut results: HashMap<QueueId, (SteerResult, Option<String>)> =
+            answers.into_iter().map(shown).collect();
         self.say_who_holds(&mut results).await?;
         let steered = page.iter().map(|id| {
             let known = id.parse().ok().and_then(|id: QueueId| results.get(&id).cloned());
             let (result, why) = known.unwrap_or((SteerResult::NotFound, None));
             SteeredMessage { id: id.clone(), result, why }
         });
-        Ok(Ok(steered.collect()))
+        Ok(SteeredPage { steered: steered.collect(), is_stopping })
     }
 
-    /// Returns the order for each of these messages, once, or why there is none.
-    async fn permitted(
-        &self,
-        verb: OperatorVerb,
-        page: &[String],
-    ) -> io::Result<Vec<(QueueId, Result<OperatorOrder, SteerResult>)>> {
+    /// Returns the order for each of these messages, once. Of a message that the client may not steer there is none, as of one that
+    /// is not there: nobody learns which ids there are.
+    async fn permitted(&self, verb: OperatorVerb, page: &[String]) -> io::Result<Vec<OperatorOrder>> {
         let mut ids: Vec<QueueId> = page.iter().filter_map(|id| id.parse().ok()).collect();
         ids.sort_unstable();
         ids.dedup();
         let (spool, by, rights) = (self.spool.clone(), self.by.clone(), self.rights);
         let permitted = move |id| {
             if rights == Rights::Everything {
-                return rights.order(verb, &by, id, None).ok_or(SteerResult::NotYours);
+                return rights.order(verb, &by, id, None);
             }
-            match spool.peek(id) {
-                Ok(stored) => {
-                    rights.order(verb, &by, id, Some(stored.submitter)).ok_or(SteerResult::NotYours)
-                }
-                Err(ReadError::Gone) => Err(SteerResult::NotFound),
-                // Whose it is cannot be read.
-                Err(_) => Err(SteerResult::NotYours),
-            }
+            let stored = spool.peek(id).ok()?;
+            rights.order(verb, &by, id, Some(stored.submitter))
         };
-        let look = move || ids.into_iter().map(|id| (id, permitted(id))).collect();
+        let look = move || ids.into_iter().filter_map(permitted).collect();
         Ok(tokio::task::spawn_blocking(look).await?)
     }
 
@@ -211,42 +205,75 @@ impl SteeringDesk<'_> {
         let standings = self.queue.standings(orders.iter().map(OperatorOrder::id).collect()).await;
         let standings: HashMap<QueueId, Standing> =
             standings.into_iter().map(|listed| (listed.id, listed.standing)).collect();
+        let overseers = self.queue.status().await.map(|status| status.overseers).unwrap_or_default();
         let spool = self.spool.clone();
         let foreseen = move |order: OperatorOrder| {
             let standing = *standings.get(&order.id())?;
-            let holder =
-                (standing == Standing::OnHold).then(|| spool.peek(order.id()).ok()?.held_by).flatten();
-            let answer = holder.and_then(|holder| against_holder(&order, &holder));
-            Some((order.id(), answer.unwrap_or_else(|| forecast(order.verb(), standing))))
+            let foreseen = match forecast(order.verb(), standing) {
+                OrderResult::Done => {
+                    on_spool(&spool, &order, standing, &overseers).unwrap_or(OrderResult::Done)
+                }
+                answer => answer,
+            };
+            Some((order.id(), foreseen))
         };
         let look = move || orders.into_iter().filter_map(foreseen).collect();
         Ok(tokio::task::spawn_blocking(look).await?)
     }
 
-    /// Gives the orders. Returns what came of them, as far as that is known in time.
-    async fn order(&self, orders: Vec<OperatorOrder>) -> Result<HashMap<QueueId, OrderResult>, Stopping> {
+    /// Gives the orders. Returns what came of them, as far as that is known in time, and whether the daemon stops.
+    async fn order(&self, orders: Vec<OperatorOrder>) -> (HashMap<QueueId, OrderResult>, bool) {
         let ids: Vec<QueueId> = orders.iter().map(OperatorOrder::id).collect();
         let mut answers = HashMap::new();
         let mut answered = self.queue.order(orders);
         let deadline = Deadline::now() + PATIENCE;
+        let mut is_stopping = false;
         while answers.len() < ids.len() {
-            match timeout_at(deadline, answered.recv()).await {
+            let answer = timeout_at(deadline, answered.recv()).await;
+            is_stopping = matches!(answer, Ok(None));
+            match answer {
                 Ok(Some((id, came_to))) => drop(answers.insert(id, came_to)),
-                Ok(None) => return Err(Stopping),
-                Err(_) => {
+                Ok(None) | Err(_) => {
                     ids.iter().for_each(|id| _ = answers.entry(*id).or_insert(OrderResult::Awaited));
                 }
             }
         }
-        Ok(answers)
+        (answers, is_stopping)
+    }
+}
+
+/// Returns what an order would come to that is about to be done, by what the spool knows of the message; `None` if that changes
+/// nothing.
+fn on_spool(
+    spool: &Spool,
+    order: &OperatorOrder,
+    standing: Standing,
+    overseers: &Overseers,
+) -> Option<OrderResult> {
+    let asks_for_holder = matches!(order.verb(), OperatorVerb::Hold | OperatorVerb::Release);
+    let is_read = order.verb() == OperatorVerb::Expire || (asks_for_holder && standing == Standing::OnHold);
+    let stored = is_read.then(|| spool.peek(order.id()))?;
+    match (order.verb(), stored) {
+        (OperatorVerb::Expire, Err(_)) => Some(OrderResult::Failed(OrderFailure::Unreadable)),
+        (OperatorVerb::Expire, Ok(stored)) => {
+            Some(returning(&stored.envelope, stored.ledger.unsettled(), overseers))
+        }
+        (_, stored) => against_holder(order, &stored.ok()?.held_by?),
     }
 }
 
 /// Returns a result as it is shown.
-fn shown(came_to: OrderResult) -> (SteerResult, Option<String>) {
+fn shown(came_to: OrderResult, is_dry: bool) -> (SteerResult, Option<String>) {
     let result = match came_to {
+        OrderResult::Done if is_dry => SteerResult::WouldBeDone,
+        OrderResult::Unreported if is_dry => SteerResult::WouldBeUnreported,
+        OrderResult::Marked if is_dry => SteerResult::WouldBeMarked,
+        OrderResult::Dead if is_dry => SteerResult::WouldBeDead,
         OrderResult::Done => SteerResult::Done,
+        OrderResult::Unreported => SteerResult::Unreported,
         OrderResult::Marked => SteerResult::Marked,
+        OrderResult::Outranked(_) => SteerResult::Outranked,
+        OrderResult::Replaced => SteerResult::Replaced,
         OrderResult::AlreadySo => SteerResult::AlreadySo,
         OrderResult::OnHold => SteerResult::OnHold,
         OrderResult::HeldByOther => SteerResult::HeldByOther,
@@ -258,6 +285,9 @@ fn shown(came_to: OrderResult) -> (SteerResult, Option<String>) {
     let why = match came_to {
         OrderResult::Failed(OrderFailure::Unrecorded(error)) => Some(error.to_string()),
         OrderResult::Failed(OrderFailure::Unreadable) => Some("it cannot be read from the spool".to_owned()),
+        OrderResult::Outranked(OperatorVerb::Delete) => Some("it is to be deleted".to_owned()),
+        OrderResult::Outranked(OperatorVerb::Expire) => Some("it is to be returned".to_owned()),
+        OrderResult::Outranked(_) => Some("it is to be put on hold, or released".to_owned()),
         _ => None,
     };
     (result, why)

@@ -112,6 +112,8 @@ mod tests {
             id: "18A4F1C9A02B3D40".into(),
             state,
             held_by: None,
+            original_from: None,
+            marked: None,
             uid: None,
             from: "root@example.org".into(),
             recipients: vec![recipient("ann@example.org", None), recipient("bob@example.org", None)],

@@ -94,6 +94,8 @@ mod tests {
             id: "18A4F1C9A02B3D40".into(),
             state: protocol::MessageState::Dead,
             held_by: None,
+            original_from: None,
+            marked: None,
             uid: None,
             from: String::new(),
             recipients: vec![protocol::QueuedRecipient {

@@ -14,6 +14,7 @@ use super::start::{
 use super::{Daemon, read_now};
 use crate::admin::alarm_settings::AlarmSettings;
 use crate::admin::protocol::{Configuration, RefusedConfiguration, Reloaded};
+use crate::admin::standing;
 use crate::config::{Config, ConfigError, ServerCertificate};
 use crate::listener::certificate::Certificate;
 use crate::log;
@@ -96,6 +97,7 @@ impl Daemon {
         needs_restart.iter().for_each(|key| log::needs_restart(key));
         overruled.iter().for_each(|key| log::overruled(key, &self.addresses));
         self.queue.reconfigure(Settings::new(&config, relays));
+        standing::tell_without_route(&self.spool, config.routes.iter().map(|route| &*route.rule.name));
         self.logins.change(&config.listen);
         let (users, logins) = (self.users.clone(), Arc::clone(&self.logins));
         let desk = session_desk(&config, &self.spool, &self.queue, users, certificate.clone(), logins);

@@ -151,6 +151,7 @@ impl Opened {
         let (spool, recovery) = open_spool(config, announce).await?;
         log_recovery(&recovery);
         standing::tell_found(&spool);
+        standing::tell_without_route(&spool, config.routes.iter().map(|route| &*route.rule.name));
         let control = control::bind(&config.control)
             .map_err(|error| DaemonError::Control(config.control.clone(), error))?;
         faults.iter().for_each(|fault| log::relay_not_usable(fault));

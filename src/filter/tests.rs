@@ -26,6 +26,7 @@ fn message() -> FilteredMessage<'static> {
         uid: Some(33),
         state: MessageState::Deferred,
         held_by: None,
+        original_from: None,
         age: Duration::from_secs(3600),
         from: Some("App@Example.org"),
         reason: Some("450 busy"),
@@ -33,6 +34,27 @@ fn message() -> FilteredMessage<'static> {
             recipient("ann@a.example", None, "450 4.2.1 Busy"),
             recipient("bob@b.example", Some("news"), "mx: connection refused"),
         ],
+    }
+}
+
+#[test]
+fn a_filter_asks_for_who_holds_a_message() {
+    let (rule, root) = (MailHolder::rule(3), MailHolder::user(HolderKind::Operator, 0, Some("root")));
+    let held = |held_by| FilteredMessage { state: MessageState::OnHold, held_by, ..message() };
+    let of_rule = filter(r#"{"held-by":["rule:3","submitter"]}"#);
+    assert!(of_rule.includes(&held(Some(&rule))));
+    assert!(!of_rule.includes(&held(Some(&root))) && !of_rule.includes(&held(None)));
+    assert!(of_rule.may_stand(MessageState::OnHold) && !of_rule.may_stand(MessageState::Ready));
+}
+
+/// With `rewrite.sender` all mail is from one address, and `--from` found nothing else.
+#[test]
+fn a_filter_finds_the_sender_that_was_handed_in() {
+    let cron = FilteredMessage { original_from: Some("cron@web1.example"), ..message() };
+    for from in ["cron@*", "App@example.org"] {
+        let asked = QueueFilter { from: vec![from.parse().unwrap()], ..QueueFilter::default() };
+        assert!(asked.includes(&cron), "{from}");
+        assert_eq!(asked.includes(&message()), from != "cron@*", "{from}");
     }
 }
 
@@ -124,7 +146,7 @@ proptest! {
         if filter.includes(&meant) {
             prop_assert!(filter.may_be(id, uid, now()) && filter.may_be(id, None, now()));
             prop_assert!(filter.may_stand(meant.state) && filter.may_be_of(uid));
-            prop_assert!(filter.may_go(from, meant.recipients.iter().map(|recipient| recipient.address)));
+            prop_assert!(filter.may_go(from, None, meant.recipients.iter().map(|recipient| recipient.address)));
         }
     }
 }

@@ -330,7 +330,9 @@ impl Backend for SpoolBackend {
         }
         let now = (self.desk.clock)();
         let charge = self.charge(&envelope, hello.declared_size, &now).await?;
+        let handed_in_from = self.desk.rules.completed(&envelope.reverse_path);
         let draft = self.desk.spool.draft(now.timestamp()).of(self.permit.peer().submitter());
+        let draft = draft.handed_in_from(handed_in_from);
         let fixup = self.fixup(&draft, envelope, hello, now);
         let fixup = charge.senders().iter().fold(fixup, |fixup, senders| fixup.by(Arc::clone(senders)));
         let (protocol, helo) = (hello.protocol, hello.helo.map(str::to_owned));

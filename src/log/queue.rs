@@ -22,6 +22,11 @@ pub fn ordered(id: QueueId, done: &str, uid: u32, by: &dyn fmt::Display) {
     info!(queue_id = %id, uid, "{id}: {done} by {by}");
 }
 
+/// Logs that a message was not deleted, of which the line before says that it is.
+pub fn not_deleted(id: QueueId, uid: u32, by: &dyn fmt::Display, why: &dyn fmt::Display) {
+    warn!(queue_id = %id, uid, "{id}: not deleted after all, as ordered by {by}: {}; it is in the queue as before", foreign(why));
+}
+
 /// Logs that an operator has ordered something about a message that is under way.
 pub fn order_marked(id: QueueId, to_be: &str, uid: u32, by: &dyn fmt::Display) {
     info!(queue_id = %id, uid, "{id}: under way; to be {to_be} when its reply is in, as ordered by {by}");

@@ -57,6 +57,15 @@ pub fn still_paused(
     warn!("{scope} is still paused, since {since:.0} and until {until}, as ordered by {terms}");
 }
 
+/// Logs that a pause is about a route that the configuration does not have.
+pub fn pause_without_route(route: &str) {
+    let route = Foreign(route);
+    warn!(
+        "delivery by route {route} is paused, and the configuration has no such route: the mail that went by it is not paused, and \
+         goes as the configuration says; nullmta resume delivery --route {route} ends the pause, nullmta pause delivery pauses all"
+    );
+}
+
 /// Logs that an operator has lifted a pause.
 pub fn resumed(scope: &dyn fmt::Display, uid: u32, by: &dyn fmt::Display) {
     info!(uid, "{} goes on, as ordered by {}", foreign(scope), foreign(by));

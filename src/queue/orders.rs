@@ -6,8 +6,8 @@
 //!    gone, or on hold, or released; or it does again what it did before, if the spool did not record the order.
 //! 2. A message that is under way is only marked: its final dot may be written. The order is carried out when what the
 //!    relay said is recorded, as it is for any message; if that ends the message, nothing is left to do, and the log says
-//!    so. One order waits for a message, the last one. So no more orders wait than messages are under way, or wait for the
-//!    look-up of their relays.
+//!    so. One order waits for a message: the last one, but none takes the place of a stronger one ([`against_waiting`]),
+//!    and its answer says so. So no more orders wait than messages are under way, or wait for the look-up of their relays.
 //! 3. Each order is answered once, when it is done, or when it is only marked. A mark does not outlive the daemon: the next
 //!    run knows nothing of it.
 //!
@@ -18,7 +18,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::roster::{Member, Standing};
+use crate::envelope::Envelope;
 use crate::filter::MailHolder;
+use crate::message::dsn::{Audience, Overseers};
 use crate::queue_id::QueueId;
 use crate::spool::{CommitError, Operator, OperatorOrder, OperatorVerb};
 
@@ -30,8 +32,14 @@ pub(super) type Ticket = u64;
 pub enum OrderResult {
     /// It is done, and recorded where that is needed.
     Done,
+    /// It is done, and no report was made of it, since none of the recipients was to be reported.
+    Unreported,
     /// The message is under way: the order is carried out when its reply is in.
     Marked,
+    /// The message is under way, and a stronger order, this one, waits for its reply already: it stays.
+    Outranked(OperatorVerb),
+    /// It waited for a message, and a later order took its place.
+    Replaced,
     /// There was nothing to do.
     AlreadySo,
     /// It was not tried, since it is on hold.
@@ -46,6 +54,12 @@ pub enum OrderResult {
     NotFound,
     /// The order was not carried out.
     Failed(OrderFailure),
+}
+
+impl OrderResult {
+    /// It was not carried out, for a reason that the log has.
+    pub(super) const FAILED: OrderResult =
+        OrderResult::Failed(OrderFailure::Unrecorded(CommitError::Trouble));
 }
 
 /// The reason why an order was not carried out.
@@ -99,6 +113,36 @@ pub(super) fn course(verb: OperatorVerb, standing: Standing) -> OrderCourse {
     }
 }
 
+/// Returns the answer to an order if it does not take the place of the one that waits for the same message. An order to delete is
+/// the strongest, then one to return; one to try the message again is the weakest. A hold waits as it stands: who may not
+/// release it from its holder does not do so before either.
+fn against_waiting(order: &OperatorOrder, waiting: &OperatorOrder) -> Option<OrderResult> {
+    let rank = |verb| match verb {
+        OperatorVerb::Retry => 0,
+        OperatorVerb::Hold | OperatorVerb::Release => 1,
+        OperatorVerb::Expire => 2,
+        OperatorVerb::Delete => 3,
+    };
+    if rank(order.verb()) < rank(waiting.verb()) {
+        return Some(OrderResult::Outranked(waiting.verb()));
+    }
+    (waiting.verb() == OperatorVerb::Hold).then(|| against_holder(order, &waiting.holder())).flatten()
+}
+
+/// Returns what it comes to when these recipients of a message with this envelope are returned.
+pub fn returning(
+    envelope: &Envelope,
+    open: impl IntoIterator<Item = usize>,
+    overseers: &Overseers,
+) -> OrderResult {
+    let Audience { wanted, to, .. } = Audience::of(envelope, open, overseers);
+    match (wanted.is_empty(), to) {
+        (true, _) => OrderResult::Unreported,
+        (false, Some(_)) => OrderResult::Done,
+        (false, None) => OrderResult::Dead,
+    }
+}
+
 /// Returns the answer to an order about a message that this holder has put on hold, if the order does nothing.
 pub fn against_holder(order: &OperatorOrder, holder: &MailHolder) -> Option<OrderResult> {
     match order.verb() {
@@ -109,7 +153,7 @@ pub fn against_holder(order: &OperatorOrder, holder: &MailHolder) -> Option<Orde
 }
 
 /// Returns what an order would come to for a message that does this now, as far as that is known
-/// before, but for [`against_holder`].
+/// before, but for [`against_holder`] and [`returning`].
 pub fn forecast(verb: OperatorVerb, standing: Standing) -> OrderResult {
     match course(verb, standing) {
         OrderCourse::Recorded => OrderResult::Done,
@@ -159,9 +203,22 @@ impl Orders {
         self.running.remove(&id)
     }
 
-    /// Has an order wait for its message. Returns the one that it takes the place of.
-    pub(super) fn wait(&mut self, order: OperatorOrder, ticket: Option<Ticket>) -> Option<WaitingOrder> {
-        self.waiting.insert(order.id(), WaitingOrder { order, ticket })
+    /// Has an order wait for its message. Returns the one that it takes the place of; the answer if it takes none.
+    pub(super) fn wait(
+        &mut self,
+        order: OperatorOrder,
+        ticket: Option<Ticket>,
+    ) -> Result<Option<WaitingOrder>, OrderResult> {
+        let earlier = self.waiting.get(&order.id()).map(|earlier| &earlier.order);
+        match earlier.and_then(|earlier| against_waiting(&order, earlier)) {
+            Some(answer) => Err(answer),
+            None => Ok(self.waiting.insert(order.id(), WaitingOrder { order, ticket })),
+        }
+    }
+
+    /// Returns what is ordered about this message, and waits.
+    pub(super) fn waiting_for(&self, id: QueueId) -> Option<OperatorVerb> {
+        self.waiting.get(&id).map(|waiting| waiting.order.verb())
     }
 
     /// Takes out the order that waits for this message.

@@ -100,9 +100,11 @@ impl Owner {
                 self.on(Event::Wanted { connection, wait });
             }
             OwnerInput::Settle(settlement) => self.executor.settle(settlement),
-            OwnerInput::FollowPauses => {
+            OwnerInput::FollowPauses(followed) => {
                 let pauses = self.executor.pauses();
                 self.on(pauses);
+                // Who gave the order may have gone away.
+                let _ = followed.send(());
             }
             OwnerInput::Reconfigure(settings) => {
                 let reconfigured = self.executor.reconfigure(*settings);

@@ -30,7 +30,7 @@ use fastrand::Rng;
 use jiff::Timestamp;
 
 use super::clock::{Moment, later};
-use super::orders::Orders;
+use super::orders::{OrderResult, Orders};
 use super::part_limits::{LearnedParts, PartLimits};
 use super::rate::record_name;
 use super::recording::Recording;
@@ -171,17 +171,9 @@ impl Reducer {
                 let roster = &mut self.relays.of_message(id).roster;
                 roster.update(id, |member| member.marks.set_flight(Flight::Told));
             }
-            Event::Became { id, disposition } => {
-                self.takes_more(|recording| recording.took_outcome(id));
-                match self.orders.ended(id) {
-                    Some(running) => self.order_ended(id, running, disposition),
-                    None => {
-                        self.at_message(id).became(id, disposition);
-                        self.relays.settled(id, disposition, now);
-                    }
-                }
-                self.follow_waiting(id, disposition == Disposition::Removed);
-            }
+            // An order that ends so ended by a panic, which the log has.
+            Event::Became { id, disposition } => self.became(id, disposition, OrderResult::FAILED),
+            Event::CarriedOut { id, disposition, came_to } => self.became(id, disposition, came_to),
             Event::Routed { lookup, found } => {
                 let ids: Vec<QueueId> = found.iter().map(|(id, _)| *id).collect();
                 self.relays.routed(lookup, found, now);
@@ -216,6 +208,19 @@ impl Reducer {
             Event::Stop { patience } => self.stop(patience),
             Event::Tick => self.tick(),
         }
+    }
+
+    /// Takes in what a message has come to, and with that, the answer to the order about it, if one was carried out.
+    fn became(&mut self, id: QueueId, disposition: Disposition, came_to: OrderResult) {
+        self.takes_more(|recording| recording.took_outcome(id));
+        match self.orders.ended(id) {
+            Some(running) => self.order_ended(id, running, disposition, came_to),
+            None => {
+                self.at_message(id).became(id, disposition);
+                self.relays.settled(id, disposition, self.shared.now.steady);
+            }
+        }
+        self.follow_waiting(id, disposition == Disposition::Removed);
     }
 
     /// Returns what handles an event about this connection.

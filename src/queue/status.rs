@@ -11,10 +11,11 @@ use super::Standing;
 use super::routes::places_of;
 use super::tally::{RelayCounts, RelayTimes};
 use crate::envelope::{ReversePath, ReversePathKey};
+use crate::message::dsn::Overseers;
 use crate::queue_id::QueueId;
 use crate::relay::{KnownExpiry, RelayFault};
 use crate::routing::Routes;
-use crate::spool::Stored;
+use crate::spool::{OperatorVerb, Stored};
 
 /// A message and its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct MessageStanding {
     pub losses: u8,
     /// True if the last one was given up for a reply that is too long.
     pub met_overlong: bool,
+    /// The order that waits until it is not under way any more.
+    pub marked: Option<OperatorVerb>,
 }
 
 /// The figures of the queue, of all relays together.
@@ -57,6 +60,8 @@ pub struct QueueStatus {
     pub relays: Vec<RelayStatus>,
     /// The rules by which a message finds its relay.
     pub routes: Routes,
+    /// The addresses that are told of failures, besides the reverse-path.
+    pub overseers: Overseers,
     /// The number of connections to relays that the configuration does not name any more.
     pub retired_connections: usize,
 }

@@ -24,7 +24,7 @@ use super::payload::Large;
 use super::presence::leads_to;
 use super::shared::SharedSpool;
 use super::unfinished::UnfinishedMessage;
-use crate::envelope::Submitter;
+use crate::envelope::{ReversePath, Submitter};
 use crate::log;
 use crate::queue_id::QueueId;
 
@@ -47,6 +47,8 @@ pub struct Draft {
     failed: Option<CommitError>,
     /// Why the message is to be on hold from the first, if it is.
     on_hold: Option<String>,
+    /// The reverse-path as it was handed in, if that is known.
+    handed_in_from: Option<ReversePath>,
     /// A clone of the token by which [`SharedSpool::has_drafts`] knows that there is a draft.
     _token: Arc<()>,
 }
@@ -78,6 +80,7 @@ pub(super) struct LargeName {
 /// The content of a draft that is complete.
 pub(super) struct FinishedDraft {
     pub on_hold: Option<String>,
+    pub handed_in_from: Option<ReversePath>,
     pub memory: Vec<u8>,
     pub large: Option<(Large, LargeName)>,
 }
@@ -94,6 +97,7 @@ impl Draft {
             large: None,
             failed: None,
             on_hold: None,
+            handed_in_from: None,
             _token,
         }
     }
@@ -102,6 +106,13 @@ impl Draft {
     #[must_use]
     pub fn of(mut self, whose: Submitter) -> Self {
         self.whose = whose;
+        self
+    }
+
+    /// Returns the draft as that of a message which was handed in from this reverse-path, whatever rewriting makes of it.
+    #[must_use]
+    pub fn handed_in_from(mut self, reverse_path: ReversePath) -> Self {
+        self.handed_in_from = Some(reverse_path);
         self
     }
 
@@ -171,7 +182,12 @@ impl Draft {
             None => None,
             Some(large) => Some(large.finish().await?),
         };
-        Ok(FinishedDraft { memory: self.memory.take(), large, on_hold: self.on_hold })
+        Ok(FinishedDraft {
+            memory: self.memory.take(),
+            large,
+            on_hold: self.on_hold,
+            handed_in_from: self.handed_in_from,
+        })
     }
 
     /// Returns whether it is a draft of this spool.

@@ -114,6 +114,8 @@ pub struct GlancedEnvelope {
     pub uid: Option<u32>,
     /// The reverse-path; empty for the null one.
     pub reverse_path: String,
+    /// The reverse-path as it was handed in, where rewriting has changed it.
+    pub original_from: Option<String>,
     /// The recipients that have not had their end.
     pub recipients: Vec<String>,
 }
@@ -182,6 +184,8 @@ pub struct Stored {
     pub arrived: Timestamp,
     /// The submitter of the message, as far as is known.
     pub submitter: Submitter,
+    /// The reverse-path as it was handed in, where rewriting has changed it.
+    pub original_from: Option<String>,
     /// Who holds it; `None` if it is not on hold.
     pub held_by: Option<MailHolder>,
     /// Why it was on hold from the first; `None` if it was not.

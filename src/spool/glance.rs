@@ -35,6 +35,7 @@ pub(super) fn glance(shared: &SharedSpool, id: QueueId) -> Option<GlancedEnvelop
     Some(GlancedEnvelope {
         uid: meta.submitter.user(),
         reverse_path: envelope.reverse_path.to_string(),
+        original_from: meta.original_from,
         recipients: ledger.unsettled().map(|index| envelope.recipients[index].address.to_string()).collect(),
     })
 }

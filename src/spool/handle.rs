@@ -278,13 +278,16 @@ impl Spool {
         self.shared().standing.orders()
     }
 
-    /// Changes the standing orders: on stable storage, and in force, when this returns Ok. This blocks.
+    /// Changes the standing orders: on stable storage, and in force for every message that is committed later, when this returns
+    /// Ok. This blocks, also for the commits that are under way, which may have been looked at by the orders before.
     pub fn change_standing_orders<T>(
         &self,
         change: impl FnOnce(&mut StandingOrders) -> T,
     ) -> Result<T, OrdersUnwritten> {
         let shared = self.shared();
-        shared.standing.change(&*shared.fs, &shared.paths, change)
+        let changed = shared.standing.change(&*shared.fs, &shared.paths, change)?;
+        shared.commits.wait_for_earlier();
+        Ok(changed)
     }
 
     /// Returns the number of messages that the hold rule of this number has held since the start.
@@ -389,15 +392,19 @@ impl Spool {
             return Err(CommitError::Trouble);
         }
         let id = draft.id();
-        let FinishedDraft { memory: content, large, on_hold } = draft.finish().await?;
+        let FinishedDraft { memory: content, large, on_hold, handed_in_from } = draft.finish().await?;
         let (large, name) = large.unzip();
-        let by_rule = self.hold_rule_for(&envelope, submitter, now);
+        let _passing = shared.commits.enter();
+        let original_from = handed_in_from.filter(|from| *from != envelope.reverse_path);
+        let original_from = original_from.map(|from| from.to_string());
+        let by_rule = self.hold_rule_for(&envelope, original_from.as_deref(), submitter, now);
         let held_by = |by, words| HeldFromFirst { by, words };
         let rule = by_rule.as_ref().map(|rule| held_by(MailHolder::rule(rule.number), rule.to_string()));
         let on_hold = rule.or_else(|| on_hold.map(|why| held_by(MailHolder::of(HolderKind::Limit), why)));
         let lane = lane(submitter, &envelope.reverse_path);
         let patience_mark = shared.relay_clock.load(Ordering::Relaxed);
-        let meta = Meta { arrived: now, submitter, lane, patience_mark, effect, large, on_hold };
+        let meta =
+            Meta { arrived: now, submitter, lane, patience_mark, effect, large, on_hold, original_from };
         let change =
             IndexChange::Arrive { effect: meta.effect.clone(), marks: meta.marks(), uid: submitter.user() };
         let front = payload::encode_message(&meta, &envelope);
@@ -412,7 +419,13 @@ impl Spool {
     }
 
     /// Returns the rule that holds this message, if there is one.
-    fn hold_rule_for(&self, envelope: &Envelope, submitter: Submitter, now: Timestamp) -> Option<HoldRule> {
+    fn hold_rule_for(
+        &self,
+        envelope: &Envelope,
+        original_from: Option<&str>,
+        submitter: Submitter,
+        now: Timestamp,
+    ) -> Option<HoldRule> {
         let orders = self.standing_orders();
         orders.rules(now).next()?;
         let to: Vec<String> =
@@ -421,6 +434,7 @@ impl Spool {
             uid: submitter.user(),
             is_report: submitter == Submitter::Ourselves,
             from: &envelope.reverse_path.to_string(),
+            original_from,
             to: &to,
         };
         orders.hold_rule_for(&message, now).cloned()

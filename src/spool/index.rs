@@ -289,6 +289,7 @@ impl Index {
             DsnEffect::Closes { of, recipients } => {
                 let fates: Fates = recipients.iter().map(|index| (*index, Fate::Bounced)).collect();
                 self.close(*of, &fates);
+                self.bury_no_more(*of);
             }
             DsnEffect::Warns { of } => self.mark(*of, Mark::Warned, true),
         }
@@ -301,9 +302,23 @@ impl Index {
         self.with(id, |slot| slot.marks.set_flight(Flight::Over));
         self.with_extra(id, |extra| {
             for (index, fate) in fates {
-                if !extra.fates.iter().any(|(other, _)| other == index) {
-                    extra.fates.push((*index, *fate));
+                match extra.fates.iter_mut().find(|(other, _)| other == index) {
+                    None => extra.fates.push((*index, *fate)),
+                    // Somebody could be told of it after all.
+                    Some((_, known)) if *known == Fate::Dead && *fate == Fate::Bounced => *known = *fate,
+                    Some(_) => {}
                 }
+            }
+        });
+    }
+
+    /// Has a dead message be one to be settled, if none of its recipients is dead any more.
+    fn bury_no_more(&mut self, id: QueueId) {
+        let has_dead =
+            self.extras.get(&id).is_some_and(|extra| extra.fates.iter().any(|(_, fate)| *fate == Fate::Dead));
+        self.with(id, |slot| {
+            if slot.marks.state() == EntryState::Dead && !has_dead {
+                slot.marks.set_state(EntryState::Active);
             }
         });
     }

@@ -5,8 +5,9 @@
 //!    from the spool but the order of an operator to delete it (`order.rs`). One recipient that is dead keeps it.
 //! 2. A recipient is bounced here only when the submitter asked not to hear of it. Any other bounce
 //!    comes with the DSN that reports it ([`super::Spool::commit_bounce`]), in one record.
-//! 3. An end is final: the first one counts. Only an operator opens dead recipients again ([`super::Spool::reopen`]),
-//!    before anybody reads the message.
+//! 3. An end is final: the first one counts. Only an operator opens dead recipients again: on the spool
+//!    ([`super::Spool::reopen`]) before anybody reads the message, or here alone, so that they stay dead there until the report
+//!    of their failure is on it ([`super::OperatorOrder::open_dead`]).
 //!
 //! An outcome that is marked `sent` is in memory until [`super::Spool::record`] returns. Lost before that, the
 //! recipient is tried again: the one duplicate that the promises allow.
@@ -100,6 +101,11 @@ impl Ledger {
     /// Gives up the recipient of this index and marks it as dead, because nobody can be told of the failure.
     pub fn dead(&mut self, recipient: usize) {
         self.close(recipient, Fate::Dead);
+    }
+
+    /// Opens the dead recipients again. On the spool they are dead until a report bounces them.
+    pub(super) fn open_dead(&mut self) {
+        self.fates.iter_mut().filter(|fate| **fate == Fate::Dead).for_each(|fate| *fate = Fate::Open);
     }
 
     /// Returns the proof that every recipient is sent or bounced; `None` while one is open or dead.

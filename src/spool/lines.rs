@@ -10,8 +10,9 @@
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::fs::{Fs, read_full_at, unlink_if_there, write_all_at};
+use super::fs::{File, Fs, read_full_at, unlink_if_there, write_all_at};
 use super::paths::SpoolPaths;
 use crate::log;
 
@@ -62,6 +63,38 @@ pub(super) fn write_part<'a>(
     write_all_at(&*file, text.as_bytes(), 0)?;
     file.sync_data()?;
     Ok(part)
+}
+
+/// Does the same, but over what [`make_spare`] has put there: a full disk takes lines that are no longer than that.
+pub(super) fn write_over_spare<'a>(
+    fs: &dyn Fs,
+    path: &Path,
+    lines: impl Iterator<Item = &'a str>,
+) -> io::Result<PathBuf> {
+    let part = path.with_extension("part");
+    let file = open_or_create(fs, &part)?;
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    write_all_at(&*file, text.as_bytes(), 0)?;
+    file.truncate(text.len() as u64)?;
+    file.sync_data()?;
+    Ok(part)
+}
+
+/// Takes so many octets of the disk, beside `path`, for what is to be written there next.
+pub(super) fn make_spare(fs: &dyn Fs, path: &Path, octets: usize) -> io::Result<()> {
+    let file = open_or_create(fs, &path.with_extension("part"))?;
+    if file.length()? < octets as u64 {
+        write_all_at(&*file, &vec![0; octets], 0)?;
+        file.sync_data()?;
+    }
+    Ok(())
+}
+
+fn open_or_create(fs: &dyn Fs, path: &Path) -> io::Result<Arc<dyn File>> {
+    match fs.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => fs.create(path),
+        opened => opened,
+    }
 }
 
 /// Puts what was written to `part` in place of the file at `path`.

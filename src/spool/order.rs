@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::Settled;
+use super::ledger::{Ledger, Settled};
 use crate::filter::{HolderKind, MailHolder};
 use crate::log::Foreign;
 use crate::queue_id::QueueId;
@@ -109,6 +109,14 @@ impl OperatorOrder {
     /// Returns whether this order, to hold a message, takes it over from this holder: an operator's hand is the stronger one.
     pub fn takes_over_from(&self, holder: &MailHolder) -> bool {
         self.right == OrderRight::Everything && holder.kind != HolderKind::Operator
+    }
+
+    /// Opens the dead recipients of the message again, which this order returns; on the spool they are dead until a report bounces
+    /// them. It does nothing if the order is about something else.
+    pub fn open_dead(&self, ledger: &mut Ledger) {
+        if ledger.id() == self.id && self.verb == OperatorVerb::Expire {
+            ledger.open_dead();
+        }
     }
 
     /// Returns the proof by which the message is removed; the order itself if it is for something else.

@@ -1,8 +1,9 @@
-//! Writes and reads the payloads of records, version 5.
+//! Writes and reads the payloads of records, version 6.
 //!
 //! ```text
 //! Message    meta, envelope length (4), envelope, content: all the rest, empty if it is in a file
-//!   meta     flags (1: content in large/, 2: closes, 4: warns, 8: on hold, 16: by whom), arrived seconds (8) and
+//!   meta     flags (1: content in large/, 2: closes, 4: warns, 8: on hold, 16: by whom, 32: sender
+//!            as it was handed in), arrived seconds (8) and
 //!            nanoseconds (4), submitter (1: 0 uid, 1 loopback, 2 ourselves) and uid (4; for loopback the uid
 //!            plus one, or 0 if it is not known. Older versions wrote 0, and read every number as loopback), lane
 //!            (8), patience mark (4); then, as the flags say,
@@ -11,6 +12,7 @@
 //!     4      queue id (8) of the message that this one warns of
 //!     8      text: why it is on hold from the first; it is so until a State says something else
 //!     16     holder: who holds it from the first; without it, that is not known
+//!     32     text: the reverse-path as it was handed in, where rewriting has changed it
 //!   envelope flags (1: null reverse-path, 2: SMTPUTF8, 4: 8BITMIME, 8: RET given, 16: RET=FULL,
 //!            32: ENVID), reverse-path text, ENVID text, recipients: count (4), then each
 //!            flags (1: original, 2: ORCPT, 4: NOTIFY given, 8: success, 16: failure, 32: delay; 4
@@ -31,7 +33,7 @@
 //!            reader that does not look, all are the first)
 //! Settled, CleanEnd   nothing
 //! ```
-//! Version 4 had no holders. Version 3 had no flag 8. Version 2 had no state 3 and 4. Version 1 had no dead recipients and the one note. Everything in them reads as it did.
+//! Version 5 had no flag 32, and in it a bounce did not end what was dead. Version 4 had no holders. Version 3 had no flag 8. Version 2 had no state 3 and 4. Version 1 had no dead recipients and the one note. Everything in them reads as it did.
 //!
 //! Promises: what was encoded decodes to the same; nothing panics; a count never allocates more than
 //! the octets at hand can hold; addresses that come out are valid (`Address::parse`).
@@ -85,6 +87,8 @@ pub(super) struct Meta {
     pub large: Option<Large>,
     /// Why the message is on hold from the first, and by whom, if it is.
     pub on_hold: Option<HeldFromFirst>,
+    /// The reverse-path as it was handed in, where rewriting has changed it.
+    pub original_from: Option<String>,
 }
 
 /// Why a message is on hold from the first.
@@ -178,7 +182,8 @@ fn encode_meta(out: &mut Vec<u8>, meta: &Meta) {
         DsnEffect::Warns { .. } => 4,
     };
     let on_hold = if meta.on_hold.is_some() { 8 | 16 } else { 0 };
-    out.push(u8::from(meta.large.is_some()) | effect | on_hold);
+    let original_from = if meta.original_from.is_some() { 32 } else { 0 };
+    out.push(u8::from(meta.large.is_some()) | effect | on_hold | original_from);
     out.extend_from_slice(&meta.arrived.as_second().to_le_bytes());
     out.extend_from_slice(&meta.arrived.subsec_nanosecond().to_le_bytes());
     let (tag, uid) = match meta.submitter {
@@ -209,6 +214,7 @@ fn encode_meta(out: &mut Vec<u8>, meta: &Meta) {
         put_text(out, words);
         put_holder(out, by);
     }
+    meta.original_from.iter().for_each(|from| put_text(out, from));
 }
 
 fn decode_meta(reader: &mut OctetReader<'_>) -> Result<Meta, MalformedOctets> {
@@ -230,7 +236,8 @@ fn decode_meta(reader: &mut OctetReader<'_>) -> Result<Meta, MalformedOctets> {
     };
     let effect = decode_effect(flags, reader)?;
     let on_hold = optional(flags & 8 != 0, || read_held_from_first(flags, reader))?;
-    Ok(Meta { arrived, submitter, lane, patience_mark, effect, large, on_hold })
+    let original_from = optional(flags & 32 != 0, || reader.text())?.map(str::to_owned);
+    Ok(Meta { arrived, submitter, lane, patience_mark, effect, large, on_hold, original_from })
 }
 
 fn read_held_from_first(flags: u8, reader: &mut OctetReader<'_>) -> Result<HeldFromFirst, MalformedOctets> {

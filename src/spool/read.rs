@@ -97,8 +97,19 @@ fn stored(
     };
     let ledger = Ledger::new(id, envelope.recipients.len(), &fates);
     let (arrived, submitter) = (meta.arrived, meta.submitter);
-    let came_on_hold = meta.on_hold.map(|hold| hold.words);
-    Ok(Stored { envelope, arrived, submitter, held_by, came_on_hold, content, content_len, ledger, replies })
+    let (came_on_hold, original_from) = (meta.on_hold.map(|hold| hold.words), meta.original_from);
+    Ok(Stored {
+        envelope,
+        arrived,
+        submitter,
+        original_from,
+        held_by,
+        came_on_hold,
+        content,
+        content_len,
+        ledger,
+        replies,
+    })
 }
 
 /// A record that was read back and is whole.

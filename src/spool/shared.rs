@@ -8,6 +8,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::commit_gate::CommitGate;
 use super::entry::Options;
 use super::format::SpoolId;
 use super::fs::{File, Fs};
@@ -39,6 +40,7 @@ pub(super) struct SharedSpool {
     pub relays: KnownRelays,
     pub rates: RateNotes,
     pub standing: StandingFile,
+    pub commits: CommitGate,
     pub stock: Stock,
     /// The token of which every draft has a clone, so that [`SharedSpool::has_drafts`] can count them.
     pub draft_token: Arc<()>,
@@ -87,6 +89,7 @@ impl SharedSpool {
             relays,
             rates,
             standing,
+            commits: CommitGate::default(),
             stock,
             draft_token: Arc::new(()),
             index: Mutex::new(index),

@@ -10,6 +10,8 @@
 //!    so delivery is paused ([`StandingOrders::unknown`]) until an operator has looked, and the start says so at ERROR
 //!    ([`StandingFile::mend`]). A damaged file itself goes to `corrupt/`; a crash in between finds the damage again. One that cannot
 //!    be read may be whole, so it is left alone, and nothing is written in its place before it could be read.
+//! 4. On a full disk an order can still be lifted: room for the next orders, twice as long as these, lies ready beside the file
+//!    (D14). It is taken behind each change, and at a start that finds orders, where the disk has it; what the file had before is free then.
 //!
 //! Not here: what an order means (`standing_orders.rs`).
 
@@ -23,12 +25,15 @@ use crc32c::crc32c;
 use jiff::Timestamp;
 
 use super::fs::{Fs, read_full_at};
-use super::lines::{put_in_place, write_part};
+use super::lines::{make_spare, put_in_place, write_over_spare};
 use super::paths::SpoolPaths;
 use crate::standing_orders::{OrdersUnknown, StandingOrders};
 
 /// A longer file was not written by nullmta.
 const LARGEST: u64 = 8 << 20;
+
+/// A file system gives out its room in blocks of so many octets, or fewer.
+const BLOCK: usize = 4096;
 
 /// The most damaged files that are kept under names for the same checksum.
 const MOST_ALIKE: u32 = 100;
@@ -102,6 +107,13 @@ impl StandingFile {
             held: Mutex::default(),
             fault: Mutex::new(fault),
         }
+    }
+
+    /// Takes room on the disk for the next orders, where there is some. This blocks.
+    pub fn make_room(&self, fs: &dyn Fs, paths: &SpoolPaths) {
+        let length = serde_json::to_string(&*self.orders()).map_or(0, |line| line.len());
+        // Without it, a full disk takes no orders.
+        let _ = make_spare(fs, &paths.standing_orders, (2 * length).next_multiple_of(BLOCK).max(2 * BLOCK));
     }
 
     /// Keeps a damaged file, and writes the orders that stand in its place. Returns the lines that report what was wrong. This
@@ -186,6 +198,7 @@ impl StandingFile {
         let placed = put_in_place(fs, paths, &part, &paths.standing_orders);
         let Err(why) = placed else {
             *locked(&self.orders) = Arc::new(orders);
+            self.make_room(fs, paths);
             return Ok(());
         };
         let before = self.orders();
@@ -213,7 +226,7 @@ impl StandingFile {
 fn write_orders(fs: &dyn Fs, paths: &SpoolPaths, orders: &StandingOrders) -> io::Result<PathBuf> {
     let line = serde_json::to_string(orders)?;
     let sum = sum_of(&line);
-    write_part(fs, &paths.standing_orders, [&*line, &*sum].into_iter())
+    write_over_spare(fs, &paths.standing_orders, [&*line, &*sum].into_iter())
 }
 
 fn read(fs: &dyn Fs, paths: &SpoolPaths) -> Result<StandingOrders, OrdersFault> {
@@ -351,6 +364,20 @@ mod tests {
             add(&file, &fs, &paths).unwrap();
             assert_eq!(rules(&StandingFile::read(&fs.image(1), &paths)), [1, 2], "{call}");
         }
+    }
+
+    /// Promise 4: a pause on a full disk could not be lifted, so that nothing was sent which would have made room.
+    #[test]
+    fn on_a_full_disk_an_order_is_lifted_and_given() {
+        let (fs, paths, file) = with_one_rule();
+        (0..40).for_each(|_| add(&file, &fs, &paths).unwrap());
+        fs.set_capacity(Some(fs.used()));
+        for number in 1..41 {
+            file.change(&fs, &paths, |orders| drop(orders.lift_rule(number))).unwrap();
+            assert_eq!(rules(&StandingFile::read(&fs.image(1), &paths)).len(), 41 - number as usize);
+        }
+        add(&file, &fs, &paths).unwrap();
+        fs.set_capacity(None);
     }
 
     /// Promise 2: of an order that was not lifted, and one that was not given, each waits or is said to be in doubt.

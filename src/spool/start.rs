@@ -66,6 +66,9 @@ pub(super) fn open(
     let (previous, unused) = (survey.last, Unused::of(&survey));
     let shared = Arc::new(share(options, fs, paths, survey)?);
     recovery.damaged.extend(shared.standing.mend(&*shared.fs, &shared.paths));
+    if !shared.standing.orders().is_empty() {
+        shared.standing.make_room(&*shared.fs, &shared.paths);
+    }
     if let Some(left) = made_before {
         shared.stock.take_over(left).map_err(|e| failed("clear", &shared.paths.segments, e))?;
     }

@@ -33,7 +33,7 @@ impl fmt::Display for HoldRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HoldConditions {
-    /// Patterns for the reverse-path, as the relay gets it; `<>` is the null one.
+    /// Patterns for the reverse-path, as it was handed in or as the relay gets it; `<>` is the null one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<Glob>,
     /// Patterns for the address of a recipient, as the relay gets it. A message with one such recipient is held as a whole.
@@ -56,6 +56,8 @@ pub struct NewMessage<'a> {
     pub is_report: bool,
     /// The reverse-path; empty for the null one.
     pub from: &'a str,
+    /// The reverse-path as it was handed in, where rewriting has changed it.
+    pub original_from: Option<&'a str>,
     /// The addresses of the recipients.
     pub to: &'a [String],
 }
@@ -64,11 +66,12 @@ impl HoldConditions {
     /// Returns whether they are about this message. Upper and lower case are the same, in the local part of an address as well:
     /// hardly any host tells them apart, and mail that was to wait must not go out by a capital letter.
     pub fn fit(&self, message: &NewMessage<'_>) -> bool {
-        let from = if message.from.is_empty() { "<>" } else { message.from };
+        let from = [Some(if message.from.is_empty() { "<>" } else { message.from }), message.original_from];
+        let is_from = |glob: &Glob| from.iter().flatten().any(|from| glob.matches_words(from));
         let HoldConditions { from: senders, to, uid, reports } = self;
         (*reports || !message.is_report)
             && (uid.is_empty() || message.uid.is_some_and(|user| uid.contains(&user)))
-            && (senders.is_empty() || senders.iter().any(|glob| glob.matches_words(from)))
+            && (senders.is_empty() || senders.iter().any(is_from))
             && (to.is_empty() || message.to.iter().any(|one| to.iter().any(|glob| glob.matches_words(one))))
     }
 

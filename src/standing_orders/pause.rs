@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::MOST_PAUSES;
 use super::terms::OrderTerms;
 
 /// The part of the daemon that an operator may pause.
@@ -52,6 +53,18 @@ impl fmt::Display for PauseScope {
         self.route.as_ref().map_or(Ok(()), |route| write!(f, " by route {route}"))
     }
 }
+
+/// The error for one more pause than there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyPauses;
+
+impl fmt::Display for TooManyPauses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there are {MOST_PAUSES} pauses, which is the most: lift one (nullmta resume)")
+    }
+}
+
+impl std::error::Error for TooManyPauses {}
 
 /// A pause, which stands until it is lifted or its time is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ fn terms(until: Option<i64>) -> OrderTerms {
 }
 
 fn message<'a>(from: &'a str, to: &'a [String]) -> NewMessage<'a> {
-    NewMessage { uid: Some(33), is_report: false, from, to }
+    NewMessage { uid: Some(33), is_report: false, from, original_from: None, to }
 }
 
 #[test]
@@ -46,6 +46,14 @@ fn a_rule_holds_what_fits_all_of_its_conditions() {
     assert!(from(&["<>"]).fit(&null) && from(&["*"]).fit(&null) && !from(&["*@*"]).fit(&null));
 }
 
+/// With `rewrite.sender` all mail is from one address, and a rule for `cron@*` held nothing.
+#[test]
+fn a_rule_holds_mail_by_the_sender_that_was_handed_in() {
+    let to = ["ann@x.org".to_owned()];
+    let cron = NewMessage { original_from: Some("Cron@web1.x"), ..message("noreply@x.org", &to) };
+    assert!(from(&["cron@*"]).fit(&cron) && from(&["noreply@*"]).fit(&cron) && !from(&["app@*"]).fit(&cron));
+}
+
 /// A rule for `noreply@*` let the mail of `NoReply@` out.
 #[test]
 fn a_rule_holds_mail_in_upper_and_lower_case() {
@@ -57,7 +65,7 @@ fn a_rule_holds_mail_in_upper_and_lower_case() {
 
 #[test]
 fn our_own_reports_are_held_only_where_a_rule_says_so() {
-    let bounce = NewMessage { uid: None, is_report: true, from: "", to: &[] };
+    let bounce = NewMessage { uid: None, is_report: true, from: "", original_from: None, to: &[] };
     assert!(!from(&["<>"]).fit(&bounce));
     assert!(HoldConditions { reports: true, ..from(&["<>"]) }.fit(&bounce));
 }
@@ -117,6 +125,19 @@ fn rules_are_bounded() {
     assert_eq!(orders.add_rule(from(&["*"]), terms(None)), Err(BadHoldRule::TooManyRules));
 }
 
+/// Promise 4.
+#[test]
+fn pauses_are_bounded() {
+    let mut orders = StandingOrders::default();
+    let mut pause = |route: usize| {
+        let scope = PauseScope { part: PausedPart::Delivery, route: Some(route.to_string()) };
+        orders.pause(Pause { scope, terms: terms(None) })
+    };
+    assert!((0..MOST_PAUSES).all(|route| pause(route).is_ok()));
+    assert_eq!(pause(MOST_PAUSES), Err(TooManyPauses));
+    assert_eq!(pause(7), Ok(()), "in the place of one");
+}
+
 #[test]
 fn what_is_written_is_read_again_and_nothing_more() {
     let mut orders = StandingOrders::default();
@@ -153,7 +174,7 @@ fn a_pause_stands_until_it_is_lifted_replaced_or_over() {
     let intake = scope(PausedPart::Intake, None);
     let mut orders = StandingOrders::default();
     for (scope, until) in [(&all, Some(50)), (&news, None), (&intake, Some(70)), (&all, Some(60))] {
-        orders.pause(Pause { scope: scope.clone(), terms: terms(until) });
+        orders.pause(Pause { scope: scope.clone(), terms: terms(until) }).unwrap();
     }
     let halted = |orders: &StandingOrders, now, route| {
         orders.pauses(moment(now)).any(|pause| pause.scope.halts(route))

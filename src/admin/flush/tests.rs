@@ -1,6 +1,7 @@
 //! What came of a flush at a relay, by its figures before and after it.
 
 use super::*;
+use crate::message::dsn::Overseers;
 use crate::queue::{PaceStatus, RelayCounts, RelayTimes};
 use crate::routing::Routes;
 
@@ -97,6 +98,7 @@ fn what_happened_at_a_relay_follows_from_its_figures() {
 fn queue(relay: RelayStatus) -> QueueStatus {
     QueueStatus {
         cannot_record: false,
+        overseers: Overseers::default(),
         live: relay.live,
         ready: relay.ready,
         under_way: relay.under_way,

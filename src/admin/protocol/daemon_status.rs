@@ -377,6 +377,13 @@ impl ListedExpiry {
 }
 
 impl DaemonStatus {
+    /// Returns the pauses of routes that the configuration in force does not have: they keep no mail.
+    pub fn pauses_without_route(&self) -> impl Iterator<Item = (&ListedPause, &str)> {
+        let is_known = |route: &str| self.relays.iter().any(|relay| relay.route.as_deref() == Some(route));
+        let of_route = self.pauses.iter().filter_map(|pause| Some((pause, pause.route.as_deref()?)));
+        of_route.filter(move |(_, route)| !self.relays.is_empty() && !is_known(route))
+    }
+
     /// Returns what anybody on this host may know: the numbers, the states and their times, by the names of the routes. What
     /// may name a user or an address, or repeat the words of a relay, is left out.
     pub fn for_anybody(self) -> Self {

@@ -155,6 +155,9 @@ fn of_status(status: &DaemonStatus) -> Vec<Finding> {
         findings.push(Finding::look("queue", words, "nullmta queue release, or delete"));
     }
     findings.extend(status.pauses.iter().map(of_ordered_pause));
+    findings.extend(status.pauses_without_route().map(|(paused, _)| {
+        Finding::broken("pauses", pause_words::without_route(paused), pause_words::ends(paused))
+    }));
     findings.extend(status.hold_rules.iter().map(of_hold_rule));
     findings.extend(status.relays.iter().flat_map(of_relay));
     findings

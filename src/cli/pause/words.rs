@@ -35,6 +35,15 @@ pub(super) fn name(pause: &ListedPause) -> String {
     format!("{}{route}", pause.part)
 }
 
+/// Returns what to know of a pause of a route that the configuration in force does not have.
+pub(in crate::cli) fn without_route(pause: &ListedPause) -> String {
+    format!(
+        "the configuration in force has no route for the pause of {}: the mail that went by it is not paused; {} ends the pause",
+        name(pause),
+        ends(pause)
+    )
+}
+
 /// Returns the command that lifts it.
 pub(in crate::cli) fn ends(pause: &ListedPause) -> String {
     let route = pause.route.as_ref().map_or(String::new(), |route| format!(" --route {}", Foreign(route)));

@@ -144,7 +144,7 @@ pub(in crate::cli) fn line(rule: &ListedHoldRule) -> String {
     let until = until.as_ref().map_or(String::new(), |until| format!(" until {until}"));
     let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {}", Foreign(reason)));
     format!(
-        "{}: new mail {} is put on hold since {since}{until}, {} so far, by {}{reason}",
+        "{}: new mail {} is put on hold since {since}{until}, {} since the start of nullmta, by {}{reason}",
         name(rule),
         conditions(rule),
         counted(*messages, "message"),
@@ -210,10 +210,10 @@ mod tests {
         let until = ListedHoldRule { until: Some("2026-11-29T10:00:00Z".into()), reason: None, ..rule() };
         assert_eq!(
             [line(&rule()), line(&until)].join("\n"),
-            "hold rule 3: new mail from noreply@*, of uid 33 is put on hold since 2026-11-29T08:00:00Z, 1 message so far, by \
+            "hold rule 3: new mail from noreply@*, of uid 33 is put on hold since 2026-11-29T08:00:00Z, 1 message since the start of nullmta, by \
              uid 0 (root): a job\\u{1b} ran away\n\
              hold rule 3: new mail from noreply@*, of uid 33 is put on hold since 2026-11-29T08:00:00Z until \
-             2026-11-29T10:00:00Z, 1 message so far, by uid 0 (root)"
+             2026-11-29T10:00:00Z, 1 message since the start of nullmta, by uid 0 (root)"
         );
     }
 

@@ -147,6 +147,8 @@ mod tests {
             id: "18A4F1C9A02B3D40".into(),
             state,
             held_by: None,
+            original_from: None,
+            marked: None,
             uid: None,
             from: "app@x".into(),
             recipients: vec![QueuedRecipient {

@@ -1,4 +1,4 @@
-//! `nullmta queue shape`: how many messages of which age there are of each reason, domain, submitter or route.
+//! `nullmta queue shape`: how many messages of which age there are of each reason, domain, submitter, sender or route.
 //!
 //! ```text
 //! MESSAGES     5    10    20    40    80   160   320   640  1280 1280+ REASON
@@ -38,7 +38,7 @@ pub(in crate::cli) struct QueueShape {
     config: ConfigFile,
     #[command(flatten)]
     which: FilterOptions,
-    /// What the rows are: reason, domain (of a recipient), submitter or route
+    /// What the rows are: reason, domain (of a recipient), submitter, sender (as it was handed in) or route
     #[arg(long, value_name = "WHAT", default_value = "reason")]
     by: ShapeBy,
     /// Show so many rows at most, the greatest
@@ -125,6 +125,7 @@ fn text(by: ShapeBy, rows: &[ShapeRow], look: ShapeLook, width: Option<usize>) -
         ShapeBy::Reason => "REASON",
         ShapeBy::Domain => "DOMAIN",
         ShapeBy::Submitter => "SUBMITTER",
+        ShapeBy::Sender => "SENDER",
         ShapeBy::Route => "ROUTE",
     };
     let ages = match look {

@@ -22,6 +22,7 @@ use super::write_json;
 use crate::admin::detail::{MessageDetail, RecipientDetail};
 use crate::log::{Foreign, age_in_words, counted};
 use crate::queue_id::QueueId;
+use crate::spool::OperatorVerb;
 
 /// The most octets of a content in which parts are sought.
 const LOOKED_AT: u64 = 64 << 20;
@@ -111,7 +112,9 @@ fn line(name: &str, value: &str) -> String {
 }
 
 fn envelope(message: &MessageDetail, now: Timestamp) -> String {
-    let MessageDetail { id, state, held_by, uid, came_by, from, size, arrived, .. } = message;
+    let MessageDetail {
+        id, state, held_by, marked, uid, came_by, from, original_from, size, arrived, ..
+    } = message;
     let by = match &**came_by {
         "socket" => "by sendmail or the socket",
         "tcp" => "by TCP",
@@ -120,14 +123,27 @@ fn envelope(message: &MessageDetail, now: Timestamp) -> String {
     let uid = uid.map_or(String::new(), |uid| format!(", uid {uid}"));
     let held_by =
         held_by.as_ref().map_or(String::new(), |by| format!(", held by {}", Foreign(&by.to_string())));
-    let mut text = format!("{id} {state}{held_by}\n");
+    let marked = marked.map_or("", to_be);
+    let mut text = format!("{id} {state}{held_by}{marked}\n");
     text += &line("accepted", &format!("{arrived}, {} ago, {by}{uid}", age_in_words(message.age)));
     if let Some(due) = &message.next_attempt {
         let left = until(due, now).map_or(String::new(), |seconds| format!(", in {}", age_in_words(seconds)));
         text += &line("next try", &format!("{due}{left}"));
     }
-    text += &line("from", if from.is_empty() { "<>" } else { from });
+    let given = original_from.as_ref().map_or(String::new(), |given| format!(" (given as {given})"));
+    text += &line("from", &format!("{}{given}", if from.is_empty() { "<>" } else { from }));
     text + &line("size", &counted(*size, "octet"))
+}
+
+/// Returns what is ordered about a message that is under way, as text to append.
+pub(super) fn to_be(verb: OperatorVerb) -> &'static str {
+    match verb {
+        OperatorVerb::Hold => ", to be put on hold when the relay has answered",
+        OperatorVerb::Release => ", to be released when the relay has answered",
+        OperatorVerb::Retry => ", to be tried again when the relay has answered",
+        OperatorVerb::Expire => ", to be returned when the relay has answered",
+        OperatorVerb::Delete => ", to be deleted when the relay has answered",
+    }
 }
 
 /// Returns the lines about a recipient: what became of it, and why it is still here.

@@ -1,7 +1,7 @@
 //! `nullmta queue hold|release|retry|expire|delete`: steers messages, and counts what came of it.
 //!
 //! Promises: what is counted as done is recorded. The exit code is 0 if something was done, marked or so already; 1 if no
-//! message was found; 75 if something was not recorded; 77 if all are the mail of others, or held by others.
+//! message was found; 75 if something was not recorded; 77 if all are held by others.
 //!
 //! Not here: who may do it, and what it means for a message (`admin/steer.rs`, `queue/orders.rs`).
 
@@ -56,17 +56,34 @@ impl Steer {
         let mut tally = Tally::default();
         for MeantMessages { ids, filter } in meant {
             let request = ControlRequest::Steer { verb, ids, filter, dry_run: self.dry_run };
-            ask(&self.config, &request, &mut |message: SteeredMessage| {
+            let answered = ask(&self.config, &request, &mut |message: SteeredMessage| {
                 let shown = if self.json { print_json(&message) } else { Ok(()) };
                 tally.count(message);
                 // What was ordered is carried out to its end, whether or not somebody reads on.
                 shown.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
-            })?;
+            });
+            if let Err(failure) = answered {
+                return Err(self.broken_off(&tally, verb, failure));
+            }
         }
         if !self.json {
             printed(write!(io::stdout(), "{}", tally.text(verb, self.dry_run)))?;
         }
         tally.outcome()
+    }
+
+    /// Prints what is known when the answer broke off behind some messages. Returns the failure, which says what is not known.
+    fn broken_off(&self, tally: &Tally, verb: OperatorVerb, failure: Failure) -> Failure {
+        if tally.0.is_empty() {
+            return failure;
+        }
+        if !self.json {
+            // The failure is said in any case.
+            let _ = write!(io::stdout(), "{}", tally.text(verb, self.dry_run));
+        }
+        let what = "what is said to be done is recorded; what became of the other messages is not known here: see nullmta \
+                    queue list, and the log, which names each message that was touched";
+        Failure::new(failure.exit(), format!("{failure}; {what}"))
     }
 
     /// Returns the messages that are meant, those of one request after the other.
@@ -120,7 +137,7 @@ fn confirm(verb: OperatorVerb) -> Result<(), Failure> {
     io::stdin().read_line(&mut answer).map_err(|error| Failure::new(Exit::IoError, error))?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err(usage("nothing was done")),
+        _ => Err(Failure::new(Exit::Failed, "nothing was done")),
     }
 }
 
@@ -143,7 +160,8 @@ impl Tally {
 
     /// Returns a line for each result, the first one always.
     fn text(&self, verb: OperatorVerb, is_dry: bool) -> String {
-        let mut text = format!("{}\n", done(verb, self.number(SteerResult::Done), is_dry));
+        let result = if is_dry { SteerResult::WouldBeDone } else { SteerResult::Done };
+        let mut text = format!("{}\n", done(verb, self.number(result), is_dry));
         for (result, (number, named)) in &self.0 {
             let Some(words) = words(verb, *result) else { continue };
             let named = if has_names(*result) { names(named, *number) } else { String::new() };
@@ -154,26 +172,29 @@ impl Tally {
 
     /// Returns the failure of the command, if it is one.
     fn outcome(&self) -> Result<(), Failure> {
-        use SteerResult::{AlreadySo, Awaited, Dead, Done, Failed, HeldByOther, Marked, NotYours, OnHold};
+        use SteerResult::{
+            AlreadySo, Awaited, Dead, Done, Failed, HeldByOther, Marked, OnHold, Outranked, Replaced,
+            Unreported, WouldBeDead, WouldBeDone, WouldBeMarked, WouldBeUnreported,
+        };
         let number =
             |results: &[SteerResult]| results.iter().map(|result| self.number(*result)).sum::<usize>();
         if number(&[Failed, Awaited]) > 0 {
             let what = "not everything is recorded; try again, and see the log of nullmta";
             return Err(Failure::new(Exit::TempFail, what));
         }
-        if number(&[Done, Marked, AlreadySo, OnHold, Dead]) > 0 {
+        let would_be = [WouldBeDead, WouldBeDone, WouldBeMarked, WouldBeUnreported];
+        if number(&[Done, Unreported, Marked, AlreadySo, OnHold, Dead]) + number(&would_be) > 0 {
             return Ok(());
+        }
+        if number(&[Outranked, Replaced]) > 0 {
+            return Err(Failure::new(Exit::Failed, "nothing was done, since other orders stand"));
         }
         if number(&[HeldByOther]) > 0 {
             let why = "what an operator, a hold rule or a limit holds is released by root and the daemon's own user and \
                        group alone: ask them";
             return Err(Failure::new(Exit::NoPermission, why));
         }
-        if number(&[NotYours]) > 0 {
-            let why = "only who sent a message, root and the daemon's own user and group may steer it";
-            return Err(Failure::new(Exit::NoPermission, why));
-        }
-        Err(Failure::new(Exit::Failed, "no message was found"))
+        Err(Failure::new(Exit::Failed, "no message was found that you may steer"))
     }
 }
 
@@ -192,7 +213,24 @@ fn done(verb: OperatorVerb, number: usize, is_dry: bool) -> String {
 /// Returns what is said of messages with this result, behind their number; `None` for what is done.
 fn words(verb: OperatorVerb, result: SteerResult) -> Option<&'static str> {
     Some(match (result, verb) {
-        (SteerResult::Done, _) => return None,
+        (SteerResult::Done | SteerResult::WouldBeDone, _) => return None,
+        (SteerResult::Unreported, _) => "given up without a report, as their senders wanted (NOTIFY=NEVER)",
+        (SteerResult::WouldBeUnreported, _) => {
+            "would be given up without a report, as their senders wanted (NOTIFY=NEVER)"
+        }
+        (SteerResult::WouldBeMarked, OperatorVerb::Retry) => {
+            "under way: would be tried again if the relay does not take it"
+        }
+        (SteerResult::WouldBeMarked, _) => {
+            "under way: would be done when the relay has answered, unless it takes the message"
+        }
+        (SteerResult::WouldBeDead, _) => {
+            "would not be returned, since nobody can be told: they would be dead, and kept"
+        }
+        (SteerResult::Outranked, _) => {
+            "under way, and not marked, since something stronger is ordered already"
+        }
+        (SteerResult::Replaced, _) => "not done, since a later order took the place of this one",
         (SteerResult::Marked, OperatorVerb::Retry) => "under way: tried again if the relay does not take it",
         (SteerResult::Marked, _) => {
             "under way: done when the relay has answered, unless it takes the message"
@@ -205,14 +243,13 @@ fn words(verb: OperatorVerb, result: SteerResult) -> Option<&'static str> {
         (SteerResult::Dead, _) => "not returned, since nobody can be told: they are dead, and kept",
         (SteerResult::Awaited, _) => "not recorded yet: it goes on",
         (SteerResult::Failed, _) => "not done",
-        (SteerResult::NotYours, _) => "not yours",
         (SteerResult::NotFound, _) => "not found",
     })
 }
 
 /// Returns whether the messages with this result are named.
 fn has_names(result: SteerResult) -> bool {
-    !matches!(result, SteerResult::Done | SteerResult::AlreadySo)
+    !matches!(result, SteerResult::Done | SteerResult::WouldBeDone | SteerResult::AlreadySo)
 }
 
 /// Returns the ids of the first ones, each with its reason, as text to append.
@@ -286,19 +323,25 @@ mod tests {
              1 not done: 0000000000000004 (no room on the spool)\n\
              1 not found: 0000000000000002\n"
         );
-        assert_eq!(tally(&[Done]).text(OperatorVerb::Hold, true), "1 message would be put on hold\n");
+        let dry =
+            tally(&[SteerResult::WouldBeDone, SteerResult::WouldBeDead, SteerResult::WouldBeUnreported]);
+        assert_eq!(
+            dry.text(OperatorVerb::Expire, true),
+            "1 message would be returned\n\
+             1 would be given up without a report, as their senders wanted (NOTIFY=NEVER): 0000000000000002\n\
+             1 would not be returned, since nobody can be told: they would be dead, and kept: 0000000000000001\n"
+        );
         let many = tally(&[NotFound; 12]).text(OperatorVerb::Hold, false);
         assert!(many.ends_with(", 0000000000000009 and 2 more\n"), "{many}");
     }
 
     #[test]
     fn the_exit_code_says_whether_anything_was_found() {
-        use SteerResult::{AlreadySo, Done, Failed, HeldByOther, NotFound, NotYours};
+        use SteerResult::{AlreadySo, Done, Failed, HeldByOther, NotFound};
         let exit = |results: &[SteerResult]| tally(results).outcome().err().map(|failure| failure.exit());
-        assert_eq!(exit(&[Done, NotFound, NotYours]), None);
+        assert_eq!(exit(&[Done, NotFound]), None);
         assert_eq!(exit(&[AlreadySo]), None);
         assert_eq!(exit(&[NotFound]), Some(Exit::Failed));
-        assert_eq!(exit(&[NotFound, NotYours]), Some(Exit::NoPermission));
         assert_eq!(exit(&[Done, Failed]), Some(Exit::TempFail));
         assert_eq!(exit(&[HeldByOther, NotFound]), Some(Exit::NoPermission));
         assert_eq!(exit(&[Done, HeldByOther]), None);

@@ -60,6 +60,8 @@ pub(super) fn lines(status: &DaemonStatus) -> Vec<StatusLine> {
     let mut lines: Vec<StatusLine> = status.alarms.iter().map(alarm_line).collect();
     let paused = |pause: &ListedPause| StatusLine { label: String::new(), words: pause_words::line(pause) };
     lines.extend(status.pauses.iter().map(paused));
+    let unrouted = |(pause, _)| line("pause", pause_words::without_route(pause));
+    lines.extend(status.pauses_without_route().map(unrouted));
     lines.extend(of_daemon(status));
     lines.extend(status.hold_rules.iter().map(|rule| line("hold", hold_rules::line(rule))));
     lines.extend(status.limits.iter().map(limit));

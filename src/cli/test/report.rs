@@ -209,6 +209,8 @@ mod tests {
             next_attempt: None,
             reason: reason.map(str::to_owned),
             held_by: None,
+            original_from: None,
+            marked: None,
         }))
     }
 

@@ -18,6 +18,16 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// Returns the reverse-path that was handed in, with the domain that completes bare addresses, and no other change.
+    pub fn completed(&self, handed_in: &ReversePath) -> ReversePath {
+        match handed_in {
+            ReversePath::Null => ReversePath::Null,
+            ReversePath::Mailbox(address) => ReversePath::Mailbox(address.completed_with(self.origin())),
+        }
+    }
+}
+
 /// Rewrites each address of `envelope`.
 pub(super) fn rewrite_envelope(envelope: Envelope, rules: &Rules, changes: &mut Changes) -> Envelope {
     let reverse_path = match envelope.reverse_path {

@@ -19,7 +19,7 @@ use super::super::orders::{OrderResult, OrderedMessage, Ticket};
 use super::super::reducer::{Effect, Event, QueueAnswer};
 use super::super::settlement::Settlement;
 use super::super::{ConnectionId, QueueStatus, RelayPlace, Settings, Taken};
-use super::ordered;
+use super::ordered::{self, CarriedOut};
 use super::secret_watch::SecretWatch;
 use super::tasks::{self, Duty, Ended, Tasks};
 use crate::queue_id::QueueId;
@@ -104,6 +104,7 @@ impl Executor {
             relay.passed_over = settings.connector.passed_over();
             relay.unwritten_token = settings.connector.unwritten_token();
         }
+        status.overseers = self.desk.settings.overseers.clone();
     }
 
     /// Returns a message whose connection was gone when it was given to it; `None` if there is no more.
@@ -141,8 +142,8 @@ impl Executor {
     fn carry_out_order(&mut self, ordered: OrderedMessage) {
         let (id, desk) = (ordered.order.id(), self.desk.clone());
         self.tasks.spawn(Duty::Settlement(id), async move {
-            let disposition = ordered::carry_out(desk, ordered).await;
-            Some(Event::Became { id, disposition })
+            let CarriedOut { disposition, came_to } = ordered::carry_out(desk, ordered).await;
+            Some(Event::CarriedOut { id, disposition, came_to })
         });
     }
 

@@ -1,5 +1,6 @@
 //! The log lines that the queue's state asks for. Their words are in `log/queue.rs` and `log/relay.rs`.
 
+use super::super::orders::OrderResult;
 use super::super::reducer::LogLine;
 use crate::log::{self, HeldBack};
 use crate::spool::OperatorVerb;
@@ -34,7 +35,9 @@ impl LogLine {
                 log::sender_held(route, &sender.from, &sender.said, sender.hint.as_deref(), news.probe_in);
             }
             LogLine::SenderTaken { from, held } => log::sender_taken(route, from, *held),
-            LogLine::OrderDone { id, verb, by } => log::ordered(*id, done(*verb), by.uid, by),
+            LogLine::OrderDone { id, verb, by, came_to } => {
+                log::ordered(*id, done(*verb, *came_to), by.uid, by)
+            }
             LogLine::OrderMarked { id, verb, by } => log::order_marked(*id, to_be(*verb), by.uid, by),
             LogLine::OrderLate { id, verb, by } => log::order_late(*id, to_be(*verb), by.uid, by),
             LogLine::SendingStopped { why, live } => log::sending_stopped(why, *live),
@@ -44,13 +47,17 @@ impl LogLine {
 }
 
 /// Returns what an operator has done with a message.
-fn done(verb: OperatorVerb) -> &'static str {
-    match verb {
-        OperatorVerb::Hold => "put on hold",
-        OperatorVerb::Release => "released",
-        OperatorVerb::Retry => "to be tried now, as ordered",
-        OperatorVerb::Expire => "returned",
-        OperatorVerb::Delete => "deleted",
+fn done(verb: OperatorVerb, came_to: OrderResult) -> &'static str {
+    match (verb, came_to) {
+        (OperatorVerb::Hold, _) => "put on hold",
+        (OperatorVerb::Release, _) => "released",
+        (OperatorVerb::Retry, _) => "to be tried now, as ordered",
+        (OperatorVerb::Expire, OrderResult::Dead) => "given up, and kept as dead, since nobody can be told,",
+        (OperatorVerb::Expire, OrderResult::Unreported) => {
+            "given up without a report, as its sender wanted (NOTIFY=NEVER),"
+        }
+        (OperatorVerb::Expire, _) => "returned",
+        (OperatorVerb::Delete, _) => "deleted",
     }
 }
 

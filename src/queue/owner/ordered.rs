@@ -2,7 +2,8 @@
 //!
 //! Promises: what it returns is recorded. The message is removed only by the proof of an order to delete it, or by a
 //! settlement, as every other. If the spool does not record an order, nothing has changed; only an order to return the
-//! message is tried until it is recorded, since its bounce may be on the spool already.
+//! message is tried until it is recorded, since its bounce may be on the spool already. A message that is deleted has its line in
+//! the log before it is gone, and another one if it is not.
 //!
 //! Not here: when a message is in nobody's hands (`queue/orders.rs`).
 
@@ -12,20 +13,41 @@ use std::sync::Arc;
 use super::super::Taken;
 use super::super::attempt::{Attempt, AttemptResult, OnSpool};
 use super::super::desk::DeliveryDesk;
-use super::super::orders::{OrderFailure, OrderResult, OrderedMessage, against_holder};
+use super::super::orders::{OrderFailure, OrderResult, OrderedMessage, against_holder, returning};
 use super::super::part_limits::PartLimits;
 use super::super::reducer::Disposition;
 use super::super::roster::Standing;
 use super::super::settlement::{Settlement, Settling};
 use crate::filter::{HolderKind, MailHolder};
+use crate::log;
 use crate::queue_id::QueueId;
 use crate::spool::{CommitError, EntryState, OperatorVerb, Stored};
 
-/// Carries out the order. Returns what the message has come to.
-pub(super) async fn carry_out(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) -> Disposition {
+/// What a message has come to by an order, and the answer to the order.
+pub(super) struct CarriedOut {
+    pub(super) disposition: Disposition,
+    pub(super) came_to: OrderResult,
+}
+
+impl CarriedOut {
+    fn done(disposition: Disposition) -> Self {
+        CarriedOut { disposition, came_to: OrderResult::Done }
+    }
+
+    fn answered(came_to: OrderResult) -> Self {
+        CarriedOut { disposition: Disposition::Unchanged, came_to }
+    }
+
+    fn failed(why: OrderFailure) -> Self {
+        CarriedOut::answered(OrderResult::Failed(why))
+    }
+}
+
+/// Carries out the order.
+pub(super) async fn carry_out(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) -> CarriedOut {
     let (spool, id) = (&desk.spool, ordered.order.id());
     if let Some(answer) = answer_of_holder(&desk, &ordered).await {
-        return Disposition::Unchanged(answer);
+        return CarriedOut::answered(answer);
     }
     let (recorded, done) = match ordered.order.verb() {
         OperatorVerb::Hold => (spool.hold(id, &ordered.order.holder()).await, Disposition::OnHold),
@@ -36,13 +58,9 @@ pub(super) async fn carry_out(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) 
         OperatorVerb::Delete => (delete(&desk, ordered).await, Disposition::Removed),
     };
     match recorded {
-        Ok(()) => done,
-        Err(why) => not_done(OrderFailure::Unrecorded(why)),
+        Ok(()) => CarriedOut::done(done),
+        Err(why) => CarriedOut::failed(OrderFailure::Unrecorded(why)),
     }
-}
-
-fn not_done(why: OrderFailure) -> Disposition {
-    Disposition::Unchanged(OrderResult::Failed(why))
 }
 
 /// Returns the answer if the message is on hold by somebody because of whom there is nothing to do, or it must not be done.
@@ -58,35 +76,39 @@ async fn answer_of_holder(desk: &DeliveryDesk, ordered: &OrderedMessage) -> Opti
     against_holder(&ordered.order, &holder)
 }
 
+/// Removes the message. The log has the line before the spool has the record, so that nothing is gone without it.
 async fn delete(desk: &DeliveryDesk, ordered: OrderedMessage) -> Result<(), CommitError> {
+    let (id, by) = (ordered.order.id(), ordered.order.by().clone());
     match ordered.order.deletion() {
-        Ok(deletion) => desk.spool.remove(deletion).await,
+        Ok(deletion) => {
+            log::ordered(id, "deleted", by.uid, &by);
+            let removed = desk.spool.remove(deletion).await;
+            removed.inspect_err(|why| log::not_deleted(id, by.uid, &by, why))
+        }
         // This cannot be: the caller has looked at the verb.
         Err(_) => Err(CommitError::Trouble),
     }
 }
 
-/// Returns the message to its sender, by the same steps as one whose time is over.
-async fn expire(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) -> Disposition {
-    let id = ordered.order.id();
-    let Some(mut stored) = read(&desk, id).await else {
-        return not_done(OrderFailure::Unreadable);
+/// Returns the message to its sender, by the same steps as one whose time is over. What is dead stays so on the spool until the
+/// record of its bounce.
+async fn expire(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) -> CarriedOut {
+    let Some(mut stored) = read(&desk, ordered.order.id()).await else {
+        return CarriedOut::failed(OrderFailure::Unreadable);
     };
-    if ordered.was == Standing::Dead {
-        if let Err(why) = desk.spool.reopen(id).await {
-            return not_done(OrderFailure::Unrecorded(why));
-        }
-        // Now with its dead recipients open.
-        let Some(reopened) = read(&desk, id).await else {
-            return not_done(OrderFailure::Unreadable);
-        };
-        stored = reopened;
-    }
+    ordered.order.open_dead(&mut stored.ledger);
     let attempt = attempt(&desk, &ordered, stored);
+    let foreseen = returning(&attempt.envelope, attempt.ledger.open(), &desk.settings.overseers);
     let said = AttemptResult::returned(&attempt);
     said.log(&attempt);
     desk.queue.followers.tell(attempt.submitter, said.lines(&attempt));
-    Settlement::new(desk, Settling::of_result(attempt, said)).run().await
+    let disposition = Settlement::new(desk, Settling::of_result(attempt, said)).run().await;
+    let came_to = match disposition {
+        Disposition::Removed => foreseen,
+        Disposition::Dead => OrderResult::Dead,
+        _ => OrderResult::FAILED,
+    };
+    CarriedOut { disposition, came_to }
 }
 
 /// Returns the message; `None` if it cannot be read.

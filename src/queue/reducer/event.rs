@@ -86,8 +86,8 @@ pub(in crate::queue) enum Disposition {
     OnHold,
     /// An operator has released it, or had its dead recipients opened again.
     Released,
-    /// An order of an operator was not carried out, and is answered so: nothing about it has changed.
-    Unchanged(OrderResult),
+    /// An order of an operator was not carried out: nothing about it has changed.
+    Unchanged,
 }
 
 /// Everything that can happen to the queue.
@@ -128,6 +128,8 @@ pub(in crate::queue) enum Event {
     Recordable,
     /// A message is no longer under way.
     Became { id: QueueId, disposition: Disposition },
+    /// An order about a message was carried out, or not, and is answered so; it is no longer under way.
+    CarriedOut { id: QueueId, disposition: Disposition, came_to: OrderResult },
     /// A connection has ended, because of this trouble if there was any.
     Ended { connection: ConnectionId, trouble: Option<Trouble> },
     /// The secret for the login at this relay is not that of the last login any more.
@@ -196,7 +198,7 @@ pub(in crate::queue) enum Effect {
     ForgetSecret(RelayPlace),
     /// Have the hosts of this relay that are passed over tried by the next connection.
     GiveTurns(RelayPlace),
-    /// Carry out this order about a message, which nobody else has meanwhile. [`Event::Became`] follows.
+    /// Carry out this order about a message, which nobody else has meanwhile. [`Event::CarriedOut`] follows.
     CarryOut(Box<OrderedMessage>),
     /// Tell whoever gave the orders with this ticket what came of that about this message.
     Ordered { ticket: Ticket, id: QueueId, came_to: OrderResult },
@@ -229,7 +231,7 @@ pub(in crate::queue) enum LogLine {
     RefusalHeld { said: String, until: HeldUntil, has_null_sender: bool },
     SenderHeld { sender: SenderRefusal, news: SenderNews },
     SenderTaken { from: ReversePath, held: usize },
-    OrderDone { id: QueueId, verb: OperatorVerb, by: Operator },
+    OrderDone { id: QueueId, verb: OperatorVerb, by: Operator, came_to: OrderResult },
     OrderMarked { id: QueueId, verb: OperatorVerb, by: Operator },
     OrderLate { id: QueueId, verb: OperatorVerb, by: Operator },
     SendingStopped { why: CommitError, live: usize },

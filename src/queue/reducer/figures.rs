@@ -14,6 +14,7 @@ use super::super::{
 };
 use super::{AtRelay, Effect, Reducer};
 use crate::log::{HeldBack, SenderHeldBack};
+use crate::message::dsn::Overseers;
 use crate::queue_id::QueueId;
 use crate::relay::{RelayFault, Trouble};
 
@@ -76,7 +77,8 @@ impl Reducer {
             let is_refused = |relay: &RelayState| relay.want_of_login.waits(id) || relay.guesses.is_apart(id);
             let losses = if self.relays.all().any(is_refused) { 0 } else { member.losses };
             let met_overlong = self.relays.all().any(|relay| relay.met_overlong.contains(&id));
-            Some(MessageStanding { id, standing: shown(member.standing), losses, met_overlong })
+            let marked = self.orders.waiting_for(id);
+            Some(MessageStanding { id, standing: shown(member.standing), losses, met_overlong, marked })
         };
         ids.into_iter().filter_map(known).collect()
     }
@@ -94,6 +96,8 @@ impl Reducer {
         let relays = relays.map(|(relay, oldest)| self.relay_status(relay, oldest)).collect();
         let counts = self.relays.counts();
         QueueStatus {
+            // The executor knows them.
+            overseers: Overseers::default(),
             live: self.relays.live(),
             ready: counts.ready,
             under_way: counts.under_way,

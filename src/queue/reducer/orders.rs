@@ -6,11 +6,11 @@
 //! Not here: what an order means (`queue/orders.rs`), carrying it out on the spool (`owner/ordered.rs`).
 
 use super::super::orders::{
-    OrderCourse, OrderFailure, OrderResult, OrderedMessage, RunningOrder, Ticket, WaitingOrder, course,
+    OrderCourse, OrderResult, OrderedMessage, RunningOrder, Ticket, WaitingOrder, course,
 };
 use super::{AtRelay, Disposition, Effect, LogLine, Reducer};
 use crate::queue_id::QueueId;
-use crate::spool::{CommitError, Operator, OperatorOrder, OperatorVerb};
+use crate::spool::{Operator, OperatorOrder, OperatorVerb};
 
 impl Reducer {
     /// Takes in orders that were given together.
@@ -38,26 +38,32 @@ impl Reducer {
     /// Has an order wait until the relays of its message are known. It is answered when it is done.
     fn wait_for_routes(&mut self, order: OperatorOrder, ticket: Option<Ticket>) {
         let id = order.id();
-        if let Some(earlier) = self.orders.wait(order, ticket) {
-            self.answer_order(earlier.ticket, id, OrderResult::Marked);
+        match self.orders.wait(order, ticket) {
+            Ok(None) => {}
+            Ok(Some(earlier)) => self.answer_order(earlier.ticket, id, OrderResult::Replaced),
+            Err(answer) => self.answer_order(ticket, id, answer),
         }
     }
 
     /// Has an order wait until its message is not under way any more.
     fn mark(&mut self, order: OperatorOrder, ticket: Option<Ticket>) {
         let (id, verb, by) = (order.id(), order.verb(), order.by().clone());
-        if let Some(earlier) = self.orders.wait(order, None) {
-            self.answer_order(earlier.ticket, id, OrderResult::Marked);
+        match self.orders.wait(order, None) {
+            Ok(earlier) => {
+                let of_earlier = earlier.and_then(|earlier| earlier.ticket);
+                self.answer_order(of_earlier, id, OrderResult::Replaced);
+                self.shared.log(None, LogLine::OrderMarked { id, verb, by });
+                self.answer_order(ticket, id, OrderResult::Marked);
+            }
+            Err(answer) => self.answer_order(ticket, id, answer),
         }
-        self.shared.log(None, LogLine::OrderMarked { id, verb, by });
-        self.answer_order(ticket, id, OrderResult::Marked);
     }
 
     /// Has a message tried now that is deferred or held.
     fn retry(&mut self, order: &OperatorOrder, ticket: Option<Ticket>) {
         let (id, now) = (order.id(), self.shared.now.steady);
         if self.relays.retry(id, now) {
-            self.tell_order(id, order.verb(), order.by().clone());
+            self.tell_order(id, order.verb(), order.by().clone(), OrderResult::Done);
             self.answer_order(ticket, id, OrderResult::Done);
         } else {
             self.answer_order(ticket, id, OrderResult::AlreadySo);
@@ -78,21 +84,23 @@ impl Reducer {
     }
 
     /// Takes in the end of an order that was carried out.
-    pub(super) fn order_ended(&mut self, id: QueueId, running: RunningOrder, disposition: Disposition) {
+    pub(super) fn order_ended(
+        &mut self,
+        id: QueueId,
+        running: RunningOrder,
+        disposition: Disposition,
+        came_to: OrderResult,
+    ) {
         let RunningOrder { verb, by, was, ticket } = running;
         let now = self.shared.now.steady;
-        let came_to = match disposition {
-            Disposition::Dead => OrderResult::Dead,
-            Disposition::Removed | Disposition::OnHold | Disposition::Released => OrderResult::Done,
-            Disposition::Unchanged(answer) => answer,
-            // It ended by a panic, which the log has.
-            _ => OrderResult::Failed(OrderFailure::Unrecorded(CommitError::Trouble)),
-        };
-        if matches!(came_to, OrderResult::Failed(_) | OrderResult::AlreadySo | OrderResult::HeldByOther) {
+        if disposition == Disposition::Unchanged || came_to == OrderResult::FAILED {
             self.relays.of_message(id).roster.restore(id, was, now);
         } else {
             self.at_message(id).became(id, disposition);
-            self.tell_order(id, verb, by);
+            // Of a deletion the log was told before (`owner/ordered.rs`).
+            if verb != OperatorVerb::Delete {
+                self.tell_order(id, verb, by, came_to);
+            }
         }
         self.relays.settled(id, disposition, now);
         self.answer_order(ticket, id, came_to);
@@ -109,8 +117,8 @@ impl Reducer {
         self.follow(order, ticket);
     }
 
-    fn tell_order(&mut self, id: QueueId, verb: OperatorVerb, by: Operator) {
-        self.shared.log(None, LogLine::OrderDone { id, verb, by });
+    fn tell_order(&mut self, id: QueueId, verb: OperatorVerb, by: Operator, came_to: OrderResult) {
+        self.shared.log(None, LogLine::OrderDone { id, verb, by, came_to });
     }
 
     fn answer_order(&mut self, ticket: Option<Ticket>, id: QueueId, came_to: OrderResult) {

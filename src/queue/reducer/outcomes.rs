@@ -35,7 +35,7 @@ impl AtRelay<'_> {
             }
             Disposition::OnHold => self.relay.roster.put_on_hold(id, now),
             Disposition::Released => self.released(id),
-            Disposition::Untried | Disposition::Unchanged(_) => self.relay.roster.put_back(id, now),
+            Disposition::Untried | Disposition::Unchanged => self.relay.roster.put_back(id, now),
             Disposition::Lost { warned } => {
                 self.relay.roster.update(id, |member| member.marks = member.marks.and(Mark::Warned, warned));
                 self.try_lost_again(id, told_alone);
@@ -68,7 +68,7 @@ impl AtRelay<'_> {
             Disposition::Untried
             | Disposition::Lost { .. }
             | Disposition::Served
-            | Disposition::Unchanged(_)
+            | Disposition::Unchanged
             | Disposition::Postponed => {}
         }
     }

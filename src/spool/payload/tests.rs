@@ -34,6 +34,7 @@ fn meta() -> Meta {
         effect: DsnEffect::Nothing,
         large: None,
         on_hold: None,
+        original_from: None,
     }
 }
 
@@ -58,7 +59,8 @@ fn every_shape_of_message_comes_back_the_same() {
     for why in ["", "hold rule 3"] {
         let on_hold = Some(HeldFromFirst { by: MailHolder::rule(3), words: why.to_owned() });
         let effect = DsnEffect::Warns { of };
-        round_trip(&Meta { on_hold, large, effect, ..meta() }, &envelope(), b"");
+        let original_from = Some("cron@web1.example.com".to_owned());
+        round_trip(&Meta { on_hold, large, effect, original_from, ..meta() }, &envelope(), b"");
     }
     for uid in [0, 33, u32::MAX - 1] {
         round_trip(&Meta { submitter: Submitter::LoopbackUid(uid), ..meta() }, &envelope(), b"");

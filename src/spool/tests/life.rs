@@ -212,6 +212,37 @@ async fn dead_recipients_are_open_again_and_the_others_stay_closed() {
     assert_eq!(rig.after_power_loss().entry(id).marks.state(), EntryState::Held);
 }
 
+/// M13: who was dead is so until the bounce is on the spool; from then on the message waits for nothing.
+#[tokio::test]
+async fn a_bounce_ends_what_was_dead() {
+    let rig = new();
+    let id = rig.commit(b"a").await.id();
+    let mut ledger = rig.spool.read(id).unwrap().ledger;
+    ledger.sent(0);
+    ledger.dead(1);
+    rig.spool.record(&mut ledger).await.unwrap();
+    rig.spool.set_state(id, EntryState::Dead).await.unwrap();
+    let order = OperatorOrder::permitted(
+        id,
+        OperatorVerb::Expire,
+        Operator { uid: 0, name: None },
+        OrderRight::Everything,
+    );
+    let mut ledger = rig.spool.read(id).unwrap().ledger;
+    order.open_dead(&mut ledger);
+    assert_eq!(ledger.fates(), [Fate::Sent, Fate::Open]);
+    let before = rig.after_power_loss();
+    assert_eq!(before.spool.read(id).unwrap().ledger.fates(), [Fate::Sent, Fate::Dead]);
+    let draft = rig.draft(b"it failed").await.unwrap();
+    rig.spool.commit_bounce(draft, envelope(1), &mut ledger, &[1], now()).await.unwrap();
+    for back in [&rig.after_power_loss(), &rig] {
+        let stored = back.spool.read(id).unwrap();
+        assert_eq!(stored.ledger.fates(), [Fate::Sent, Fate::Bounced]);
+        assert!(stored.ledger.settle().is_some());
+    }
+    assert_eq!(rig.after_power_loss().entry(id).marks.state(), EntryState::Active);
+}
+
 #[tokio::test]
 async fn changing_what_is_gone_is_no_error_and_writes_nothing() {
     let rig = new();

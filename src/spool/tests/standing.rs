@@ -40,6 +40,25 @@ async fn what_a_rule_fits_comes_in_on_hold_and_stays_so() {
     assert_eq!(after.spool.peek(held.id()).unwrap().held_by, None);
 }
 
+/// The sender that was handed in counts, and is known to the end, also where the cleaner has moved the message.
+#[tokio::test]
+async fn a_rule_fits_the_sender_that_was_handed_in() {
+    let rig = new();
+    rule(&rig.spool, from("cron@*"));
+    let handed_in = ReversePath::Mailbox(Address::parse("cron@web1.example").unwrap());
+    let draft = rig.draft(b"x").await.unwrap().handed_in_from(handed_in);
+    let held = rig.spool.commit(draft, envelope(1), Submitter::Uid(33), now()).await.unwrap();
+    assert!(held.on_hold().is_some());
+    for back in [&rig.after_power_loss(), &rig] {
+        let original = Some("cron@web1.example".to_owned());
+        assert_eq!(back.spool.peek(held.id()).unwrap().original_from, original);
+        assert_eq!(back.spool.glance(held.id()).unwrap().original_from, original);
+    }
+    let draft = rig.draft(b"x").await.unwrap().handed_in_from(envelope(1).reverse_path);
+    let same = rig.spool.commit(draft, envelope(1), Submitter::Uid(33), now()).await.unwrap();
+    assert_eq!(rig.spool.peek(same.id()).unwrap().original_from, None);
+}
+
 #[tokio::test]
 async fn a_lifted_rule_and_one_whose_time_is_over_hold_nothing() {
     let rig = new();

@@ -20,6 +20,8 @@ fn message(recipients: Vec<QueuedRecipient>) -> QueuedMessage {
         id: "18A4F1C9A02B3D40".into(),
         state: MessageState::Deferred,
         held_by: None,
+        original_from: None,
+        marked: None,
         uid: None,
         from: String::new(),
         reason: recipients.iter().find_map(|recipient| recipient.reason.clone()),

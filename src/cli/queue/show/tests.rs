@@ -19,6 +19,8 @@ fn message() -> MessageDetail {
         id: "18A4F1C9A02B3D40".into(),
         state: MessageState::Deferred,
         held_by: None,
+        original_from: None,
+        marked: None,
         uid: Some(33),
         came_by: "socket".into(),
         from: "app@example.org".into(),

@@ -459,10 +459,8 @@ impl Model {
         let order = self.ordered.remove(&id).unwrap();
         let of_holder = self.holders.get(&id).and_then(|holder| against_holder(&order, holder));
         let disposition = match verb {
-            _ if !self.ends_well && self.random.u32(..8) == 0 => {
-                Disposition::Unchanged(OrderResult::Failed(failure))
-            }
-            _ if of_holder.is_some() => Disposition::Unchanged(of_holder.unwrap()),
+            _ if !self.ends_well && self.random.u32(..8) == 0 => Disposition::Unchanged,
+            _ if of_holder.is_some() => Disposition::Unchanged,
             OperatorVerb::Hold => Disposition::OnHold,
             OperatorVerb::Release | OperatorVerb::Retry => Disposition::Released,
             OperatorVerb::Expire if self.random.bool() => Disposition::Dead,
@@ -487,7 +485,12 @@ impl Model {
         if disposition == Disposition::Removed {
             self.messages.remove(&id);
         }
-        self.on(Event::Became { id, disposition });
+        let came_to = match disposition {
+            Disposition::Unchanged => of_holder.unwrap_or(OrderResult::Failed(failure)),
+            Disposition::Dead => OrderResult::Dead,
+            _ => OrderResult::Done,
+        };
+        self.on(Event::CarriedOut { id, disposition, came_to });
     }
 
     fn settlement_ends(&mut self) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::LogLine;
 use super::world::{DAY, Does, HOUR, MINUTE, SECOND, World};
-use crate::envelope::Address;
+use crate::envelope::{Address, Notify};
 use crate::queue::Standing;
 use crate::queue::orders::{OrderFailure, OrderResult};
 use crate::queue_id::QueueId;
@@ -76,9 +76,6 @@ fn what_is_deleted_is_gone_and_nobody_hears_of_it() {
     assert_eq!(world.order(Delete, id), Some(OrderResult::Done));
     assert_eq!(world.order(Delete, id), Some(OrderResult::NotFound));
     assert_eq!((world.status().live, world.seen.len()), (0, 0));
-    let is_told =
-        |line: &LogLine| matches!(line, LogLine::OrderDone { id: of, verb: Delete, .. } if *of == id);
-    assert_eq!(world.lines.iter().filter(|line| is_told(line)).count(), 1);
 }
 
 /// The final dot may be written: a message under way goes to the end of its attempt, which counts first.
@@ -98,11 +95,69 @@ fn what_is_under_way_is_only_marked() {
 #[test]
 fn the_last_order_about_what_is_under_way_counts() {
     let (mut world, id) = under_way(Does::Defers);
-    for verb in [Delete, Expire, Release, Hold] {
+    for verb in [Retry, Hold, Release, Hold] {
         assert_eq!(world.order(verb, id), Some(OrderResult::Marked));
     }
     world.pass(HOUR);
     assert_eq!((world.standing(), world.seen.len()), (Standing::OnHold, 1));
+}
+
+/// A later order to hold had taken the place of one to delete, and nobody was told: the message stayed.
+#[test]
+fn a_stronger_order_about_what_is_under_way_stays() {
+    use OrderResult::{Marked, Outranked};
+    let (mut world, id) = under_way(Does::Defers);
+    assert_eq!(world.order(Expire, id), Some(Marked));
+    assert_eq!(world.order(Hold, id), Some(Outranked(Expire)));
+    assert_eq!(world.order(Delete, id), Some(Marked));
+    for verb in [Expire, Hold, Release, Retry] {
+        assert_eq!(world.order(verb, id), Some(Outranked(Delete)));
+    }
+    world.pass(SECOND * 20);
+    assert_eq!((world.status().live, world.seen.len()), (0, 1), "no bounce");
+}
+
+/// What an operator is about to hold, who sent it does not release before that.
+#[test]
+fn a_hold_that_waits_is_in_an_operator_s_hand_too() {
+    use OrderResult::{AlreadySo, HeldByOther, Marked};
+    let (mut world, id) = under_way(Does::Defers);
+    assert_eq!(world.order_as(OrderRight::OwnMail, Hold, id), Some(Marked));
+    assert_eq!(world.order_as(OrderRight::OwnMail, Release, id), Some(Marked));
+    assert_eq!(world.order(Hold, id), Some(Marked));
+    assert_eq!(world.order_as(OrderRight::OwnMail, Release, id), Some(HeldByOther));
+    assert_eq!(world.order_as(OrderRight::OwnMail, Hold, id), Some(AlreadySo));
+    world.pass(SECOND * 20);
+    assert_eq!(world.order_as(OrderRight::OwnMail, Release, id), Some(HeldByOther));
+}
+
+/// Nobody asked for a report: that none was made is in the answer and in the log.
+#[test]
+fn what_is_not_to_be_reported_is_given_up_without_a_report() {
+    let (mut world, id) = stuck();
+    world.spool.with(id).envelope.recipients[0].notify = Notify::Never;
+    assert_eq!(world.order(Expire, id), Some(OrderResult::Unreported));
+    assert_eq!((world.status().live, world.seen.len()), (0, 0));
+    let is_told = |line: &LogLine| {
+        matches!(line, LogLine::OrderDone { verb: Expire, came_to: OrderResult::Unreported, .. })
+    };
+    assert_eq!(world.lines.iter().filter(|line| is_told(line)).count(), 1);
+}
+
+/// A dead message that was being returned when the power went was tried again: it had been opened on the spool before its bounce
+/// was there.
+#[test]
+fn what_is_dead_stays_so_until_its_bounce_is_recorded() {
+    let (mut world, id) = dead();
+    world.set_up.overseers.postmaster = Some(Address::parse("ops@example.org").unwrap());
+    world.spool.records_left = Some(0);
+    assert_eq!(world.order(Expire, id), None);
+    world.spool.records_left = None;
+    world.relay_always(Does::Takes);
+    world.restart();
+    assert_eq!((world.standing(), world.times_seen(id)), (Standing::Dead, 1));
+    assert_eq!(world.order(Expire, id), Some(OrderResult::Done));
+    assert_eq!((world.status().live, world.times_seen(id)), (0, 1));
 }
 
 #[test]
@@ -236,7 +291,7 @@ fn an_order_that_is_not_recorded_changes_nothing() {
 #[test]
 fn a_return_waits_for_the_spool() {
     let (mut world, id) = stuck();
-    world.spool.records_left = Some(1);
+    world.spool.records_left = Some(0);
     assert_eq!(world.order(Expire, id), None);
     assert_eq!(world.standing(), Standing::UnderWay);
     world.away.clear();

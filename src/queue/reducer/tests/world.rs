@@ -94,6 +94,8 @@ pub(super) struct World {
     /// Everything that will happen, with its time.
     planned: Vec<(Timestamp, Happening)>,
     dialogues: BTreeMap<ConnectionId, Dialogue>,
+    /// The messages that are being returned by an order, each with the answer if it leaves.
+    returning: BTreeMap<QueueId, OrderResult>,
     /// The settlements whose record the spool refuses.
     unrecorded: Vec<Unrecorded>,
     /// Somebody waits for the spool to record a mark again.
@@ -171,6 +173,7 @@ impl World {
             coming: VecDeque::new(),
             planned: Vec::new(),
             dialogues: BTreeMap::new(),
+            returning: BTreeMap::new(),
             unrecorded: Vec::new(),
             awaits_recording: false,
             begun: Vec::new(),
@@ -278,7 +281,7 @@ impl World {
     pub(super) fn restart(&mut self) {
         self.replies_go(|_| true, ReplyWay::Lost);
         (self.coming, self.planned) = Default::default();
-        (self.dialogues, self.unrecorded) = Default::default();
+        (self.dialogues, self.unrecorded, self.returning) = Default::default();
         (self.awaits_recording, self.watches_secret) = (false, false);
         self.null_senders = self.set_up.null_senders();
         self.reducer = self.set_up.reducer(&self.spool.entries(), self.relay_clock, self.now);

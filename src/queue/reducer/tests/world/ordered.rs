@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use super::World;
 use crate::queue::attempt::{Attempt, AttemptResult, OnSpool};
-use crate::queue::orders::{OrderFailure, OrderResult, OrderedMessage, against_holder};
+use crate::queue::orders::{OrderFailure, OrderResult, OrderedMessage, against_holder, returning};
 use crate::queue::part_limits::PartLimits;
 use crate::queue::reducer::{Disposition, Event};
 use crate::queue::settlement::Settling;
-use crate::queue::{RelayPlace, Standing, Taken};
+use crate::queue::{RelayPlace, Taken};
 use crate::queue_id::QueueId;
 use crate::spool::{CommitError, EntryState, Fate, Operator, OperatorOrder, OperatorVerb, OrderRight};
 
@@ -40,30 +40,41 @@ impl World {
     /// Carries out an order, as far as the spool takes it.
     pub(super) fn carry_out_order(&mut self, ordered: OrderedMessage) {
         let id = ordered.order.id();
-        if !self.spool.takes_record() {
-            let disposition =
-                Disposition::Unchanged(OrderResult::Failed(OrderFailure::Unrecorded(CommitError::Full)));
-            return self.happens_next(Event::Became { id, disposition });
+        if ordered.order.verb() == OperatorVerb::Expire {
+            return self.expire(&ordered);
         }
-        let holder = self.spool.with(id).held_by.clone();
-        let of_holder = holder.and_then(|holder| against_holder(&ordered.order, &holder));
-        let disposition = match ordered.order.verb() {
-            _ if of_holder.is_some() => Disposition::Unchanged(of_holder.unwrap()),
+        let (disposition, came_to) = match self.answer_against(&ordered) {
+            Some(answer) => (Disposition::Unchanged, answer),
+            None => (self.obeyed(ordered), OrderResult::Done),
+        };
+        self.happens_next(Event::CarriedOut { id, disposition, came_to });
+    }
+
+    /// Returns the answer to an order that is not carried out.
+    fn answer_against(&mut self, ordered: &OrderedMessage) -> Option<OrderResult> {
+        if !self.spool.takes_record() {
+            return Some(OrderResult::Failed(OrderFailure::Unrecorded(CommitError::Full)));
+        }
+        let holder = self.spool.with(ordered.order.id()).held_by.clone();
+        holder.and_then(|holder| against_holder(&ordered.order, &holder))
+    }
+
+    fn obeyed(&mut self, ordered: OrderedMessage) -> Disposition {
+        let id = ordered.order.id();
+        match ordered.order.verb() {
             OperatorVerb::Hold => {
                 let then = self.has_state(id, EntryState::OnHold, Disposition::OnHold);
                 self.spool.with(id).held_by = Some(ordered.order.holder());
                 then
             }
             OperatorVerb::Release => self.has_state(id, EntryState::Held, Disposition::Released),
-            OperatorVerb::Retry => self.reopened(id),
-            OperatorVerb::Expire => return self.expire(&ordered),
+            OperatorVerb::Retry | OperatorVerb::Expire => self.reopened(id),
             OperatorVerb::Delete => {
                 assert!(ordered.order.deletion().is_ok());
                 self.spool.remove(id);
                 Disposition::Removed
             }
-        };
-        self.happens_next(Event::Became { id, disposition });
+        }
     }
 
     fn has_state(&mut self, id: QueueId, state: EntryState, then: Disposition) -> Disposition {
@@ -81,14 +92,15 @@ impl World {
 
     fn expire(&mut self, ordered: &OrderedMessage) {
         let id = ordered.order.id();
-        if ordered.was == Standing::Dead {
-            self.reopened(id);
-        }
         let limits = PartLimits { recipients: 50, domains: None };
         let OrderedMessage { member, patience_used, .. } = *ordered;
         let taken = Taken { id, member, patience_used, limits };
         let routes = self.set_up.policy.routes.clone();
-        let message = OnSpool { elsewhere: BTreeSet::new(), ..self.spool.read(id, RelayPlace(0), &routes) };
+        let mut message =
+            OnSpool { elsewhere: BTreeSet::new(), ..self.spool.read(id, RelayPlace(0), &routes) };
+        ordered.order.open_dead(&mut message.ledger);
+        let overseers = &self.set_up.overseers;
+        self.returning.insert(id, returning(&message.envelope, message.ledger.open(), overseers));
         let told = message.envelope.reverse_path.clone();
         let attempt = Attempt::new(taken, message, told, self.now);
         let said = AttemptResult::returned(&attempt);

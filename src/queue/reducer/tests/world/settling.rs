@@ -8,7 +8,8 @@ use crate::envelope::Address;
 use crate::message::dsn::DsnKind;
 use crate::queue::attempt::Attempt;
 use crate::queue::lanes::Lane;
-use crate::queue::reducer::Event;
+use crate::queue::orders::OrderResult;
+use crate::queue::reducer::{Disposition, Event};
 use crate::queue::settlement::{
     Advance, Notice, NoticeFrame, SettlementRecord, SettlementStep, SettlementTerms, Settling,
 };
@@ -68,7 +69,14 @@ impl World {
             step = match step.done(&settling, has_record, &self.terms()) {
                 Advance::To(next) => next,
                 Advance::Settled(disposition) => {
-                    self.happens_next(Event::Became { id, disposition });
+                    let event = match (self.returning.remove(&id), disposition) {
+                        (Some(_), Disposition::Dead) => {
+                            Event::CarriedOut { id, disposition, came_to: OrderResult::Dead }
+                        }
+                        (Some(came_to), _) => Event::CarriedOut { id, disposition, came_to },
+                        (None, _) => Event::Became { id, disposition },
+                    };
+                    self.happens_next(event);
                     return None;
                 }
             };
@@ -125,6 +133,7 @@ impl World {
                 let ledger: &mut Ledger = &mut settling.attempt.ledger;
                 ledger.bounced_in_memory(&notice.about);
                 self.spool.record(ledger);
+                self.spool.bury_no_more(id);
             }
             DsnKind::Delayed { .. } => self.spool.with(id).marks.set(Mark::Warned, true),
         }

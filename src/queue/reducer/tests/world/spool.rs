@@ -12,7 +12,7 @@ use crate::queue::lanes::Lane;
 use crate::queue::routes::relays_of;
 use crate::queue_id::QueueId;
 use crate::routing::{RoutedMail, Routes};
-use crate::spool::{Entry, Fate, Flight, Ledger, Mark, Marks, Replies};
+use crate::spool::{Entry, EntryState, Fate, Flight, Ledger, Mark, Marks, Replies};
 
 /// One message, as it was recorded.
 pub(in crate::queue::reducer::tests) struct Stored {
@@ -85,6 +85,14 @@ impl MemorySpool {
         entry
     }
 
+    /// Has a dead message be one to be settled, if none of its recipients is dead any more, as the index does.
+    pub(super) fn bury_no_more(&mut self, id: QueueId) {
+        let stored = self.with(id);
+        if stored.marks.state() == EntryState::Dead && !stored.fates.contains(&Fate::Dead) {
+            stored.marks.set_state(EntryState::Active);
+        }
+    }
+
     /// Returns whether it takes one more record.
     pub(super) fn takes_record(&mut self) -> bool {
         match &mut self.records_left {
@@ -150,7 +158,7 @@ impl MemorySpool {
         assert!(self.messages.remove(&id).is_some(), "removed once");
     }
 
-    pub(super) fn with(&mut self, id: QueueId) -> &mut Stored {
+    pub(in crate::queue::reducer::tests) fn with(&mut self, id: QueueId) -> &mut Stored {
         self.messages.get_mut(&id).expect("it is on the spool")
     }
 }
