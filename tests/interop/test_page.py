@@ -22,6 +22,7 @@ def watched(make_nullmta):
         f'relayhost = "127.0.0.1:{free_port()}"',
     )
     daemon.start()
+    wait_until(lambda: answers(port), 30, "HTTP is open, which mail does not wait for")
     return daemon, port
 
 
@@ -39,6 +40,14 @@ def fetch(port, path="/", **headers):
     connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
     return answer.status, answer.headers, answer.read().decode()
+
+
+def answers(port):
+    """Whether something listens there."""
+    try:
+        return fetch(port, "/healthz")[0] == 200
+    except OSError:
+        return False
 
 
 def raw(port, request):
@@ -144,6 +153,7 @@ def test_programs_that_read_no_openmetrics_get_plain_text(watched):
 def test_it_answers_on_a_unix_socket_too(make_nullmta, scratch):
     port, path = free_port(), scratch / "http.sock"
     make_nullmta(free_port(), admin=f'http = ["127.0.0.1:{port}", "unix:{path}"]').start()
+    wait_until(lambda: answers(port) and path.exists(), 30, "HTTP is open at both")
     for where in (["--unix-socket", str(path), "http://nullmta/readyz"], [f"http://127.0.0.1:{port}/readyz"]):
         done = subprocess.run(["curl", "-sS", *where], capture_output=True, text=True, timeout=20)
         assert (done.returncode, done.stdout) == (0, "Mail gets through.\n"), done
