@@ -206,11 +206,17 @@ class Postfix(Instance):
         assert len(messages) == count, f"{len(messages)} messages were delivered, not {count}"
         return messages
 
+    def _under_way(self) -> bool:
+        """Whether something that was taken is not in the mailbox yet. What is deferred stays so."""
+        queues = [self.base / "queue" / name for name in ("maildrop", "incoming", "active")]
+        return any(path.is_file() for queue in queues for path in queue.rglob("*"))
+
     def count(self) -> int:
         return sum(1 for _ in (self.inbox / "new").glob("*"))
 
     def empty(self):
-        """Forgets what was delivered."""
+        """Forgets what was delivered, and what was taken and is on its way there."""
+        wait_until(lambda: not self._under_way(), 60, lambda: f"the end of local deliveries\n{self.log()[-2000:]}")
         for path in (self.inbox / "new").glob("*"):
             path.unlink()
 
