@@ -312,6 +312,7 @@ impl Config {
     fn warnings_with(&self, path: &Path, of_users: impl IntoIterator<Item = String>) -> Vec<String> {
         let exposures = check::exposures(self.files_in_force());
         let unheard = self.posts().into_iter().flat_map(|(table, post)| post.warnings(&table));
+        let unheard = unheard.chain(alarm::command_warnings(&self.alarms));
         check::warning(path)
             .into_iter()
             .chain(exposures)

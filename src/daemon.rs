@@ -38,7 +38,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::admin::alarm_settings::AlarmSettings;
 use crate::admin::protocol::Configuration;
 use crate::admin::standing;
-use crate::config::{Config, FileContents, HttpSetting};
+use crate::config::{Config, FileContents};
 use crate::journal::LevelHandle;
 use crate::listener::Service;
 use crate::listener::certificate::Certificate;
@@ -197,11 +197,6 @@ impl Daemon {
         self.spool.close().await;
         // A socket file that is gone already does no harm.
         let _ = std::fs::remove_file(&self.started.control);
-        for place in &self.started.http {
-            if let HttpSetting::Unix(path) = place {
-                let _ = std::fs::remove_file(path);
-            }
-        }
         log::stopped();
     }
 }

@@ -91,7 +91,7 @@ use following::Followers;
 pub use following::{FollowedOutcome, HeardOutcome, OutcomeFollower};
 pub use link::QueueLink;
 use null_sender::NullSubstitutes;
-pub use orders::{OrderFailure, OrderResult, against_holder, forecast, returning};
+pub use orders::{OrderFailure, OrderResult, against_holder, asks_for_holder, forecast, returning};
 use owner::{Executor, Owner};
 use part_limits::PartLimits;
 use rate::record_of;

@@ -402,7 +402,7 @@ impl Relay {
 
     /// Returns the end of each certificate, and of the client secret, however far away.
     pub fn ends(&self) -> Vec<KnownExpiry> {
-        self.protection.ends().into_iter().chain(self.secret_end.ends()).collect()
+        self.protection.ends().into_iter().chain(self.secret_end.ends(Timestamp::now().as_second())).collect()
     }
 
     /// Logs, at most once a day, what of this is about to expire.

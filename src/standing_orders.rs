@@ -159,10 +159,10 @@ impl StandingOrders {
 
     /// Adds a pause, in place of one of the same scope.
     pub fn pause(&mut self, pause: Pause) -> Result<(), TooManyPauses> {
-        self.lift_pause(&pause.scope);
-        if self.pauses.len() >= MOST_PAUSES {
+        if self.pauses.iter().filter(|other| other.scope != pause.scope).count() >= MOST_PAUSES {
             return Err(TooManyPauses);
         }
+        self.lift_pause(&pause.scope);
         self.pauses.push(pause);
         Ok(())
     }

@@ -93,6 +93,10 @@ pub enum Traced {
     Missed(u64),
 }
 
+/// Held by a test that counts on a tracer, or takes all of them.
+#[cfg(test)]
+pub(crate) static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 static TRACERS: AtomicUsize = AtomicUsize::new(0);
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 static LINES: LazyLock<Sender<Arc<TracedLine>>> = LazyLock::new(|| channel(KEPT).0);
@@ -189,6 +193,7 @@ mod tests {
     async fn a_tracer_hears_what_comes_after_it_and_is_told_what_it_missed() {
         let connection = TracedConnection::new(TracedSide::Relay);
         connection.tell(&"lost", None, TracedSpeaker::Us, &"EHLO x");
+        let _alone = ALONE.lock().await;
         let mut tracer = Tracer::begin().unwrap();
         connection.tell(&"heard", None, TracedSpeaker::Them, &"250 ok\u{1b}[2J");
         assert_eq!(heard_of(&mut tracer, "heard").await, "250 ok\\u{1b}[2J");

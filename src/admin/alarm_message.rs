@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::health::waiting;
 use super::protocol::DaemonStatus;
-use crate::alarm::AlarmNews;
+use crate::alarm::{AlarmNews, AlarmState};
 use crate::log::Foreign;
 
 /// What is told of an alarm; as JSON by these keys.
@@ -56,9 +56,13 @@ impl AlarmMessage {
     pub fn of(news: &AlarmNews, when: &str, host: &str, status: &DaemonStatus) -> Self {
         let why = Foreign(&news.why).to_string();
         let (state, since) = (news.state.word(), format!("{:.0}", news.since));
-        let verb = state.replace('-', " ");
+        let course = match news.state {
+            AlarmState::Began => format!("began: {why}"),
+            AlarmState::GoesOn => format!("goes on, since {since}: {why}"),
+            AlarmState::Ended => format!("ended: it is not so any more; since {since} it had been so: {why}"),
+        };
         AlarmMessage {
-            text: format!("nullmta on {host}: alarm \"{when}\" {verb}, since {since}: {why}"),
+            text: format!("nullmta on {host}: alarm \"{when}\" {course}"),
             alarm: when.into(),
             state,
             why,
@@ -126,7 +130,6 @@ impl<'a> HeartbeatMessage<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alarm::AlarmState;
 
     #[test]
     fn a_message_says_all_of_it_and_nothing_in_it_ends_a_line() {

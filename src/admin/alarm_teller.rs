@@ -9,6 +9,7 @@
 //! Not here: when somebody is told, and how often that is tried (`alarms.rs`).
 
 use std::path::Path;
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use crate::relay::{ProgramGroup, WebClient, WebMessage, WebServer};
 
 /// Time for which a program may run.
 const COMMAND_TIME: Duration = Duration::from_secs(30);
+/// Time for what is left of its error output when it has ended.
+const LAST_WORDS_TIME: Duration = Duration::from_secs(1);
 /// The most octets of a program's error output that are kept.
 const MAX_COMPLAINT: u64 = 16 << 10;
 
@@ -114,8 +117,13 @@ async fn end_of(child: &mut Child, input: &[u8]) -> Result<(), String> {
         }
         said
     };
-    let ((), said) = tokio::join!(write, read);
-    let status = child.wait().await.map_err(|error| error.to_string())?;
+    let mut dialogue = pin!(async { tokio::join!(write, read).1 });
+    let (status, said) = tokio::select! {
+        said = &mut dialogue => (child.wait().await, said),
+        // What it has left behind may hold its error output open, and is waited for no longer.
+        status = child.wait() => (status, timeout(LAST_WORDS_TIME, dialogue).await.unwrap_or_default()),
+    };
+    let status = status.map_err(|error| error.to_string())?;
     if status.success() {
         return Ok(());
     }

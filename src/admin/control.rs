@@ -166,8 +166,9 @@ impl Control {
                 return output.came_to(self.flush(route).await?.map(|flushed| vec![flushed])).await;
             }
             (ControlRequest::Trace { side, seconds }, Rights::Everything) => {
-                log::traced(seconds, place.uid(), &self.operator(place.uid()).await);
-                return trace(side, seconds, output).await;
+                let by = self.operator(place.uid()).await;
+                let granted = |seconds| log::traced(seconds, place.uid(), &by);
+                return trace(side, seconds, granted, output).await;
             }
             (ControlRequest::HoldRules, Rights::Everything) => {
                 output.items(&standing::listed(&self.spool)).await?;

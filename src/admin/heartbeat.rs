@@ -1,7 +1,7 @@
 //! The heartbeat: a page hears that mail gets through for as long as it does, and notices by the silence that it does not.
 //!
-//! Promises: nothing is posted while anything is critical (`health.rs`) or an alarm goes on; nor before the daemon has been well
-//! for [`SETTLED_AFTER`], so that one which starts again and again is silent, too. The beginning and the end of the silence, and of
+//! Promises: nothing is posted while anything is critical (`health.rs`) or an alarm goes on; nor in the first minute after a start
+//! ([`SETTLED_AFTER`]), so that a daemon which starts again and again is silent, too. A reload begins no period anew. The beginning and the end of the silence, and of
 //! posts that fail, are logged once each.
 //!
 //! Fails: a post that fails is not repeated before the next one is due.
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::alarm_message::HeartbeatMessage;
 use super::alarm_settings::AlarmSettings;
@@ -20,13 +20,14 @@ use super::health::{HealthBounds, HealthLevel, findings};
 use super::protocol::DaemonStatus;
 use crate::log;
 
-/// The time for which the daemon runs before the first heartbeat, if not less lies between two.
+/// The time for which the daemon runs before the first heartbeat.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
 
 /// Posts until the task is ended.
 pub(super) async fn beat(control: Control, mut settings: watch::Receiver<AlarmSettings>) {
     let mut lines = HeartbeatLines::default();
-    let mut is_first = true;
+    let settled_at = Instant::now() + SETTLED_AFTER;
+    let mut last = None;
     loop {
         let now = settings.borrow_and_update().clone();
         let Some(heartbeat) = &now.heartbeat else {
@@ -35,11 +36,11 @@ pub(super) async fn beat(control: Control, mut settings: watch::Receiver<AlarmSe
             }
             continue;
         };
-        let pause = if is_first { heartbeat.every.min(SETTLED_AFTER) } else { heartbeat.every };
-        if timeout(pause, settings.changed()).await.is_ok_and(|changed| changed.is_ok()) {
+        let due = last.map_or(settled_at, |last: Instant| last + heartbeat.every);
+        if timeout_at(due, settings.changed()).await.is_ok_and(|changed| changed.is_ok()) {
             continue;
         }
-        is_first = false;
+        last = Some(Instant::now());
         // A daemon that is stopping says nothing more.
         let Some(status) = control.figures().await else { return sleep(Duration::MAX).await };
         let time = Timestamp::now();

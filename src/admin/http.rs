@@ -28,7 +28,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -84,7 +84,7 @@ impl fmt::Display for HttpPlace {
 /// Answers clients at these places until the task is ended. While another program has one of them, that is tried again: any user
 /// can take a port of this kind, and mail must not wait for it.
 pub async fn serve(control: Control, places: Vec<HttpPlace>) {
-    let desk = Arc::new(HttpDesk { control, snapshot: Snapshot(Mutex::new(None)) });
+    let desk = Arc::new(HttpDesk { control, snapshot: Snapshot(tokio::sync::Mutex::new(None)) });
     let mut serving = JoinSet::new();
     for place in places {
         serving.spawn(serve_at(Arc::clone(&desk), place));
@@ -115,14 +115,26 @@ async fn serve_at(desk: Arc<HttpDesk>, place: HttpPlace) {
 
 enum HttpListener {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(UnixListener, #[expect(dead_code, reason = "it is there to be dropped")] BoundSocket),
+}
+
+/// The path of a socket that we have bound, which goes with this.
+struct BoundSocket(PathBuf);
+
+impl Drop for BoundSocket {
+    fn drop(&mut self) {
+        // One that is gone already does no harm.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 impl HttpListener {
     async fn bind(place: &HttpPlace) -> io::Result<Self> {
         match place {
             HttpPlace::Tcp(address) => TcpListener::bind(address).await.map(HttpListener::Tcp),
-            HttpPlace::Unix(path) => control::bind(path).map(HttpListener::Unix),
+            HttpPlace::Unix(path) => {
+                control::bind(path).map(|socket| HttpListener::Unix(socket, BoundSocket(path.clone())))
+            }
         }
     }
 
@@ -134,7 +146,7 @@ impl HttpListener {
                 let (stream, _) = listener.accept().await?;
                 tokio::spawn(desk.answer_on(stream, HttpDoor::Loopback)).abort_handle()
             }
-            HttpListener::Unix(listener) => {
+            HttpListener::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 tokio::spawn(desk.answer_on(stream, HttpDoor::UnixSocket)).abort_handle()
             }
@@ -208,26 +220,21 @@ impl HttpDesk {
     }
 }
 
-/// What was found out last, and when that was begun.
-struct Snapshot<T>(Mutex<Option<(Instant, Arc<T>)>>);
+/// What was found out last, and when. One at a time finds out, and who asks meanwhile waits for that.
+struct Snapshot<T>(tokio::sync::Mutex<Option<(Instant, Arc<T>)>>);
 
 impl<T> Snapshot<T> {
     /// Returns what was found out in the last [`SNAPSHOT_TIME`], or else what `look` finds now.
     async fn taken<F: Future<Output = Option<T>>>(&self, look: impl FnOnce() -> F) -> Option<Arc<T>> {
-        if let Some((begun, found)) = &*self.last()
-            && begun.elapsed() < SNAPSHOT_TIME
+        let mut last = self.0.lock().await;
+        if let Some((at, found)) = &*last
+            && at.elapsed() < SNAPSHOT_TIME
         {
             return Some(Arc::clone(found));
         }
-        let begun = Instant::now();
         let found = Arc::new(look().await?);
-        *self.last() = Some((begun, Arc::clone(&found)));
+        *last = Some((Instant::now(), Arc::clone(&found)));
         Some(found)
-    }
-
-    fn last(&self) -> MutexGuard<'_, Option<(Instant, Arc<T>)>> {
-        // No code under this lock can panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -249,10 +256,22 @@ mod tests {
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
+    /// While the daemon was slow, each of them asked it.
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_while_one_looks_waits_for_what_is_found() {
+        let (snapshot, looks) = (Snapshot(tokio::sync::Mutex::new(None)), AtomicU32::new(0));
+        let look = || async {
+            sleep(5 * SNAPSHOT_TIME).await;
+            Some(looks.fetch_add(1, Ordering::Relaxed))
+        };
+        let (one, other) = tokio::join!(snapshot.taken(look), snapshot.taken(look));
+        assert_eq!((one.as_deref(), other.as_deref()), (Some(&0), Some(&0)));
+    }
+
     /// Each scrape asked the queue's one task, so that anybody could keep it busy.
     #[tokio::test(start_paused = true)]
     async fn however_many_ask_the_daemon_is_asked_once_a_second() {
-        let (snapshot, looks) = (Snapshot(Mutex::new(None)), AtomicU32::new(0));
+        let (snapshot, looks) = (Snapshot(tokio::sync::Mutex::new(None)), AtomicU32::new(0));
         let look = || async { Some(looks.fetch_add(1, Ordering::Relaxed)) };
         for second in 0..3 {
             for _ in 0..100 {

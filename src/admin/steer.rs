@@ -22,7 +22,9 @@ use super::rights::Rights;
 use super::selection::Selection;
 use crate::filter::{MailHolder, QueueFilter};
 use crate::message::dsn::Overseers;
-use crate::queue::{OrderFailure, OrderResult, Queue, Standing, against_holder, forecast, returning};
+use crate::queue::{
+    OrderFailure, OrderResult, Queue, Standing, against_holder, asks_for_holder, forecast, returning,
+};
 use crate::queue_id::QueueId;
 use crate::spool::{Operator, OperatorOrder, OperatorVerb, Spool};
 
@@ -250,15 +252,19 @@ fn on_spool(
     standing: Standing,
     overseers: &Overseers,
 ) -> Option<OrderResult> {
-    let asks_for_holder = matches!(order.verb(), OperatorVerb::Hold | OperatorVerb::Release);
-    let is_read = order.verb() == OperatorVerb::Expire || (asks_for_holder && standing == Standing::OnHold);
+    let is_held = standing == Standing::OnHold && asks_for_holder(order.verb());
+    let is_read = order.verb() == OperatorVerb::Expire || is_held;
     let stored = is_read.then(|| spool.peek(order.id()))?;
+    let holder = stored.as_ref().ok().and_then(|stored| stored.held_by.as_ref()).filter(|_| is_held);
+    if let Some(answer) = holder.and_then(|holder| against_holder(order, holder)) {
+        return Some(answer);
+    }
     match (order.verb(), stored) {
         (OperatorVerb::Expire, Err(_)) => Some(OrderResult::Failed(OrderFailure::Unreadable)),
         (OperatorVerb::Expire, Ok(stored)) => {
             Some(returning(&stored.envelope, stored.ledger.unsettled(), overseers))
         }
-        (_, stored) => against_holder(order, &stored.ok()?.held_by?),
+        _ => None,
     }
 }
 

@@ -31,16 +31,19 @@ pub enum TracePart {
     Missed(u64),
 }
 
-/// Tells the lines of this side, or of both, for a time.
+/// Tells the lines of this side, or of both, for a time. `granted` is told for how many seconds, before the first one.
 pub(super) async fn trace(
     side: Option<TracedSide>,
     seconds: u64,
+    granted: impl FnOnce(u64),
     output: &mut ClientOutput,
 ) -> io::Result<()> {
     let Some(mut tracer) = Tracer::begin() else {
         return output.end(&Frame::Error("too many traces at once, try again later".into())).await;
     };
-    let end = Instant::now() + Duration::from_secs(seconds).min(LONGEST);
+    let time = Duration::from_secs(seconds).min(LONGEST);
+    granted(time.as_secs());
+    let end = Instant::now() + time;
     while Instant::now() < end {
         match timeout_at(end.min(Instant::now() + BEAT), tracer.next()).await {
             Ok(Traced::Line(line)) if side.is_none_or(|side| side == line.dialogue) => {

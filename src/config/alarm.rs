@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::error::{ConfigFault, KeyLocation};
 use super::file::{AlarmTable, HeartbeatTable};
+use super::secret_source::check_program;
 use super::setting::{AbsolutePath, SecretPath};
 use super::table::{Key, Located, given, location_of};
 use super::web_address::WebAddress;
@@ -167,6 +168,18 @@ impl WebPost {
             .map(|error| format!("{table}ca-file: {}; until that is mended, nobody is told", error.words()));
         header.into_iter().chain(authorities).collect()
     }
+}
+
+/// Returns a warning for each command that cannot be run. Blocks on the disk.
+pub(super) fn command_warnings(alarms: &[AlarmConfig]) -> Vec<String> {
+    let fault = |(place, alarm): (usize, &AlarmConfig)| match &alarm.told {
+        Some(AlarmTeller::Command(words)) => {
+            let error = check_program(words.first().map_or("", String::as_str)).err()?;
+            Some(format!("alarm[{}].command: {error}; until that is mended, nobody is told", place + 1))
+        }
+        _ => None,
+    };
+    alarms.iter().enumerate().filter_map(fault).collect()
 }
 
 fn header_fault(path: &Path) -> Option<String> {

@@ -113,7 +113,7 @@ impl SecretSource {
 }
 
 /// Checks that there is a program that we may run.
-fn check_program(program: &str) -> Result<(), SecretError> {
+pub(super) fn check_program(program: &str) -> Result<(), SecretError> {
     let not_run = |error| SecretError::NotRun(program.into(), error);
     let metadata = fs::metadata(program).map_err(not_run)?;
     if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {

@@ -102,7 +102,9 @@ impl Daemon {
         let (users, logins) = (self.users.clone(), Arc::clone(&self.logins));
         let desk = session_desk(&config, &self.spool, &self.queue, users, certificate.clone(), logins);
         self.service.reload(&within(&config.listen, self.descriptors), desk);
-        self.alarm_settings.send_replace(AlarmSettings::of(&config));
+        let alarms = AlarmSettings::of(&config);
+        self.alarm_settings
+            .send_if_modified(|followed| std::mem::replace(followed, alarms.clone()) != alarms);
         self.level.set(config.log.level);
         self.certificate = certificate;
         self.config = config;

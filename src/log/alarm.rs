@@ -43,13 +43,18 @@ pub fn alarm_ended(alarm: &AlarmLine<'_>) {
     );
 }
 
-/// Logs that nobody could be told of an alarm.
-pub fn alarm_not_told(when: &str, why: &str) {
-    warn!(
+/// Logs that an alarm which goes on is not watched any more.
+pub fn alarm_dropped(when: &str) {
+    info!(
         alarm = when,
-        "alarm \"{when}\": nobody could be told of it: {}; it is tried again in a minute",
-        Foreign(why)
+        "alarm \"{when}\" went on, and is not watched any more: the configuration in force has it no more; nobody is told of its end"
     );
+}
+
+/// Logs that nobody could be told of an alarm.
+pub fn alarm_not_told(when: &str, why: &str, is_tried_again: bool) {
+    let next = if is_tried_again { "it is tried again in a minute" } else { "it is given up" };
+    warn!(alarm = when, "alarm \"{when}\": nobody could be told of it: {}; {next}", Foreign(why));
 }
 
 /// Logs that the heartbeat is silent from now on.

@@ -114,7 +114,7 @@ fn end_of_string(text: &str) -> usize {
 static PARTS: LazyLock<Regex> = LazyLock::new(|| {
     let quoted = r#""(?:[^"\\]|\\.)*""#;
     let field = format!(r"(?P<field>(?:^|[ ,:])(?:orig_to|to|from)=<)(?P<of_field>{quoted}[^>]*|[^>]+)>");
-    let unit = r"unit=[^ ,]+";
+    let unit = r"(?:^|, )unit=[^ ,@]+(?:@[^ ,@]*)?\.(?:service|scope|slice|socket|timer|mount|path|target)(?:[ ,]|$)";
     let login = r"(?P<login>sasl_username=)(?P<of_login>[^ ,:@]*@[^ ,:]*)";
     let local = format!(r#"(?:{quoted}|[^ \t<>"(),;:\[\]@]+)"#);
     let domain = r#"(?:\[[^\]]*\]|[^ \t<>"'(),;:\[\]]+)"#;

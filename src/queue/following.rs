@@ -1,4 +1,4 @@
-//! OutcomeFollower what becomes of messages, as it happens: each line about a recipient and an attempt is also told to those who follow.
+//! Follows what becomes of messages, as it happens: each line about a recipient and an attempt is also told to those who follow.
 //!
 //! Promises: without a follower an attempt costs one look at a counter. Nobody is waited for: a follower that does not keep up loses the
 //! oldest of [`KEPT`] outcomes, and is told how many.

@@ -143,12 +143,20 @@ pub fn returning(
     }
 }
 
+/// Returns whether it matters to an order who holds a message.
+pub fn asks_for_holder(verb: OperatorVerb) -> bool {
+    matches!(verb, OperatorVerb::Hold | OperatorVerb::Release | OperatorVerb::Expire)
+}
+
 /// Returns the answer to an order about a message that this holder has put on hold, if the order does nothing.
 pub fn against_holder(order: &OperatorOrder, holder: &MailHolder) -> Option<OrderResult> {
     match order.verb() {
         OperatorVerb::Hold => (!order.takes_over_from(holder)).then_some(OrderResult::AlreadySo),
-        OperatorVerb::Release => (!order.may_release_from(holder)).then_some(OrderResult::HeldByOther),
-        OperatorVerb::Retry | OperatorVerb::Expire | OperatorVerb::Delete => None,
+        // A report carries the content to an address that the submitter has chosen: it goes round the hold.
+        OperatorVerb::Release | OperatorVerb::Expire => {
+            (!order.may_release_from(holder)).then_some(OrderResult::HeldByOther)
+        }
+        OperatorVerb::Retry | OperatorVerb::Delete => None,
     }
 }
 

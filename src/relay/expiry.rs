@@ -151,11 +151,12 @@ impl Expiries {
         worth_telling.filter_map(|expiry| soon(&expiry.whose, expiry.until, now, expiry.remedy)).collect()
     }
 
-    /// Returns all of them, however far away their end is.
-    pub(crate) fn ends(&self) -> Vec<KnownExpiry> {
+    /// Returns all of them whose end matters after `now`, in seconds since 1970, however far away it is.
+    pub(crate) fn ends(&self, now: i64) -> Vec<KnownExpiry> {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.kept.iter().chain(shown.values().flatten());
-        all.map(|expiry| KnownExpiry { what: expiry.whose.clone(), until: expiry.until }).collect()
+        let matters = all.filter(|expiry| !(expiry.is_harmless && expiry.until <= now));
+        matters.map(|expiry| KnownExpiry { what: expiry.whose.clone(), until: expiry.until }).collect()
     }
 
     /// Returns the same at a start, which logs them: a client secret is not logged again within the next day. For

@@ -190,7 +190,9 @@ impl Protection {
     /// Returns the end of each certificate.
     pub(crate) fn ends(&self) -> Vec<KnownExpiry> {
         match self {
-            Protection::StartTls(client) | Protection::Implicit(client) => client.expiries.ends(),
+            Protection::StartTls(client) | Protection::Implicit(client) => {
+                client.expiries.ends(Timestamp::now().as_second())
+            }
             Protection::Loopback => Vec::new(),
         }
     }

@@ -239,7 +239,7 @@ fn words(verb: OperatorVerb, result: SteerResult) -> Option<&'static str> {
         (SteerResult::AlreadySo, OperatorVerb::Release) => "not on hold",
         (SteerResult::AlreadySo, _) => "tried as soon as the relay takes mail, without that",
         (SteerResult::OnHold, _) => "not tried, since they are on hold: nullmta queue release has them sent",
-        (SteerResult::HeldByOther, _) => "not released, since somebody else holds them",
+        (SteerResult::HeldByOther, _) => "left as they are, since somebody else holds them",
         (SteerResult::Dead, _) => "not returned, since nobody can be told: they are dead, and kept",
         (SteerResult::Awaited, _) => "not recorded yet: it goes on",
         (SteerResult::Failed, _) => "not done",

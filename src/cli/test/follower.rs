@@ -54,7 +54,7 @@ impl Follower {
 
     /// Returns what was told already of the message `id`, which has left the queue.
     pub(super) fn next_of(&self, id: QueueId) -> Option<Box<ToldOutcome>> {
-        // ToldNews before it left, and read by the other thread soon after.
+        // Told before it left, and read by the other thread soon after.
         let soon = Duration::from_secs(1);
         loop {
             match self.next(soon) {

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use super::super::Taken;
 use super::super::attempt::{Attempt, AttemptResult, OnSpool};
 use super::super::desk::DeliveryDesk;
-use super::super::orders::{OrderFailure, OrderResult, OrderedMessage, against_holder, returning};
+use super::super::orders::{
+    OrderFailure, OrderResult, OrderedMessage, against_holder, asks_for_holder, returning,
+};
 use super::super::part_limits::PartLimits;
 use super::super::reducer::Disposition;
 use super::super::roster::Standing;
@@ -66,8 +68,7 @@ pub(super) async fn carry_out(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) 
 /// Returns the answer if the message is on hold by somebody because of whom there is nothing to do, or it must not be done.
 /// Nobody else has the message, so who holds it does not change meanwhile.
 async fn answer_of_holder(desk: &DeliveryDesk, ordered: &OrderedMessage) -> Option<OrderResult> {
-    let asks_for_holder = matches!(ordered.order.verb(), OperatorVerb::Hold | OperatorVerb::Release);
-    if ordered.was != Standing::OnHold || !asks_for_holder {
+    if ordered.was != Standing::OnHold || !asks_for_holder(ordered.order.verb()) {
         return None;
     }
     let stored = read(desk, ordered.order.id()).await;

@@ -23,7 +23,7 @@ use super::super::testing::{authority, peer, play, wire};
 use super::*;
 use crate::config::{SecretSource, Timeouts};
 use crate::far_end::server::Server;
-use crate::trace::{NOT_SHOWN, Tracer};
+use crate::trace::{ALONE, NOT_SHOWN, Tracer};
 
 /// The user and password of RFC 5802 and RFC 7677, with the salts and keys that they give.
 const USER: &str = "user";
@@ -339,6 +339,7 @@ async fn every_mechanism_authenticates_and_tells_a_wrong_password() {
 /// Whoever looks on at a login sees that there is one, and nothing of it.
 #[tokio::test]
 async fn a_trace_has_no_line_of_an_exchange() {
+    let _alone = ALONE.lock().await;
     let mut tracer = Tracer::begin().unwrap();
     for mechanism in config::Mechanism::OF_PASSWORDS {
         let binding = mechanism.name().ends_with(PLUS).then_some(BINDING);
