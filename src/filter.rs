@@ -15,6 +15,7 @@ mod glob;
 mod holder;
 mod message_state;
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,6 +25,24 @@ use crate::queue_id::QueueId;
 pub use glob::{BadGlob, Glob};
 pub use holder::{BadHolderCondition, HolderCondition, HolderKind, MailHolder};
 pub use message_state::{BadMessageState, MessageState};
+
+/// The most values that the conditions of a filter may have together, besides queue ids: each message is compared with each.
+pub const MOST_VALUES: usize = 256;
+
+/// The error for a filter with too many values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyValues;
+
+impl fmt::Display for TooManyValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the conditions have {MOST_VALUES} values at most, besides queue ids: ask in several parts, or by patterns"
+        )
+    }
+}
+
+impl std::error::Error for TooManyValues {}
 
 /// The conditions under which a message is meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +115,14 @@ impl QueueFilter {
     /// Returns whether there is no condition: every message is meant.
     pub fn is_everything(&self) -> bool {
         *self == QueueFilter::default()
+    }
+
+    /// Returns the error if the conditions have too many values.
+    pub fn check(&self) -> Result<(), TooManyValues> {
+        let QueueFilter { ids: _, from, to, uid, older_than: _, reason, state, held_by, route } = self;
+        let patterns = [from, to, reason, route].map(Vec::len).iter().sum::<usize>();
+        let values = patterns + uid.len() + state.len() + held_by.len();
+        if values > MOST_VALUES { Err(TooManyValues) } else { Ok(()) }
     }
 
     /// Returns whether there is a condition about the envelope: the addresses, or the user.

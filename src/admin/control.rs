@@ -137,6 +137,9 @@ impl Control {
         place: &ClientSlot,
         output: &mut ClientOutput,
     ) -> io::Result<()> {
+        if let Some(why) = request.filter().and_then(|filter| filter.check().err()) {
+            return output.end(&Frame::Error(why.to_string())).await;
+        }
         match (request, rights) {
             (ControlRequest::QueueList { filter, limit }, _) => {
                 self.queue_list(filter, limit, rights, output).await?;

@@ -177,6 +177,19 @@ impl ControlRequest {
     }
 }
 
+impl ControlRequest {
+    /// Returns the filter of the messages that it is about, if it has one.
+    pub(super) fn filter(&self) -> Option<&QueueFilter> {
+        match self {
+            ControlRequest::QueueList { filter, .. } | ControlRequest::QueueShape { filter, .. } => {
+                Some(filter)
+            }
+            ControlRequest::Steer { filter, .. } => filter.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// One line of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -15,6 +15,7 @@ mod steer;
 mod watch;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -38,6 +39,9 @@ use shape::QueueShape;
 use show::QueueShow;
 use steer::Steer;
 use watch::QueueWatch;
+
+/// The number of queue ids that are sent in one request.
+const AT_A_TIME: usize = 2000;
 
 /// List the queue, and steer it.
 #[derive(Subcommand)]
@@ -155,10 +159,26 @@ pub(super) fn ask_or_read<T: DeserializeOwned>(
     match ask_daemon(file, request, reader) {
         Ok(rest) => Ok(QueueAnswered::ByDaemon(rest)),
         Err(NoAnswer { error: error @ ClientError::Unreachable { .. }, config }) => {
-            let config = config.map_err(super::config_failure)?;
-            offline::open(&config, &error).map(|queue| QueueAnswered::OnSpool(Box::new(queue)))
+            let spool = match config {
+                Ok(config) => config.spool,
+                Err(fault) => despite(file, fault)?,
+            };
+            offline::open(&spool, &error).map(|queue| QueueAnswered::OnSpool(Box::new(queue)))
         }
         Err(NoAnswer { error, .. }) => Err(Failure::new(Exit::of(&error), error)),
+    }
+}
+
+/// Returns the spool that a configuration with a fault names all the same, where that is certain, and says what is wrong.
+fn despite(file: &ConfigFile, fault: ConfigError) -> Result<PathBuf, Failure> {
+    let spool = Config::spool_in(&file.config);
+    let failure = super::config_failure(fault);
+    match spool {
+        Some(spool) => {
+            eprintln!("nullmta: {failure}");
+            Ok(spool)
+        }
+        None => Err(failure),
     }
 }
 

@@ -38,6 +38,13 @@ fn message() -> FilteredMessage<'static> {
 }
 
 #[test]
+fn the_values_of_conditions_are_bounded_and_ids_are_not() {
+    let of = |uid, ids: usize| QueueFilter { uid, ids: vec![id(1); ids], ..QueueFilter::default() };
+    assert_eq!(of(vec![7; MOST_VALUES], 5000).check(), Ok(()));
+    assert_eq!(of(vec![7; MOST_VALUES + 1], 0).check(), Err(TooManyValues));
+}
+
+#[test]
 fn a_filter_asks_for_who_holds_a_message() {
     let (rule, root) = (MailHolder::rule(3), MailHolder::user(HolderKind::Operator, 0, Some("root")));
     let held = |held_by| FilteredMessage { state: MessageState::OnHold, held_by, ..message() };

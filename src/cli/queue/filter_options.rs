@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::super::exit::{Exit, Failure};
 use super::super::values::time;
 use crate::filter::{BadHolderCondition, Glob, HolderCondition, MessageState, QueueFilter};
 use crate::queue_id::QueueId;
@@ -45,6 +46,13 @@ pub(in crate::cli) struct FilterOptions {
 }
 
 impl FilterOptions {
+    /// Returns the filter that they give; fails if it has too many values.
+    pub(in crate::cli) fn checked_filter(&self) -> Result<QueueFilter, Failure> {
+        let filter = self.filter();
+        filter.check().map_err(|why| Failure::new(Exit::Usage, why))?;
+        Ok(filter)
+    }
+
     /// Returns the filter that they give.
     pub(in crate::cli) fn filter(&self) -> QueueFilter {
         let FilterOptions { ids, from, to, uid, older_than, reason, state, held_by, route } = self.clone();

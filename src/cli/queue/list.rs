@@ -17,10 +17,11 @@ use super::super::output::printed;
 use super::super::terminal;
 use super::filter_options::FilterOptions;
 use super::layout::{HEADING, Layout, ListTotal};
-use super::{QueueAnswered, ask_or_read, of_yours, offline, write_json};
+use super::{AT_A_TIME, QueueAnswered, ask_or_read, of_yours, offline, write_json};
 use crate::admin::protocol::{ControlRequest, QueuedMessage, RelayHeadline};
 use crate::filter::QueueFilter;
 use crate::log::counted;
+use crate::queue_id::QueueId;
 
 /// List the messages in the queue.
 #[derive(Args)]
@@ -42,7 +43,7 @@ pub(in crate::cli) struct QueueList {
 
 impl QueueList {
     pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
-        let filter = self.which.filter();
+        let filter = self.which.checked_filter()?;
         let is_filtered = !filter.is_everything();
         if self.json {
             return self.print_json(&filter);
@@ -53,20 +54,41 @@ impl QueueList {
         printed(listing.end(rest, is_filtered))
     }
 
-    /// Gives `reader` the messages that `filter` means, from the daemon, or from the spool while none runs. Returns how many
-    /// were left out.
+    /// Gives `reader` the messages that `filter` means. Returns how many were left out. Very many queue ids are asked for in parts.
     fn read(
         &self,
         filter: &QueueFilter,
         reader: &mut impl AnswerReader<QueuedMessage>,
     ) -> Result<AnswerRest, Failure> {
-        let request = ControlRequest::QueueList { filter: filter.clone(), limit: self.limit };
+        let mut counting = Counting { reader, messages: 0 };
+        let mut rest = AnswerRest::default();
+        let mut parts: Vec<&[QueueId]> = filter.ids.chunks(AT_A_TIME).collect();
+        if parts.is_empty() {
+            parts.push(&[]);
+        }
+        for ids in parts {
+            let part = QueueFilter { ids: ids.to_vec(), ..filter.clone() };
+            let left = self.limit.map(|limit| limit.saturating_sub(counting.messages));
+            let AnswerRest { hidden, more } = self.read_part(part, left, &mut counting)?;
+            rest = AnswerRest { hidden: rest.hidden + hidden, more: rest.more + more };
+        }
+        Ok(rest)
+    }
+
+    /// Does the same for the ids of one request, from the daemon, or from the spool while none runs.
+    fn read_part(
+        &self,
+        filter: QueueFilter,
+        limit: Option<u64>,
+        reader: &mut impl AnswerReader<QueuedMessage>,
+    ) -> Result<AnswerRest, Failure> {
+        let request = ControlRequest::QueueList { filter: filter.clone(), limit };
         match ask_or_read(&self.config, &request, reader)? {
             QueueAnswered::ByDaemon(rest) => Ok(rest),
             QueueAnswered::OnSpool(queue) => {
-                offline::check(filter, false)?;
+                offline::check(&filter, false)?;
                 let mut more = 0;
-                let listed = queue.list(filter, self.limit, |message| reader.item(message));
+                let listed = queue.list(&filter, limit, |message| reader.item(message));
                 printed(listed.map(|left| more = left))?;
                 Ok(AnswerRest { hidden: 0, more })
             }
@@ -88,6 +110,23 @@ impl QueueList {
     }
 }
 
+/// Counts the messages that a reader gets.
+struct Counting<'a, R> {
+    reader: &'a mut R,
+    messages: u64,
+}
+
+impl<R: AnswerReader<QueuedMessage>> AnswerReader<QueuedMessage> for Counting<'_, R> {
+    fn item(&mut self, message: QueuedMessage) -> io::Result<()> {
+        self.messages += 1;
+        self.reader.item(message)
+    }
+
+    fn relays(&mut self, relays: Vec<RelayHeadline>) {
+        self.reader.relays(relays);
+    }
+}
+
 /// A listing that is being printed.
 struct Listing<W: Write> {
     out: W,
@@ -104,6 +143,7 @@ impl<W: Write> Listing<W> {
     /// Prints the last lines.
     fn end(mut self, AnswerRest { hidden, more }: AnswerRest, is_filtered: bool) -> io::Result<()> {
         match (self.total.messages, hidden) {
+            (0, 0) if more > 0 => writeln!(self.out, "No message is listed, as --limit wants it.")?,
             (0, 0) if is_filtered => writeln!(self.out, "No message that you may see is as asked for.")?,
             (0, 0) => writeln!(self.out, "The queue is empty.")?,
             (0, _) => {}
@@ -209,5 +249,9 @@ mod tests {
         assert_eq!(printed(&[], rest, false), "The queue is empty.\n");
         assert_eq!(printed(&[], rest, true), "No message that you may see is as asked for.\n");
         assert_eq!(printed(&[], AnswerRest { hidden: 3, more: 0 }, false), "0 of yours, 3 in all.\n");
+        assert_eq!(
+            printed(&[], AnswerRest { hidden: 0, more: 3 }, false),
+            "No message is listed, as --limit wants it.\n3 messages more beyond --limit.\n"
+        );
     }
 }

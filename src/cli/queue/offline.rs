@@ -6,25 +6,25 @@
 //! Not here: reading the spool (`admin/from_spool.rs`).
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use super::super::control_client::ClientError;
 use super::super::exit::{Exit, Failure};
 use crate::admin::from_spool::QueueOnSpool;
-use crate::config::Config;
 use crate::filter::QueueFilter;
 use crate::log::counted;
 use crate::spool::OpenError;
 
-/// Reads the spool of this configuration, since the daemon cannot be asked for this reason; says so on standard error.
-pub(super) fn open(config: &Config, why: &ClientError) -> Result<QueueOnSpool, Failure> {
-    let queue = QueueOnSpool::read(&config.spool).map_err(|error| failure(why, &error))?;
+/// Reads the spool in this directory, since the daemon cannot be asked for this reason; says so on standard error.
+pub(super) fn open(spool: &Path, why: &ClientError) -> Result<QueueOnSpool, Failure> {
+    let queue = QueueOnSpool::read(spool).map_err(|error| failure(why, &error))?;
     let dropped = match queue.dropped() {
         Ok(0) | Err(_) => String::new(),
         Ok(files) => {
             format!("; {} of sendmail in drop/ will be taken up when it starts", counted(files, "file"))
         }
     };
-    eprintln!("nullmta: {why} This is read from the spool {}{dropped}", config.spool.display());
+    eprintln!("nullmta: {why} This is read from the spool {}{dropped}", spool.display());
     Ok(queue)
 }
 

@@ -30,6 +30,8 @@ pub(super) struct ContentOutline {
     pub to: Vec<Person>,
     pub cc: Vec<Person>,
     pub parts: Vec<PartOutline>,
+    /// True if all of the header was read: it is not longer than 64 KiB.
+    pub header_complete: bool,
     /// True if all parts were found: none was left out since there are too many, or too deep, or beyond what was read.
     pub complete: bool,
 }
@@ -63,8 +65,9 @@ impl ContentOutline {
         let mut search = PartSearch { parts: Vec::new(), complete: is_whole };
         search.look_at(content, "1".into(), "text/plain");
         let PartSearch { parts, complete } = search;
+        let header_complete = header_of(content).0.len() <= HEADER;
         let Some(header) = parsed(header_of(content).0) else {
-            return ContentOutline { parts, complete, ..ContentOutline::default() };
+            return ContentOutline { parts, header_complete, complete, ..ContentOutline::default() };
         };
         ContentOutline {
             subject: header.subject().map(str::to_owned),
@@ -75,6 +78,7 @@ impl ContentOutline {
             to: people(header.to()),
             cc: people(header.cc()),
             parts,
+            header_complete,
             complete,
         }
     }

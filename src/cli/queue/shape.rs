@@ -24,7 +24,7 @@ use super::super::exit::{Exit, Failure};
 use super::super::output::printed;
 use super::super::terminal::{cut, width};
 use super::filter_options::FilterOptions;
-use super::{QueueAnswered, ask_or_read, of_yours, offline, write_json};
+use super::{AT_A_TIME, QueueAnswered, ask_or_read, of_yours, offline, write_json};
 use crate::admin::protocol::ControlRequest;
 use crate::admin::shape::{AGES, COLUMNS, ShapeBy, ShapeRow, ShapeRowKind};
 use crate::admin::shape_tally::ShapeTally;
@@ -55,7 +55,13 @@ pub(in crate::cli) struct QueueShape {
 impl QueueShape {
     pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
         let mut rows = Vec::new();
-        let rest = self.read(&self.which.filter(), &mut rows)?;
+        let filter = self.which.checked_filter()?;
+        if filter.ids.len() > AT_A_TIME {
+            let why =
+                format!("a shape is of {AT_A_TIME} queue ids at most; without ids it is of the whole queue");
+            return Err(Failure::new(Exit::Usage, why));
+        }
+        let rest = self.read(&filter, &mut rows)?;
         let mut out = io::stdout();
         if self.json {
             printed(rows.iter().try_for_each(|row| write_json(&mut out, row)))?;

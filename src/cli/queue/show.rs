@@ -98,6 +98,9 @@ fn text(message: &MessageDetail, content: &ContentOutline, now: Timestamp) -> St
     let mut text = envelope(message, now);
     message.recipients.iter().for_each(|one| text += &recipient(one));
     text += &header(content);
+    if !content.header_complete {
+        text += "  the header is longer than 64 KiB: what stands behind that is not shown here\n";
+    }
     text += "\n";
     content.parts.iter().for_each(|one| text += &part(one));
     if !content.complete {

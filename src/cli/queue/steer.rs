@@ -14,15 +14,13 @@ use super::super::ConfigFile;
 use super::super::exit::{Exit, Failure};
 use super::super::output::printed;
 use super::filter_options::FilterOptions;
-use super::{ask, print_json};
+use super::{AT_A_TIME, ask, print_json};
 use crate::admin::protocol::{ControlRequest, SteerResult, SteeredMessage};
 use crate::filter::QueueFilter;
 use crate::log::{Foreign, counted};
 use crate::queue_id::QueueId;
 use crate::spool::OperatorVerb;
 
-/// The number of queue ids that are sent in one request.
-const AT_A_TIME: usize = 2000;
 /// The number of messages that are named for each result that says that something was not done.
 const NAMED: usize = 10;
 
@@ -91,7 +89,7 @@ impl Steer {
         let usage = |why: &str| Err(Failure::new(Exit::Usage, why));
         let filtered = |filter| MeantMessages { ids: Vec::new(), filter: Some(filter) };
         let named = |page: &[QueueId]| page.iter().map(QueueId::to_string).collect();
-        let QueueFilter { ids, .. } = self.which.filter();
+        let QueueFilter { ids, .. } = self.which.checked_filter()?;
         let beside_ids = QueueFilter { ids: Vec::new(), ..self.which.filter() };
         let pages = ids.chunks(AT_A_TIME);
         match (self.all, ids.is_empty(), beside_ids.is_everything()) {

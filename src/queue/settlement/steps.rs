@@ -27,7 +27,7 @@ use super::settling::{SettlementTerms, Settling};
 use crate::message::dsn::{Audience, DsnKind};
 use crate::outcome::Outcome;
 use crate::relay::RecipientReport;
-use crate::spool::{EntryState, Mark, Settled};
+use crate::spool::{EntryState, Fate, Mark, Settled};
 
 /// One step of a settlement that is still to be taken. Only the step before it makes one.
 #[derive(Debug)]
@@ -189,10 +189,13 @@ impl Settling {
         Disposition::Deferred { warned, named: self.said.named_time(terms.now.time_of_day) }
     }
 
-    /// Keeps the replies of this attempt, and the last replies about the other recipients. Returns whether any is new.
+    /// Keeps the replies of this attempt, and the last replies about the other recipients, but for those that have the message: why
+    /// one is bounced stays known as long as the message is there. Returns whether any is new.
     fn keep_replies(&mut self) -> bool {
         let Attempt { ledger, replies, patience_used, .. } = &mut self.attempt;
-        let kept: BTreeSet<usize> = ledger.unsettled().collect();
+        let fates = ledger.fates().iter().enumerate();
+        let kept: BTreeSet<usize> =
+            fates.filter(|(_, fate)| **fate != Fate::Sent).map(|(index, _)| index).collect();
         let said = self.said.findings.iter().filter(|finding| finding.outcome.is_some());
         let mut is_news = false;
         for RecipientReport { index, said, .. } in said.map(|finding| &finding.report) {
