@@ -74,13 +74,27 @@ pub struct RoutedMail<'a> {
     pub authors: &'a [Address],
     /// The submitter.
     pub submitter: Submitter,
+    /// The name of the route that an operator has assigned it to; empty for the top-level `relayhost`.
+    pub assigned: Option<&'a str>,
 }
 
 impl Routes {
     /// Returns the place of the relay that gets this recipient: 0 is that of the top-level `relayhost`, 1 the first
     /// route.
     pub fn place_of(&self, mail: &RoutedMail<'_>, recipient: &Address) -> usize {
-        self.0.iter().position(|route| route.takes(mail, recipient)).map_or(0, |route| route + 1)
+        let assigned = mail.assigned.and_then(|name| self.place_named(name));
+        let by_rules =
+            || self.0.iter().position(|route| route.takes(mail, recipient)).map_or(0, |route| route + 1);
+        assigned.unwrap_or_else(by_rules)
+    }
+
+    /// Returns the place of the relay of this route, or of the top-level `relayhost` if the name is empty; `None` if there is no such
+    /// route, so that the rules decide.
+    fn place_named(&self, name: &str) -> Option<usize> {
+        match name {
+            "" => Some(0),
+            name => self.0.iter().position(|route| route.name == name).map(|route| route + 1),
+        }
     }
 
     /// Returns whether a route looks for senders in the From field.
@@ -262,7 +276,7 @@ mod tests {
     fn place(routes: &Routes, from: &str, to: &str, submitter: Submitter) -> usize {
         let reverse_path =
             if from.is_empty() { ReversePath::Null } else { ReversePath::Mailbox(address(from)) };
-        let mail = RoutedMail { reverse_path: &reverse_path, authors: &[], submitter };
+        let mail = RoutedMail { reverse_path: &reverse_path, authors: &[], submitter, assigned: None };
         routes.place_of(&mail, &address(to))
     }
 
@@ -324,7 +338,8 @@ mod tests {
         let reverse_path = ReversePath::Mailbox(address("bounce@shop.example"));
         let submitter = Submitter::Loopback;
         for (authors, expected) in [(vec![], 0), (vec![address("a@x"), address("b@Shop.example")], 1)] {
-            let mail = RoutedMail { reverse_path: &reverse_path, authors: &authors, submitter };
+            let mail =
+                RoutedMail { reverse_path: &reverse_path, authors: &authors, submitter, assigned: None };
             assert_eq!(routes.place_of(&mail, &address("b@y.example")), expected);
             // A bounce of ours took the route of its own From field.
             let bounce = RoutedMail { reverse_path: &ReversePath::Null, ..mail };
@@ -361,5 +376,29 @@ mod tests {
         ] {
             assert_eq!(shadowed(first.clone(), second.clone()), expected, "{first:?} {second:?}");
         }
+    }
+
+    /// What an operator has assigned goes there, whatever the rules say, as long as there is that route.
+    #[test]
+    fn an_assigned_message_goes_by_its_route() {
+        let rule = |name: &str| RouteRule {
+            name: name.into(),
+            senders: Vec::new(),
+            senders_in: SendersIn::Envelope,
+            recipients: Vec::new(),
+            uids: Vec::new(),
+        };
+        let routes = Routes(vec![rule("one"), rule("two")]);
+        let to = Address::parse("a@b.example").unwrap();
+        let place = |assigned| {
+            let mail = RoutedMail {
+                reverse_path: &ReversePath::Null,
+                authors: &[],
+                submitter: Submitter::Loopback,
+                assigned,
+            };
+            routes.place_of(&mail, &to)
+        };
+        assert_eq!([None, Some("two"), Some(""), Some("gone")].map(place), [1, 2, 0, 1]);
     }
 }

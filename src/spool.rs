@@ -51,6 +51,7 @@
 //! | M7 | closed by its bounce | the DSN's Message record closes it | removal | both the DSN and the closing, or neither |
 //! | M8 | warned of | the DSN's Message record says so | | both, or neither: no second warning |
 //! | M9 | held, on hold by somebody, dead | State, synced | State | the state before, or this |
+//! | M15 | assigned to a route, in whatever state | State, synced | another one | without, or so |
 //! | M10 | all closed, not removed | outcomes | removal | there; its ledger settles at once |
 //! | M11 | moved by the cleaner | Moved, synced | as before | at one place or at both: the later one counts |
 //! | M12 | settled, or deleted by an operator: at the instant the sync returns | Settled record | D5 | gone |

@@ -544,6 +544,43 @@ fn new_mail_is_held_by_a_rule_until_that_is_lifted() {
     }
 }
 
+/// The mail of a relay that stayed away could not be sent by another one.
+#[test]
+fn a_message_is_routed_to_another_relay_and_back() {
+    let host = Host::start();
+    let (config, port) = (fs::read_to_string(host.config()).unwrap(), free_port());
+    let route = format!(
+        "\n[[route]]\nname = \"news\"\nuid = 4000000000\nrelayhost = \"127.0.0.1:{port}\"\ntls.mode = \"none\"\n"
+    );
+    fs::write(host.config(), config + &route).unwrap();
+    assert_eq!(text(&host.nullmta(&["reload"])).0, 0);
+    host.submit();
+    let id = host.listed()[0]["id"].as_str().unwrap().to_owned();
+    let queue = |words: &[&str]| text(&host.nullmta(&[&["queue"], words].concat()));
+    let by_route = || host.listed()[0]["recipients"][0]["route"].clone();
+    let (code, _, err) = queue(&["route", &id, "nwes"]);
+    assert_eq!((code, &*err), (64, "nullmta: there is no route \"nwes\": those in force are news\n"));
+    assert_eq!(queue(&["route", "--dry-run", &id, "news"]).1, "1 message would be routed\n");
+    assert_eq!(by_route(), serde_json::Value::Null);
+    // It may be under way.
+    let routed = |route: &str| loop {
+        let (code, out, err) = queue(&["route", &id, route]);
+        assert_eq!(code, 0, "{err}");
+        if out == "1 message routed\n" {
+            break;
+        }
+    };
+    routed("news");
+    assert_eq!(by_route(), "news");
+    assert!(queue(&["show", &id]).1.contains(", assigned to route news"));
+    let by = format!("{id}: to be sent by route news, as ordered by uid ");
+    host.wait_for_log(&by);
+    routed("");
+    assert_eq!(by_route(), serde_json::Value::Null);
+    let denied = host.as_nobody(&["queue", "route", &id, "news"], "-c");
+    assert_eq!(text(&denied).0, 77);
+}
+
 /// With `rewrite.sender` all mail is from one address: a rule, and a filter, about who had handed it in found nothing.
 #[test]
 fn a_rule_and_a_filter_are_about_the_sender_that_was_handed_in() {

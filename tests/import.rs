@@ -168,7 +168,12 @@ fn relays_by_sender_and_recipient_are_routes() {
             "<>" => ReversePath::Null,
             from => ReversePath::Mailbox(Address::parse(from).unwrap()),
         };
-        let mail = RoutedMail { reverse_path: &reverse_path, authors: &[], submitter: Submitter::Loopback };
+        let mail = RoutedMail {
+            reverse_path: &reverse_path,
+            authors: &[],
+            submitter: Submitter::Loopback,
+            assigned: None,
+        };
         let place = routes.place_of(&mail, &Address::parse(to).unwrap());
         let found = if place == 0 { &config.relay } else { &config.routes[place - 1].relay };
         let hosts: Vec<String> = found.hosts.iter().map(ToString::to_string).collect();

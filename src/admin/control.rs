@@ -49,7 +49,7 @@ use crate::log;
 use crate::queue::{MessageStanding, PaceStatus, Queue, QueueStatus, RelayCounts, RelayStatus, Standing};
 use crate::queue_id::QueueId;
 use crate::relay::{KnownExpiry, RelayFault};
-use crate::spool::{Operator, Spool, SpoolSpace};
+use crate::spool::{Operator, OperatorVerb, Spool, SpoolSpace};
 use crate::users::Users;
 
 /// The longest request, in octets: some thousand queue ids.
@@ -150,10 +150,16 @@ impl Control {
             (ControlRequest::QueueRead { id, most }, _) => {
                 MessageReading { id, rights, most }.answer(&self.queue, &self.spool, output).await?;
             }
-            (ControlRequest::Steer { verb, ids, filter, dry_run }, _) => {
+            (ControlRequest::Steer { verb: OperatorVerb::Route, .. }, Rights::Own(_)) => {
+                let why = "only root and the daemon's own user and group may say by which route mail goes";
+                return output.end(&Frame::Denied(why.into())).await;
+            }
+            (ControlRequest::Steer { verb, route, ids, filter, dry_run }, _) => {
                 let by = self.operator(place.uid()).await;
                 let desk = SteeringDesk { queue: &self.queue, spool: &self.spool, rights, by };
-                return desk.steer(Steering { verb, ids, filter, dry_run }, place, output).await;
+                return desk
+                    .steer(Steering { verb, route: route.into(), ids, filter, dry_run }, place, output)
+                    .await;
             }
             (ControlRequest::Follow, _) => return follow(&self.queue, rights, output).await,
             (ControlRequest::Status, _) => self.status(rights, output).await?,

@@ -51,6 +51,9 @@ pub struct MessageDetail {
     /// The reverse-path as it was handed in, where rewriting has changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original_from: Option<String>,
+    /// The name of the route that an operator has assigned it to; empty for the top-level `relayhost`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned_route: Option<String>,
     /// The recipients, also those that have had their end.
     pub recipients: Vec<RecipientDetail>,
     /// The size of the content in octets.
@@ -114,6 +117,7 @@ pub(super) fn detail(
         .into(),
         from: envelope.reverse_path.to_string(),
         original_from: stored.original_from.clone(),
+        assigned_route: stored.assigned_route.clone(),
         recipients: recipient_details(listed, stored, rights, status),
         size: stored.content_len,
         arrived: format!("{:.0}", stored.arrived),

@@ -107,6 +107,9 @@ pub enum ControlRequest {
     Steer {
         /// What is done.
         verb: OperatorVerb,
+        /// With `route`: the name of the route by which they are to go; empty for none, to the top-level `relayhost`.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        route: String,
         /// The queue ids of the messages; each of them has its answer.
         #[serde(default)]
         ids: Vec<String>,

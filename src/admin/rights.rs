@@ -45,6 +45,8 @@ impl Rights {
     ) -> Option<OperatorOrder> {
         let right = match self {
             Rights::Everything => Some(OrderRight::Everything),
+            // By which relay mail goes is the operators' alone.
+            Rights::Own(_) if verb == OperatorVerb::Route => None,
             Rights::Own(_) => {
                 let is_theirs = submitter.is_some_and(|submitter| self.include(submitter));
                 is_theirs.then_some(OrderRight::OwnMail)

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,6 +17,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::clients::ClientSlot;
 use super::listing::holder;
+use super::no_route::NoRoute;
 use super::output::ClientOutput;
 use super::protocol::{Frame, SteerResult, SteeredMessage};
 use super::rights::Rights;
@@ -36,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A request to do something with messages.
 pub(super) struct Steering {
     pub(super) verb: OperatorVerb,
+    /// The route by which they are to go, if that is what is done.
+    pub(super) route: Arc<str>,
     /// The ids of messages; each of them has its answer.
     pub(super) ids: Vec<String>,
     /// The messages that are meant besides.
@@ -69,6 +73,9 @@ impl SteeringDesk<'_> {
         client: &ClientSlot,
         output: &mut ClientOutput,
     ) -> io::Result<()> {
+        if let Err(no_route) = self.require_route(&asked).await {
+            return output.end(&no_route).await;
+        }
         let is_retry = asked.verb == OperatorVerb::Retry && !asked.dry_run;
         if is_retry && let Err(again_in) = client.may_retry(Instant::now()) {
             let again_in = again_in.as_secs() + 1;
@@ -88,6 +95,15 @@ impl SteeringDesk<'_> {
             self.queue.probe_relays();
         }
         output.end(&Frame::Done).await
+    }
+
+    /// Refuses a route that is not in force: the mail would go as if nothing had been ordered.
+    async fn require_route(&self, asked: &Steering) -> Result<(), Frame> {
+        if asked.verb != OperatorVerb::Route || asked.route.is_empty() {
+            return Ok(());
+        }
+        let status = self.queue.status().await.ok_or(Frame::Error("the daemon is stopping".into()))?;
+        NoRoute::refuse(&asked.route, &status).map_err(|no_route| Frame::Unknown(no_route.to_string()))
     }
 
     /// Returns the pause of delivery to all relays, in words for this client, if there is one.
@@ -144,7 +160,7 @@ impl SteeringDesk<'_> {
 
     /// Does what was asked with these messages. Returns what came of each, in their order.
     async fn steer_page(&self, asked: &Steering, page: &[String]) -> io::Result<SteeredPage> {
-        let orders = self.permitted(asked.verb, page).await?;
+        let orders = self.permitted(asked, page).await?;
         let (answers, is_stopping) = match asked.dry_run {
             true => (self.forecast(orders).await?, false),
             false => self.order(orders).await,
@@ -163,11 +179,12 @@ impl SteeringDesk<'_> {
 
     /// Returns the order for each of these messages, once. Of a message that the client may not steer there is none, as of one that
     /// is not there: nobody learns which ids there are.
-    async fn permitted(&self, verb: OperatorVerb, page: &[String]) -> io::Result<Vec<OperatorOrder>> {
+    async fn permitted(&self, asked: &Steering, page: &[String]) -> io::Result<Vec<OperatorOrder>> {
         let mut ids: Vec<QueueId> = page.iter().filter_map(|id| id.parse().ok()).collect();
         ids.sort_unstable();
         ids.dedup();
         let (spool, by, rights) = (self.spool.clone(), self.by.clone(), self.rights);
+        let (verb, route) = (asked.verb, Arc::clone(&asked.route));
         let permitted = move |id| {
             if rights == Rights::Everything {
                 return rights.order(verb, &by, id, None);
@@ -175,7 +192,8 @@ impl SteeringDesk<'_> {
             let stored = spool.peek(id).ok()?;
             rights.order(verb, &by, id, Some(stored.submitter))
         };
-        let look = move || ids.into_iter().filter_map(permitted).collect();
+        let to_route = move |order: OperatorOrder| order.to_route(Arc::clone(&route));
+        let look = move || ids.into_iter().filter_map(permitted).map(to_route).collect();
         Ok(tokio::task::spawn_blocking(look).await?)
     }
 
@@ -293,7 +311,7 @@ fn shown(came_to: OrderResult, is_dry: bool) -> (SteerResult, Option<String>) {
         OrderResult::Failed(OrderFailure::Unreadable) => Some("it cannot be read from the spool".to_owned()),
         OrderResult::Outranked(OperatorVerb::Delete) => Some("it is to be deleted".to_owned()),
         OrderResult::Outranked(OperatorVerb::Expire) => Some("it is to be returned".to_owned()),
-        OrderResult::Outranked(_) => Some("it is to be put on hold, or released".to_owned()),
+        OrderResult::Outranked(_) => Some("it is to be put on hold, released or routed".to_owned()),
         _ => None,
     };
     (result, why)

@@ -263,7 +263,7 @@ fn way_of(config: &Config, asked: &AskedWay<'_>) -> Result<String, Failure> {
     };
     let authors: Vec<Address> = authors.iter().map(|author| config.rewrite.author_for(author)).collect();
     let submitter = asked.uid.map_or(Submitter::Loopback, Submitter::Uid);
-    let mail = RoutedMail { reverse_path: &reverse_path, authors: &authors, submitter };
+    let mail = RoutedMail { reverse_path: &reverse_path, authors: &authors, submitter, assigned: None };
     let routes = config.routing();
     let recipients = config.rewrite.recipients_for(&recipient);
     let lines = recipients.iter().map(|sent| {

@@ -37,7 +37,7 @@ use layout::Layout;
 use list::QueueList;
 use shape::QueueShape;
 use show::QueueShow;
-use steer::Steer;
+use steer::{RouteCommand, Steer};
 use watch::QueueWatch;
 
 /// The number of queue ids that are sent in one request.
@@ -61,6 +61,8 @@ pub(super) enum QueueCommand {
     Release(ReleaseCommand),
     /// Try messages now: also those that are held after a refusal, and dead ones
     Retry(Steer),
+    /// Have messages go by another route
+    Route(RouteCommand),
     /// Return messages to their senders now, as undeliverable
     Expire(Steer),
     /// Delete messages; nobody is told
@@ -78,6 +80,7 @@ impl QueueCommand {
             QueueCommand::Hold(hold) => hold.run(),
             QueueCommand::Release(release) => release.run(),
             QueueCommand::Retry(steer) => steer.run(OperatorVerb::Retry),
+            QueueCommand::Route(route) => route.run(),
             QueueCommand::Expire(steer) => steer.run(OperatorVerb::Expire),
             QueueCommand::Delete(steer) => steer.run(OperatorVerb::Delete),
         }

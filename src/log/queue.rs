@@ -22,6 +22,13 @@ pub fn ordered(id: QueueId, done: &str, uid: u32, by: &dyn fmt::Display) {
     info!(queue_id = %id, uid, "{id}: {done} by {by}");
 }
 
+/// Logs that an operator has assigned a message to a route, or to the top-level relay if the name is empty.
+pub fn assigned(id: QueueId, route: &str, uid: u32, by: &dyn fmt::Display) {
+    let by_route =
+        if route.is_empty() { "by no route".to_owned() } else { format!("by route {}", Foreign(route)) };
+    info!(queue_id = %id, uid, route, "{id}: to be sent {by_route}, as ordered by {by}");
+}
+
 /// Logs that a message was not deleted, of which the line before says that it is.
 pub fn not_deleted(id: QueueId, uid: u32, by: &dyn fmt::Display, why: &dyn fmt::Display) {
     warn!(queue_id = %id, uid, "{id}: not deleted after all, as ordered by {by}: {}; it is in the queue as before", foreign(why));

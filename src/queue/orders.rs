@@ -97,11 +97,13 @@ pub(super) enum OrderCourse {
 
 /// Returns what follows from an order for a message that does this now.
 pub(super) fn course(verb: OperatorVerb, standing: Standing) -> OrderCourse {
-    use OperatorVerb::{Delete, Expire, Hold, Release, Retry};
+    use OperatorVerb::{Delete, Expire, Hold, Release, Retry, Route};
     use OrderCourse::{Answered, Recorded, Tried, Waits};
     match (verb, standing) {
         (_, Standing::UnderWay | Standing::Elsewhere(_)) => Waits,
         (Delete | Expire, _) => Recorded,
+        (Route, Standing::Dead) => Answered(OrderResult::Dead),
+        (Route, _) => Recorded,
         // What is dead is not sent either. What is on hold may be taken over ([`against_holder`]).
         (Hold, Standing::Dead) => Answered(OrderResult::AlreadySo),
         (Hold, _) => Recorded,
@@ -119,7 +121,7 @@ pub(super) fn course(verb: OperatorVerb, standing: Standing) -> OrderCourse {
 fn against_waiting(order: &OperatorOrder, waiting: &OperatorOrder) -> Option<OrderResult> {
     let rank = |verb| match verb {
         OperatorVerb::Retry => 0,
-        OperatorVerb::Hold | OperatorVerb::Release => 1,
+        OperatorVerb::Hold | OperatorVerb::Release | OperatorVerb::Route => 1,
         OperatorVerb::Expire => 2,
         OperatorVerb::Delete => 3,
     };
@@ -156,7 +158,7 @@ pub fn against_holder(order: &OperatorOrder, holder: &MailHolder) -> Option<Orde
         OperatorVerb::Release | OperatorVerb::Expire => {
             (!order.may_release_from(holder)).then_some(OrderResult::HeldByOther)
         }
-        OperatorVerb::Retry | OperatorVerb::Delete => None,
+        OperatorVerb::Retry | OperatorVerb::Route | OperatorVerb::Delete => None,
     }
 }
 

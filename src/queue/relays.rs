@@ -233,6 +233,10 @@ impl Relays {
         }
         match disposition {
             Disposition::Removed | Disposition::Dead => self.leaves_others(id, disposition),
+            Disposition::Routed => {
+                self.leaves_all_but_one(id);
+                self.route_anew(id, now);
+            }
             Disposition::Served if self.shared.contains_key(&id) => self.leaves_one(id),
             // Nobody else gets it by what is known: so the routes are other ones than when it was looked up.
             Disposition::Served => self.route_anew(id, now),
@@ -303,6 +307,14 @@ impl Relays {
             if !is_kept {
                 relay.forget(id);
             }
+        }
+    }
+
+    /// Removes a message from each relay but the one that has it.
+    fn leaves_all_but_one(&mut self, id: QueueId) {
+        let place = self.of_message(id).place;
+        for other in self.shared.remove(&id).into_iter().flatten().filter(|other| *other != place) {
+            self.in_force[other.0].forget(id);
         }
     }
 

@@ -61,8 +61,13 @@ pub(super) fn places_of(
     recipients: impl Iterator<Item = usize>,
 ) -> Vec<(usize, RelayPlace)> {
     let authors = if routes.ask_for_header() { authors_of(&stored.content) } else { Vec::new() };
-    let Stored { envelope, submitter, .. } = stored;
-    let mail = RoutedMail { reverse_path: &envelope.reverse_path, authors: &authors, submitter: *submitter };
+    let Stored { envelope, submitter, assigned_route, .. } = stored;
+    let mail = RoutedMail {
+        reverse_path: &envelope.reverse_path,
+        authors: &authors,
+        submitter: *submitter,
+        assigned: assigned_route.as_deref(),
+    };
     relays_of(routes, &mail, envelope, recipients)
 }
 

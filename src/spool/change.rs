@@ -29,6 +29,8 @@ pub(super) enum IndexChange {
     State(EntryState),
     /// The dead recipients of a message are open again, and it is held.
     Reopen,
+    /// An operator has assigned the message to a route.
+    Assign,
     /// A note with the last reply to each recipient is recorded.
     Note {
         /// The patience that the message had used, in seconds.
@@ -59,7 +61,7 @@ impl IndexChange {
             IndexChange::Move(_) => RecordKind::Moved,
             IndexChange::Close(_) => RecordKind::Outcome,
             IndexChange::Settle => RecordKind::Settled,
-            IndexChange::State(_) | IndexChange::Reopen => RecordKind::State,
+            IndexChange::State(_) | IndexChange::Reopen | IndexChange::Assign => RecordKind::State,
             IndexChange::Note { .. } => RecordKind::Note,
             IndexChange::InFlight(_) => RecordKind::InFlight,
             IndexChange::CleanEnd => RecordKind::CleanEnd,
@@ -95,6 +97,7 @@ impl IndexChange {
             }
             RecordKind::Outcome => (IndexChange::Close(payload::decode_fates(payload)?), None),
             RecordKind::Settled => (IndexChange::Settle, None),
+            RecordKind::State if payload.first() == Some(&payload::GOES_BY) => (IndexChange::Assign, None),
             RecordKind::State => match payload::decode_state(payload)? {
                 (_, true) => (IndexChange::Reopen, None),
                 (state, false) => (IndexChange::State(state), None),

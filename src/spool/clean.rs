@@ -194,12 +194,15 @@ fn moved(
     let note = noted.as_deref().or(base.note);
     let patience_used = note.map_or(0, patience_used_in);
     let hold = hold(shared, id, slot, extra, &base);
+    // An assignment that cannot be read is no reason to leave the message behind, either.
+    let route = payload_at(shared, id, extra.route).ok().flatten();
     let carried = Carried { marks: slot.marks, fates: extra.fates.clone(), patience_used, uid };
     let front = payload::encode_moved(&MovedPayload {
         marks: carried.marks,
         fates: carried.fates.clone(),
         note,
         hold: hold.as_deref(),
+        route: route.as_deref().or(base.route),
         message: base.payload,
     });
     let length = base.payload.len();

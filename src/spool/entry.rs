@@ -188,6 +188,8 @@ pub struct Stored {
     pub original_from: Option<String>,
     /// Who holds it; `None` if it is not on hold.
     pub held_by: Option<MailHolder>,
+    /// The name of the route that an operator has assigned it to; empty for the top-level `relayhost`.
+    pub assigned_route: Option<String>,
     /// Why it was on hold from the first; `None` if it was not.
     pub came_on_hold: Option<String>,
     /// The content, octet by octet as it was committed.

@@ -1,4 +1,4 @@
-//! The format of segments on the disk, version 6. Versions 1 to 5 differ in payloads alone.
+//! The format of segments on the disk, version 7. Versions 1 to 6 differ in payloads alone.
 //!
 //! All numbers are little-endian. A segment is a file `NNNNNNNN.seg` in the directory `log/` of the spool. Its name is its
 //! sequence number in eight hexadecimal digits, counting up from 1:
@@ -53,7 +53,7 @@ use super::octets::{OctetReader, put_u16, put_u32, put_u64};
 use crate::queue_id::QueueId;
 
 /// The version that this program writes, and the newest one that it reads.
-pub const FORMAT_VERSION: u16 = 6;
+pub const FORMAT_VERSION: u16 = 7;
 /// A disk writes so many octets whole or not at all; batches start at multiples of it.
 pub const SECTOR: u32 = 512;
 /// The offset at which the first batch starts.

@@ -195,6 +195,11 @@ impl Spool {
         self.change(id, IndexChange::State(EntryState::OnHold), payload::encode_hold(by)).await
     }
 
+    /// Assigns a message to the route of this name, or to the top-level `relayhost` if it is empty; returns when that is synced.
+    pub async fn assign_route(&self, id: QueueId, route: &str) -> Result<(), CommitError> {
+        self.change(id, IndexChange::Assign, payload::encode_route(route)).await
+    }
+
     /// Notes the last reply to each recipient, and the patience used by then. Whoever reads the message from then on gets it. It is not synced: it is lost
     /// with the power, and where the spool can record nothing.
     pub async fn note_replies(&self, id: QueueId, replies: &Replies) {

@@ -6,7 +6,8 @@
 //! 2. Every record about a message stands behind the message in the segments, and a record that moves the
 //!    message carries them all. So while segments go oldest first, a segment in which no message
 //!    lives is needed by nobody, whatever outcomes stand in it.
-//! 3. A message takes 24 octets in a B-tree and nothing else, until it has an outcome or a note, or is put on hold.
+//! 3. A message takes 24 octets in a B-tree and nothing else, until it has an outcome or a note, or is put on hold, or assigned to a
+//!    route.
 //!
 //! Changes about a message that is not there are ignored: it was settled, or its record is damaged.
 //! Not here: locks (`shared.rs`), what follows from the sums (`space.rs`), reading what is at a place (`read.rs`).
@@ -24,7 +25,7 @@ use super::space::{Oldest, Sums};
 use super::users::{LiveByUser, UserNumber};
 use crate::queue_id::QueueId;
 
-/// Upper bound, in octets, of what a Moved record adds to the Message payload, not counting fates, note and hold
+/// Upper bound, in octets, of what a Moved record adds to the Message payload, not counting fates, note, hold and route
 /// (`payload.rs`).
 const MOVED_MORE: u64 = 16;
 /// Number of octets that one outcome takes in a Moved record.
@@ -54,13 +55,15 @@ pub(super) struct Extra {
     pub note: Option<RecordPlace>,
     /// The place of the State that has put the message on hold; `None` if it is not on hold, or its own record says so.
     pub hold: Option<RecordPlace>,
+    /// The place of the State that has assigned the message to a route; `None` if there is none behind its own record.
+    pub route: Option<RecordPlace>,
 }
 
 impl Extra {
     /// Returns the number of octets that it takes in a Moved record.
     fn octets(&self) -> u64 {
         let octets = |place: Option<RecordPlace>| place.map_or(0, |place| u64::from(place.payload_length));
-        octets(self.note) + octets(self.hold) + MOVED_FATE * self.fates.len() as u64
+        octets(self.note) + octets(self.hold) + octets(self.route) + MOVED_FATE * self.fates.len() as u64
     }
 }
 
@@ -249,6 +252,7 @@ impl Index {
             IndexChange::Settle => return self.remove(id),
             IndexChange::State(state) => self.set_state(id, place, *state),
             IndexChange::Reopen => self.reopen(id),
+            IndexChange::Assign => self.with_extra(id, |extra| extra.route = Some(place)),
             IndexChange::Note { .. } => self.note(id, place),
             IndexChange::InFlight(flight) => self.with(id, |slot| slot.marks.set_flight(*flight)),
             IndexChange::CleanEnd => {}

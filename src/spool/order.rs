@@ -30,6 +30,8 @@ pub enum OperatorVerb {
     Retry,
     /// It is returned to its sender as if its time were over.
     Expire,
+    /// It goes by another route.
+    Route,
     /// It is removed, and nobody is told.
     Delete,
 }
@@ -60,6 +62,8 @@ pub struct OperatorOrder {
     verb: OperatorVerb,
     by: Operator,
     right: OrderRight,
+    /// The name of the route by which it is to go; empty for the top-level `relayhost`.
+    route: Arc<str>,
 }
 
 /// The right by which somebody orders something about a message.
@@ -74,7 +78,18 @@ pub enum OrderRight {
 impl OperatorOrder {
     /// Returns the order of an operator whose right to give it has just been checked.
     pub fn permitted(id: QueueId, verb: OperatorVerb, by: Operator, right: OrderRight) -> Self {
-        OperatorOrder { id, verb, by, right }
+        OperatorOrder { id, verb, by, right, route: "".into() }
+    }
+
+    /// Returns the same order, which is to send the message by the route of this name.
+    #[must_use]
+    pub fn to_route(self, route: Arc<str>) -> Self {
+        OperatorOrder { route, ..self }
+    }
+
+    /// Returns the name of the route by which the message is to go.
+    pub fn route(&self) -> &str {
+        &self.route
     }
 
     /// Returns the queue id of the message.
@@ -192,8 +207,8 @@ mod tests {
     /// Promise 2.
     #[test]
     fn only_an_order_to_delete_removes_anything() {
-        use OperatorVerb::{Delete, Expire, Hold, Release, Retry};
-        for verb in [Hold, Release, Retry, Expire] {
+        use OperatorVerb::{Delete, Expire, Hold, Release, Retry, Route};
+        for verb in [Hold, Release, Retry, Expire, Route] {
             assert_eq!(order(verb).deletion().unwrap_err().verb(), verb);
         }
         assert_eq!(Removal::from(order(Delete).deletion().unwrap()).id(), QueueId::from_raw(7));

@@ -1,4 +1,4 @@
-//! Writes and reads the payloads of records, version 6.
+//! Writes and reads the payloads of records, version 7.
 //!
 //! ```text
 //! Message    meta, envelope length (4), envelope, content: all the rest, empty if it is in a file
@@ -20,20 +20,21 @@
 //!   holder   kind (1: 0 not known, 1 an operator, 2 the submitter, 3 a hold rule, 4 a limit), uid or number of the rule (4;
 //!            else 0), text: the login name, empty if it is not known
 //!   text     length (2), UTF-8; what a flag says is absent is absent altogether
-//! Moved      state (1: 0 active, 1 held, 2 dead, 3 on hold), flags (1: in flight, 2: warned, 4: note of version 1, 8: note, 16: deferred,
+//! Moved      state (1: 0 active, 1 held, 2 dead, 3 on hold; 16 more: a route is assigned), flags (1: in flight, 2: warned, 4: note of version 1, 8: note, 16: deferred,
 //!            32: the log has said "possible duplicate" of the attempt in flight, 64: of any attempt, 128: hold), fates as in
 //!            Outcome, the payload of the Note (4: a text; 8: length (4) and octets), that of the
-//!            State that has put it on hold (128: length (2) and octets), then that of the Message as it was; where there is a note, the message was deferred, whether 16 is set or not; 32 implies 64
+//!            State that has put it on hold (128: length (2) and octets), that of the State that has assigned a route (16 of
+//!            the state: length (2) and octets), then that of the Message as it was; where there is a note, the message was deferred, whether 16 is set or not; 32 implies 64
 //! Outcome    count (4), then recipient index (4) and fate (1: 1 sent, 2 bounced, 3 dead) for each
 //! State      1 octet: the state as in Moved; or 4: it is held, and its dead recipients are open again; or 5, and the holder: it
-//!            is on hold, by whom 3 does not say
+//!            is on hold, by whom 3 does not say; or 6, and a text: it goes by the route of this name, and keeps its state
 //! Note       see `replies.rs`
 //! InFlight   nothing where the final dot is about to be written; else 1 octet: 1 it has ended without a reply, and
 //!            the log has said so, 2 the relay has no copy, 3 the relay may have one, and the log has not said so (to a
 //!            reader that does not look, all are the first)
 //! Settled, CleanEnd   nothing
 //! ```
-//! Version 5 had no flag 32, and in it a bounce did not end what was dead. Version 4 had no holders. Version 3 had no flag 8. Version 2 had no state 3 and 4. Version 1 had no dead recipients and the one note. Everything in them reads as it did.
+//! Version 6 had no assigned routes. Version 5 had no flag 32, and in it a bounce did not end what was dead. Version 4 had no holders. Version 3 had no flag 8. Version 2 had no state 3 and 4. Version 1 had no dead recipients and the one note. Everything in them reads as it did.
 //!
 //! Promises: what was encoded decodes to the same; nothing panics; a count never allocates more than
 //! the octets at hand can hold; addresses that come out are valid (`Address::parse`).
@@ -149,6 +150,8 @@ pub(super) struct MovedPayload<'a> {
     pub note: Option<&'a [u8]>,
     /// The State payload that has put the message on hold.
     pub hold: Option<&'a [u8]>,
+    /// The State payload that has assigned the message to a route.
+    pub route: Option<&'a [u8]>,
     /// The Message payload.
     pub message: &'a [u8],
 }
@@ -307,7 +310,8 @@ pub(super) fn encode_moved(moved: &MovedPayload<'_>) -> Vec<u8> {
         has(Mark::MayHaveArrived),
         moved.hold.is_some(),
     ];
-    let mut out = encode_state(marks.state()).to_vec();
+    let assigned = if moved.route.is_some() { ASSIGNED } else { 0 };
+    let mut out = vec![encode_state(marks.state())[0] | assigned];
     out.push(pack(flags));
     out.extend_from_slice(&encode_fates(&moved.fates));
     if let Some(note) = moved.note {
@@ -316,9 +320,10 @@ pub(super) fn encode_moved(moved: &MovedPayload<'_>) -> Vec<u8> {
         out.extend_from_slice(note);
     }
     if let Some(hold) = moved.hold {
-        // The name in it is cut, so it is short.
-        put_u16(&mut out, hold.len() as u16);
-        out.extend_from_slice(hold);
+        put_short(&mut out, hold);
+    }
+    if let Some(route) = moved.route {
+        put_short(&mut out, route);
     }
     out
 }
@@ -326,7 +331,8 @@ pub(super) fn encode_moved(moved: &MovedPayload<'_>) -> Vec<u8> {
 /// Takes a Moved payload apart.
 pub(super) fn decode_moved(payload: &[u8]) -> Result<MovedPayload<'_>, MalformedOctets> {
     let mut reader = OctetReader::new(payload);
-    let state = state_from(reader.u8()?)?;
+    let octet = reader.u8()?;
+    let (state, has_route) = (state_from(octet & !ASSIGNED)?, octet & ASSIGNED != 0);
     let [in_flight, warned, has_first_note, has_note, deferred, told, may_have_arrived, has_hold] =
         unpack(reader.u8()?);
     let fates = read_fates(&mut reader)?;
@@ -337,14 +343,15 @@ pub(super) fn decode_moved(payload: &[u8]) -> Result<MovedPayload<'_>, Malformed
         }
         false => optional(has_first_note, || reader.text())?.map(str::as_bytes),
     };
-    let hold = optional(has_hold, || reader.u16().and_then(|length| reader.take(length.into())))?;
+    let hold = optional(has_hold, || read_short(&mut reader))?;
+    let route = optional(has_route, || read_short(&mut reader))?;
     let marks = Marks::from(state)
         .and(Mark::InFlight, in_flight)
         .and(Mark::Warned, warned)
         .and(Mark::Deferred, deferred || note.is_some())
         .and(Mark::Told, told)
         .and(Mark::MayHaveArrived, may_have_arrived || told);
-    Ok(MovedPayload { marks, fates, note, hold, message: reader.rest() })
+    Ok(MovedPayload { marks, fates, note, hold, route, message: reader.rest() })
 }
 
 /// Returns an Outcome payload.
@@ -389,6 +396,38 @@ pub(super) fn encode_state(state: EntryState) -> [u8; 1] {
 
 /// The State payload that opens the dead recipients of a message again.
 pub(super) const REOPENED: u8 = 4;
+
+/// Added to the state in a Moved payload where a route is assigned.
+const ASSIGNED: u8 = 16;
+
+/// Puts a State payload into a Moved one. The texts in it are cut, so it is short.
+fn put_short(out: &mut Vec<u8>, payload: &[u8]) {
+    put_u16(out, payload.len() as u16);
+    out.extend_from_slice(payload);
+}
+
+fn read_short<'a>(reader: &mut OctetReader<'a>) -> Result<&'a [u8], MalformedOctets> {
+    let length = reader.u16()?;
+    reader.take(length.into())
+}
+
+/// The first octet of the State payload that assigns a message to a route.
+pub(super) const GOES_BY: u8 = 6;
+/// Number of octets to which the name of a route is cut.
+const LONGEST_ROUTE: usize = 1024;
+
+/// Returns the State payload that assigns a message to the route of this name.
+pub(super) fn encode_route(name: &str) -> Vec<u8> {
+    let mut out = vec![GOES_BY];
+    put_text(&mut out, cut(name, LONGEST_ROUTE));
+    out
+}
+
+/// Returns the name of the route that this State payload assigns a message to; `None` if it is none such.
+pub(super) fn decode_route(payload: &[u8]) -> Option<String> {
+    let (&GOES_BY, name) = payload.split_first()? else { return None };
+    OctetReader::new(name).text().ok().map(str::to_owned)
+}
 
 /// The first octet of the State payload that puts a message on hold and says who holds it.
 const HELD_BY: u8 = 5;

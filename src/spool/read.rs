@@ -31,6 +31,8 @@ pub(super) struct Base<'a> {
     pub note: Option<&'a [u8]>,
     /// The State payload, which has put the message on hold, that a moved record carries.
     pub hold: Option<&'a [u8]>,
+    /// The State payload, which has assigned the message to a route, that a moved record carries.
+    pub route: Option<&'a [u8]>,
 }
 
 /// Says whether the octets of a large file are checked.
@@ -52,12 +54,9 @@ pub(super) fn read(shared: &SharedSpool, id: QueueId, check: Check) -> Result<St
 
 /// Reads a message, as [`super::Spool::read_at_once`] describes.
 pub(super) fn read_at_once(shared: &SharedSpool, id: QueueId) -> Option<Stored> {
-    let (Slot { place, marks, .. }, Extra { fates, note, .. }) = look_up(shared, id)?;
-    if marks.has(Mark::Large)
-        || marks.state() == EntryState::OnHold
-        || note.is_some()
-        || place.payload_length > LONGEST_AT_ONCE
-    {
+    let (Slot { place, marks, .. }, Extra { fates, note, route, .. }) = look_up(shared, id)?;
+    let is_apart = marks.state() == EntryState::OnHold || note.is_some() || route.is_some();
+    if marks.has(Mark::Large) || is_apart || place.payload_length > LONGEST_AT_ONCE {
         return None;
     }
     let file = shared.held_segment(place.segment)?;
@@ -69,7 +68,7 @@ pub(super) fn read_at_once(shared: &SharedSpool, id: QueueId) -> Option<Stored> 
         shared,
         id,
         Check::Everything,
-        Current { record, fates, note: None, hold: None, is_on_hold: false },
+        Current { record, fates, note: None, hold: None, route: None, is_on_hold: false },
     )
     .ok()
 }
@@ -79,7 +78,7 @@ fn stored(
     shared: &SharedSpool,
     id: QueueId,
     check: Check,
-    Current { record, fates, note, hold, is_on_hold }: Current,
+    Current { record, fates, note, hold, route, is_on_hold }: Current,
 ) -> Result<Stored, ReadError> {
     let base = base_of(record.kind, record.payload()).map_err(damaged)?;
     let MessagePayload { meta, envelope, content } =
@@ -88,6 +87,7 @@ fn stored(
     let replies = note.as_deref().or(base.note).map(Replies::decode).unwrap_or_default();
     let hold = hold.as_deref().or(base.hold);
     let held_by = is_on_hold.then(|| holder(hold, &meta));
+    let assigned_route = route.as_deref().or(base.route).and_then(payload::decode_route);
     let (content, content_len) = match meta.large {
         None => {
             let length = content.len();
@@ -104,6 +104,7 @@ fn stored(
         submitter,
         original_from,
         held_by,
+        assigned_route,
         came_on_hold,
         content,
         content_len,
@@ -167,10 +168,10 @@ fn checked_record(
 /// Returns the Message payload in a record that holds one.
 pub(super) fn base_of(kind: RecordKind, payload: &[u8]) -> Result<Base<'_>, MalformedOctets> {
     match kind {
-        RecordKind::Message => Ok(Base { payload, note: None, hold: None }),
+        RecordKind::Message => Ok(Base { payload, note: None, hold: None, route: None }),
         RecordKind::Moved => {
-            let MovedPayload { note, hold, message, .. } = payload::decode_moved(payload)?;
-            Ok(Base { payload: message, note, hold })
+            let MovedPayload { note, hold, route, message, .. } = payload::decode_moved(payload)?;
+            Ok(Base { payload: message, note, hold, route })
         }
         _ => Err(MalformedOctets),
     }
@@ -193,6 +194,8 @@ struct Current {
     note: Option<Vec<u8>>,
     /// The State payload that has put it on hold, if one stands behind its own record.
     hold: Option<Vec<u8>>,
+    /// The State payload that has assigned it to a route, if one stands behind its own record.
+    route: Option<Vec<u8>>,
     is_on_hold: bool,
 }
 
@@ -214,23 +217,17 @@ fn current(shared: &SharedSpool, id: QueueId) -> Result<Current, ReadError> {
         let (slot, extra) = look_up(shared, id).ok_or(ReadError::Gone)?;
         let is_last_look = tried.replace(slot.place) == Some(slot.place);
         let record = record_at(shared, id, slot.place);
-        let [note, hold] = [extra.note, extra.hold].map(|place| payload_at(shared, id, place));
-        let is_damaged = [record.as_ref().err(), note.as_ref().err(), hold.as_ref().err()]
-            .into_iter()
-            .flatten()
-            .any(|error| matches!(error, ReadError::Damaged));
+        let places = [extra.note, extra.hold, extra.route];
+        let [note, hold, route] = places.map(|place| payload_at(shared, id, place));
+        let errors = [record.as_ref().err(), note.as_ref().err(), hold.as_ref().err(), route.as_ref().err()];
+        let is_damaged = errors.iter().flatten().any(|error| matches!(error, ReadError::Damaged));
         if is_damaged && !is_last_look {
             continue;
         }
         let is_on_hold = slot.marks.state() == EntryState::OnHold;
         let hold = hold.unwrap_or_else(|_| Some(payload::encode_state(EntryState::OnHold).into()));
-        return Ok(Current {
-            record: record?,
-            fates: extra.fates,
-            note: note.ok().flatten(),
-            hold,
-            is_on_hold,
-        });
+        let (note, route) = (note.ok().flatten(), route.ok().flatten());
+        return Ok(Current { record: record?, fates: extra.fates, note, hold, route, is_on_hold });
     }
 }
 

@@ -127,7 +127,11 @@ fn envelope(message: &MessageDetail, now: Timestamp) -> String {
     let held_by =
         held_by.as_ref().map_or(String::new(), |by| format!(", held by {}", Foreign(&by.to_string())));
     let marked = marked.map_or("", to_be);
-    let mut text = format!("{id} {state}{held_by}{marked}\n");
+    let assigned = message.assigned_route.as_deref().map_or(String::new(), |route| match route {
+        "" => ", assigned to the relayhost of no route".to_owned(),
+        route => format!(", assigned to route {}", Foreign(route)),
+    });
+    let mut text = format!("{id} {state}{held_by}{assigned}{marked}\n");
     text += &line("accepted", &format!("{arrived}, {} ago, {by}{uid}", age_in_words(message.age)));
     if let Some(due) = &message.next_attempt {
         let left = until(due, now).map_or(String::new(), |seconds| format!(", in {}", age_in_words(seconds)));
@@ -145,6 +149,7 @@ pub(super) fn to_be(verb: OperatorVerb) -> &'static str {
         OperatorVerb::Release => ", to be released when the relay has answered",
         OperatorVerb::Retry => ", to be tried again when the relay has answered",
         OperatorVerb::Expire => ", to be returned when the relay has answered",
+        OperatorVerb::Route => ", to be routed when the relay has answered",
         OperatorVerb::Delete => ", to be deleted when the relay has answered",
     }
 }

@@ -1,4 +1,4 @@
-//! `nullmta queue hold|release|retry|expire|delete`: steers messages, and counts what came of it.
+//! `nullmta queue hold|release|retry|route|expire|delete`: steers messages, and counts what came of it.
 //!
 //! Promises: what is counted as done is recorded. The exit code is 0 if something was done, marked or so already; 1 if no
 //! message was found; 75 if something was not recorded; 77 if all are held by others.
@@ -45,15 +45,38 @@ pub(in crate::cli) struct Steer {
     pub(super) json: bool,
 }
 
+/// Have messages go by another route.
+#[derive(Args)]
+#[command(allow_missing_positional = true)]
+pub(in crate::cli) struct RouteCommand {
+    #[command(flatten)]
+    steer: Steer,
+    /// The [[route]] by which they are to go; "" is none, to the relayhost of all other mail
+    #[arg(value_name = "ROUTE", required = true)]
+    by: String,
+}
+
+impl RouteCommand {
+    pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
+        self.steer.run_with(OperatorVerb::Route, &self.by)
+    }
+}
+
 impl Steer {
     pub(in crate::cli) fn run(&self, verb: OperatorVerb) -> Result<(), Failure> {
+        self.run_with(verb, "")
+    }
+
+    /// Does this with the messages that are meant; `route` is that by which they are to go, if that is what is done.
+    fn run_with(&self, verb: OperatorVerb, route: &str) -> Result<(), Failure> {
         let meant = self.meant()?;
         if self.all && !self.dry_run && !self.yes {
             confirm(verb)?;
         }
         let mut tally = Tally::default();
         for MeantMessages { ids, filter } in meant {
-            let request = ControlRequest::Steer { verb, ids, filter, dry_run: self.dry_run };
+            let request =
+                ControlRequest::Steer { verb, route: route.into(), ids, filter, dry_run: self.dry_run };
             let answered = ask(&self.config, &request, &mut |message: SteeredMessage| {
                 let shown = if self.json { print_json(&message) } else { Ok(()) };
                 tally.count(message);
@@ -128,6 +151,7 @@ fn confirm(verb: OperatorVerb) -> Result<(), Failure> {
         OperatorVerb::Release => "Release all messages",
         OperatorVerb::Retry => "Try all messages now",
         OperatorVerb::Expire => "Return all messages to their senders",
+        OperatorVerb::Route => "Have all messages go by this route",
         OperatorVerb::Delete => "Delete all messages, without a word to anybody",
     };
     eprint!("{what}? [y/N] ");
@@ -203,6 +227,7 @@ fn done(verb: OperatorVerb, number: usize, is_dry: bool) -> String {
         OperatorVerb::Release => "released",
         OperatorVerb::Retry => "tried now",
         OperatorVerb::Expire => "returned",
+        OperatorVerb::Route => "routed",
         OperatorVerb::Delete => "deleted",
     };
     format!("{} {}{what}", counted(number as u64, "message"), if is_dry { "would be " } else { "" })
@@ -221,6 +246,9 @@ fn words(verb: OperatorVerb, result: SteerResult) -> Option<&'static str> {
         }
         (SteerResult::WouldBeMarked, _) => {
             "under way: would be done when the relay has answered, unless it takes the message"
+        }
+        (SteerResult::Dead | SteerResult::WouldBeDead, OperatorVerb::Route) => {
+            "not routed, since they are dead: nullmta queue retry tries them"
         }
         (SteerResult::WouldBeDead, _) => {
             "would not be returned, since nobody can be told: they would be dead, and kept"
@@ -279,6 +307,26 @@ mod tests {
     struct Line {
         #[command(flatten)]
         steer: Steer,
+    }
+
+    #[derive(clap::Parser)]
+    struct RouteLine {
+        #[command(flatten)]
+        route: RouteCommand,
+    }
+
+    /// The last word is the route, with ids or without.
+    #[test]
+    fn the_route_stands_behind_the_messages() {
+        let routed = |words: &[&str]| {
+            let line = <RouteLine as clap::Parser>::try_parse_from([&["x"], words].concat());
+            line.map(|line| (line.route.by, line.route.steer.which.filter().ids.len())).map_err(|_| ())
+        };
+        let id = "18A4F1C9A02B3D40";
+        assert_eq!(routed(&[id, id, "news"]), Ok(("news".into(), 2)));
+        assert_eq!(routed(&["--from", "a@*", "news"]), Ok(("news".into(), 0)));
+        assert_eq!(routed(&["--all", "--yes", ""]), Ok((String::new(), 0)));
+        assert_eq!(routed(&["--all"]), Err(()));
     }
 
     fn meant(words: &[&str]) -> Result<String, String> {

@@ -57,6 +57,7 @@ fn done(verb: OperatorVerb, came_to: OrderResult) -> &'static str {
             "given up without a report, as its sender wanted (NOTIFY=NEVER),"
         }
         (OperatorVerb::Expire, _) => "returned",
+        (OperatorVerb::Route, _) => "routed",
         (OperatorVerb::Delete, _) => "deleted",
     }
 }
@@ -68,6 +69,7 @@ fn to_be(verb: OperatorVerb) -> &'static str {
         OperatorVerb::Release => "released",
         OperatorVerb::Retry => "tried again",
         OperatorVerb::Expire => "returned",
+        OperatorVerb::Route => "sent by another route",
         OperatorVerb::Delete => "deleted",
     }
 }

@@ -57,6 +57,7 @@ pub(super) async fn carry_out(desk: Arc<DeliveryDesk>, ordered: OrderedMessage) 
         OperatorVerb::Release => (spool.set_state(id, EntryState::Held).await, Disposition::Released),
         OperatorVerb::Retry => (spool.reopen(id).await, Disposition::Released),
         OperatorVerb::Expire => return expire(desk, ordered).await,
+        OperatorVerb::Route => (route(&desk, &ordered).await, Disposition::Routed),
         OperatorVerb::Delete => (delete(&desk, ordered).await, Disposition::Removed),
     };
     match recorded {
@@ -75,6 +76,14 @@ async fn answer_of_holder(desk: &DeliveryDesk, ordered: &OrderedMessage) -> Opti
     let unknown = || MailHolder::of(HolderKind::Unknown);
     let holder = stored.and_then(|stored| stored.held_by).unwrap_or_else(unknown);
     against_holder(&ordered.order, &holder)
+}
+
+/// Assigns the message to a route.
+async fn route(desk: &DeliveryDesk, ordered: &OrderedMessage) -> Result<(), CommitError> {
+    let (order, by) = (&ordered.order, ordered.order.by());
+    desk.spool.assign_route(order.id(), order.route()).await?;
+    log::assigned(order.id(), order.route(), by.uid, by);
+    Ok(())
 }
 
 /// Removes the message. The log has the line before the spool has the record, so that nothing is gone without it.

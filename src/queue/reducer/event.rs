@@ -86,6 +86,8 @@ pub(in crate::queue) enum Disposition {
     OnHold,
     /// An operator has released it, or had its dead recipients opened again.
     Released,
+    /// An operator has assigned it to a route: its relays are looked up anew, and it keeps its hold.
+    Routed,
     /// An order of an operator was not carried out: nothing about it has changed.
     Unchanged,
 }

@@ -8,6 +8,7 @@
 use super::super::orders::{
     OrderCourse, OrderResult, OrderedMessage, RunningOrder, Ticket, WaitingOrder, course,
 };
+use super::super::roster::Standing;
 use super::{AtRelay, Disposition, Effect, LogLine, Reducer};
 use crate::queue_id::QueueId;
 use crate::spool::{Operator, OperatorOrder, OperatorVerb};
@@ -97,8 +98,11 @@ impl Reducer {
             self.relays.of_message(id).roster.restore(id, was, now);
         } else {
             self.at_message(id).became(id, disposition);
-            // Of a deletion the log was told before (`owner/ordered.rs`).
-            if verb != OperatorVerb::Delete {
+            if disposition == Disposition::Routed && was == Standing::OnHold {
+                self.relays.of_message(id).roster.restore(id, was, now);
+            }
+            // Of these the log was told before (`owner/ordered.rs`).
+            if !matches!(verb, OperatorVerb::Delete | OperatorVerb::Route) {
                 self.tell_order(id, verb, by, came_to);
             }
         }

@@ -35,7 +35,9 @@ impl AtRelay<'_> {
             }
             Disposition::OnHold => self.relay.roster.put_on_hold(id, now),
             Disposition::Released => self.released(id),
-            Disposition::Untried | Disposition::Unchanged => self.relay.roster.put_back(id, now),
+            Disposition::Untried | Disposition::Unchanged | Disposition::Routed => {
+                self.relay.roster.put_back(id, now)
+            }
             Disposition::Lost { warned } => {
                 self.relay.roster.update(id, |member| member.marks = member.marks.and(Mark::Warned, warned));
                 self.try_lost_again(id, told_alone);
@@ -63,7 +65,8 @@ impl AtRelay<'_> {
             | Disposition::Dead
             | Disposition::Held
             | Disposition::OnHold
-            | Disposition::Released => relay.want_of_login.forget(id),
+            | Disposition::Released
+            | Disposition::Routed => relay.want_of_login.forget(id),
             Disposition::Deferred { .. } => relay.want_of_login.deferred(id),
             Disposition::Untried
             | Disposition::Lost { .. }

@@ -32,7 +32,7 @@ fn head() -> Head {
 fn the_layout_is_the_documented_one() {
     let octets = header(7).encode();
     assert_eq!(octets.len(), FIRST_RECORD as usize);
-    assert_eq!(&octets[..16], b"nullmta\n\x06\0\0\0\x07\0\0\0");
+    assert_eq!(&octets[..16], b"nullmta\n\x07\0\0\0\x07\0\0\0");
     assert_eq!(&octets[16..32], &SPOOL.0);
     assert_eq!(&octets[32..60], b"\x4d\0\0\0\0\0\0\0\x05\0\0\0\x06\0\0\0\x28\x23\0\0\x28\x25\0\0\0\0\0\0");
     assert_eq!(octets[..64], octets[4096..4160]);
@@ -63,7 +63,7 @@ fn a_header_is_read_from_either_copy_and_only_under_its_own_name() {
 #[test]
 fn a_newer_version_is_told_from_damage() {
     let mut octets = header(7).encode();
-    octets[8] = 7;
+    octets[8] = 8;
     assert_eq!(
         SegmentHeader::decode(&octets[..4096], 7),
         Err(HeaderFault::Unreadable),
@@ -71,7 +71,7 @@ fn a_newer_version_is_told_from_damage() {
     );
     let sum = crc32c(&octets[..60]);
     octets[60..64].copy_from_slice(&sum.to_le_bytes());
-    assert_eq!(SegmentHeader::decode(&octets[..4096], 7), Err(HeaderFault::Newer(7)));
+    assert_eq!(SegmentHeader::decode(&octets[..4096], 7), Err(HeaderFault::Newer(8)));
 }
 
 /// Promise 1.

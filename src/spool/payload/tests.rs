@@ -98,7 +98,8 @@ fn what_the_cleaner_carries_forward_comes_back_the_same() {
         let hold = (state == EntryState::OnHold).then_some(&*by);
         let fates = vec![(0, Fate::Sent), (7, Fate::Bounced), (8, Fate::Dead)];
         let marks = Marks::from(state).and(Mark::InFlight, true).and(Mark::Deferred, note.is_some());
-        let moved = MovedPayload { marks, fates, note, hold, message: b"as it was" };
+        let route = note.map(|_| &b"\x06\x03\0one"[..]);
+        let moved = MovedPayload { marks, fates, note, hold, route, message: b"as it was" };
         let mut payload = encode_moved(&moved);
         payload.extend_from_slice(moved.message);
         assert_eq!(decode_moved(&payload), Ok(moved));
@@ -117,8 +118,9 @@ fn what_is_carried_is_the_same_after_a_restart() {
         let large = marks.has(Mark::Large).then_some(Large { length: 1 << 40, sum: 7 });
         let message = encode_message(&Meta { large, ..meta() }, &envelope());
         let carried = Carried { marks, fates: vec![(1, Fate::Sent)], patience_used: 0, uid: Some(1000) };
-        let hold = None;
-        let moved = MovedPayload { marks, fates: carried.fates.clone(), note, hold, message: &message };
+        let (hold, route) = (None, None);
+        let moved =
+            MovedPayload { marks, fates: carried.fates.clone(), note, hold, route, message: &message };
         let payload = [encode_moved(&moved), message.clone()].concat();
         let (change, _) = IndexChange::decode(RecordKind::Moved, &payload).unwrap();
         assert_eq!(change, IndexChange::Move(Box::new(carried)));
@@ -195,6 +197,9 @@ fn small_payloads_have_the_documented_octets() {
     let by_root = encode_hold(&MailHolder::user(HolderKind::Operator, 0, Some("root")));
     assert_eq!(by_root, b"\x05\x01\0\0\0\0\x04\0root");
     assert_eq!(decode_state(&by_root), Ok((EntryState::OnHold, false)));
+    assert_eq!(encode_route("one"), b"\x06\x03\0one");
+    assert_eq!(decode_route(b"\x06\0\0"), Some(String::new()));
+    assert_eq!((decode_route(&by_root), decode_route(b"\x06\x09\0one")), (None, None));
     let mut envelope = Envelope::from(ReversePath::Mailbox(address("a")));
     envelope.recipients.push(Recipient::plain(address("b@c")));
     let octets = encode_message(&Meta { arrived: Timestamp::new(1, 2).unwrap(), ..meta() }, &envelope);

@@ -34,6 +34,8 @@ pub(super) struct Told {
     states: HashMap<QueueId, EntryState>,
     /// Who holds each message that was put on hold, if nobody has asked for another state since.
     holders: HashMap<QueueId, MailHolder>,
+    /// The route that each message was assigned to, if nobody has asked for another one since.
+    routes: HashMap<QueueId, String>,
     /// The recipients that are open again, if nobody has buried them since.
     reopened: HashSet<(QueueId, usize)>,
 }
@@ -68,6 +70,7 @@ impl Teller {
             told.bounces.retain(|(dsn, _)| *dsn != draft.id());
             told.states.remove(&draft.id());
             told.holders.remove(&draft.id());
+            told.routes.remove(&draft.id());
         });
         Some(draft)
     }
@@ -142,8 +145,9 @@ impl Teller {
     }
 
     async fn set_state(&mut self, id: QueueId) {
-        match self.choice.between((0, 2)) {
+        match self.choice.between((0, 3)) {
             0 => self.is_to_be(id, EntryState::Held).await,
+            3 => self.assign_route(id).await,
             1 => self.put_on_hold(id).await,
             _ => self.bury_and_reopen(id).await,
         }
@@ -153,6 +157,14 @@ impl Teller {
         self.tell(|told| (told.states.remove(&id), told.holders.remove(&id)));
         if self.rig.spool.set_state(id, state).await.is_ok() {
             self.tell(|told| told.states.insert(id, state));
+        }
+    }
+
+    async fn assign_route(&mut self, id: QueueId) {
+        let route = ["", "one", "two"][self.choice.between((0, 2))].to_owned();
+        self.tell(|told| told.routes.remove(&id));
+        if self.rig.spool.assign_route(id, &route).await.is_ok() {
+            self.tell(|told| told.routes.insert(id, route));
         }
     }
 
@@ -239,6 +251,9 @@ pub(super) fn check(rig: &Rig, told: &Told, what: &str) {
     }
     for (id, state) in told.states.iter().filter(|(id, _)| found.contains(id)) {
         assert_eq!(rig.entry(*id).marks.state(), *state, "{what}: {id}");
+    }
+    for (id, route) in told.routes.iter().filter(|(id, _)| found.contains(id)) {
+        assert_eq!(rig.spool.peek(*id).unwrap().assigned_route.as_ref(), Some(route), "{what}: {id}");
     }
     for (id, holder) in told.holders.iter().filter(|(id, _)| found.contains(id)) {
         assert_eq!(rig.spool.peek(*id).unwrap().held_by.as_ref(), Some(holder), "{what}: {id}");

@@ -106,6 +106,7 @@ async fn who_holds_a_message_outlives_the_power_and_the_cleaner() {
     rule(&rig.spool, from("*"));
     let id = rig.commit(&content(0, 3000)).await.id();
     let held_by = |rig: &Rig| rig.spool.peek(id).unwrap().held_by;
+    rig.spool.assign_route(id, "news").await.unwrap();
     let app = MailHolder::user(HolderKind::Submitter, 33, Some("app"));
     let root = MailHolder::user(HolderKind::Operator, 0, Some("root"));
     for by in [Some(app), None, Some(root)] {
@@ -121,5 +122,9 @@ async fn who_holds_a_message_outlives_the_power_and_the_cleaner() {
         }
         assert!(!rig.names("log").contains(&first), "it has been moved");
         assert_eq!((held_by(&rig), held_by(&rig.after_power_loss())), (by.clone(), by));
+        let route = Some("news".to_owned());
+        for back in [&rig.after_power_loss(), &rig] {
+            assert_eq!(back.spool.peek(id).unwrap().assigned_route, route, "M15");
+        }
     }
 }

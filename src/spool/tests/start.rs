@@ -86,7 +86,7 @@ fn a_newer_or_foreign_segment_is_refused() {
     let segment = Path::new("/spool/log/00000001.seg");
     let fs = rig.fs.image(1);
     fs.damage(segment, |octets| {
-        octets[8] = 7;
+        octets[8] = 8;
         let sum = crc32c::crc32c(&octets[..60]).to_le_bytes();
         octets[60..64].copy_from_slice(&sum);
         octets.copy_within(..64, 4096);
@@ -94,7 +94,7 @@ fn a_newer_or_foreign_segment_is_refused() {
     let newer = try_open(&fs).err().unwrap().to_string();
     assert_eq!(
         newer,
-        "/spool/log/00000001.seg has format version 7, this nullmta reads up to 6: install the version that wrote it"
+        "/spool/log/00000001.seg has format version 8, this nullmta reads up to 7: install the version that wrote it"
     );
 
     let fs = rig.fs.image(1);

@@ -21,6 +21,7 @@ fn message() -> MessageDetail {
         held_by: None,
         original_from: None,
         marked: None,
+        assigned_route: None,
         uid: Some(33),
         came_by: "socket".into(),
         from: "app@example.org".into(),
@@ -101,7 +102,10 @@ fn json_is_one_object_with_the_fields_that_are_documented() {
         "age arrived body came-by content envid from id next-attempt recipients ret size smtputf8 state uid"
     );
     assert_eq!(keys(&shown["recipients"][0]), "address attempts last-reply original reason route state");
-    assert_eq!(keys(&shown["content"]), "cc complete date from header-complete message-id parts reply-to subject to");
+    assert_eq!(
+        keys(&shown["content"]),
+        "cc complete date from header-complete message-id parts reply-to subject to"
+    );
     assert_eq!(keys(&shown["content"]["from"][0]), "address name");
     assert_eq!(keys(&shown["content"]["parts"][0]), "name place size type");
     let commands = include_str!("../../../../config/commands.md");

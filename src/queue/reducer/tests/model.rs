@@ -432,7 +432,13 @@ impl Model {
 
     /// An operator orders something about a message, which may be gone.
     fn order(&mut self) {
-        let verbs = [OperatorVerb::Hold, OperatorVerb::Release, OperatorVerb::Retry, OperatorVerb::Expire];
+        let verbs = [
+            OperatorVerb::Hold,
+            OperatorVerb::Release,
+            OperatorVerb::Retry,
+            OperatorVerb::Route,
+            OperatorVerb::Expire,
+        ];
         let verb = self.any(verbs.to_vec()).filter(|_| self.random.u32(..6) > 0);
         let id = QueueId::from_raw(self.random.u64(1..=self.next_id));
         let right = if self.random.bool() { OrderRight::Everything } else { OrderRight::OwnMail };
@@ -463,6 +469,7 @@ impl Model {
             _ if of_holder.is_some() => Disposition::Unchanged,
             OperatorVerb::Hold => Disposition::OnHold,
             OperatorVerb::Release | OperatorVerb::Retry => Disposition::Released,
+            OperatorVerb::Route => Disposition::Routed,
             OperatorVerb::Expire if self.random.bool() => Disposition::Dead,
             OperatorVerb::Expire | OperatorVerb::Delete => Disposition::Removed,
         };

@@ -5,6 +5,8 @@ use jiff::SignedDuration;
 use super::super::Event;
 use super::world::{DAY, Does, HOUR, MINUTE, Pace, SECOND, World, start};
 use crate::queue::Standing;
+use crate::queue::orders::OrderResult;
+use crate::spool::{Fate, OperatorVerb};
 
 const NEWS: &str = "news";
 
@@ -274,4 +276,56 @@ fn a_flush_of_one_route_tries_its_mail_and_no_other() {
     world.away.clear();
     world.tell(Event::ProbeRoute(NEWS.into()));
     assert_eq!((ways(&world, "ann@x.example"), ways(&world, "bob@x.example")), (vec![news()], vec![]));
+}
+
+/// The mail of a relay that stays away is sent by another one; who has had it does not get it again, and a restart changes nothing.
+#[test]
+fn what_is_assigned_to_a_route_goes_by_it_and_to_nobody_twice() {
+    for restarts in [false, true] {
+        let mut world = routed();
+        world.away.insert(news());
+        world.by_route.insert(partner(), Does::Takes);
+        let id = world.submit("app@news.example", &["ann@x.example", "bob@y.example"]);
+        world.spool.with(id).fates[0] = Fate::Sent;
+        world.pass(MINUTE);
+        world.away.insert(partner());
+        assert_eq!(world.route(id, "partner"), Some(OrderResult::Done));
+        if restarts {
+            world.restart();
+        }
+        world.away.remove(&partner());
+        world.pass(HOUR);
+        assert_eq!(world.status().live, 0, "{restarts}");
+        assert_eq!((ways(&world, "ann@x.example"), ways(&world, "bob@y.example")), (vec![], vec![partner()]));
+    }
+}
+
+/// What is on hold stays so, also where two relays would get it, and goes by its route when it is released.
+#[test]
+fn what_is_on_hold_is_routed_and_stays_on_hold() {
+    let mut world = routed();
+    world.away.extend([None, news(), partner()]);
+    let id = world.submit("app@shop.example", &["ann@x.example", "p@partner.example"]);
+    assert_eq!(world.order(OperatorVerb::Hold, id), Some(OrderResult::Done));
+    assert_eq!(world.route(id, NEWS), Some(OrderResult::Done));
+    world.away.clear();
+    world.pass(HOUR);
+    assert_eq!((world.standing(), world.seen.len()), (Standing::OnHold, 0));
+    assert_eq!(world.order(OperatorVerb::Release, id), Some(OrderResult::Done));
+    world.pass(MINUTE);
+    for to in ["ann@x.example", "p@partner.example"] {
+        assert_eq!(ways(&world, to), vec![news()], "{to}");
+    }
+}
+
+/// Nothing is taken from an attempt that is under way.
+#[test]
+fn what_is_under_way_is_routed_when_its_reply_is_in() {
+    let mut world = routed();
+    world.by_route.insert(None, Does::Defers);
+    world.relay.pace.transmitting = SECOND * 10;
+    let id = world.submit("app@shop.example", &["ann@x.example"]);
+    assert_eq!(world.route(id, NEWS), Some(OrderResult::Marked));
+    world.pass(MINUTE);
+    assert_eq!((ways(&world, "ann@x.example"), world.status().live), (vec![None, news()], 0));
 }

@@ -37,6 +37,19 @@ impl World {
         Some(self.order_answers.remove(place).1)
     }
 
+    /// An operator assigns a message to a route. Returns the answer, if there is one already.
+    pub(in crate::queue::reducer::tests) fn route(
+        &mut self,
+        id: QueueId,
+        route: &str,
+    ) -> Option<OrderResult> {
+        let by = Operator { uid: 0, name: None };
+        let order = OperatorOrder::permitted(id, OperatorVerb::Route, by, OrderRight::Everything);
+        self.tell(Event::Ordered { ticket: 1, orders: vec![order.to_route(route.into())] });
+        let place = self.order_answers.iter().position(|(answered, _)| *answered == id)?;
+        Some(self.order_answers.remove(place).1)
+    }
+
     /// Carries out an order, as far as the spool takes it.
     pub(super) fn carry_out_order(&mut self, ordered: OrderedMessage) {
         let id = ordered.order.id();
@@ -69,6 +82,10 @@ impl World {
             }
             OperatorVerb::Release => self.has_state(id, EntryState::Held, Disposition::Released),
             OperatorVerb::Retry | OperatorVerb::Expire => self.reopened(id),
+            OperatorVerb::Route => {
+                self.spool.with(id).assigned_route = Some(ordered.order.route().to_owned());
+                Disposition::Routed
+            }
             OperatorVerb::Delete => {
                 assert!(ordered.order.deletion().is_ok());
                 self.spool.remove(id);

@@ -19,6 +19,8 @@ pub(in crate::queue::reducer::tests) struct Stored {
     pub(in crate::queue::reducer::tests) envelope: Envelope,
     pub(in crate::queue::reducer::tests) content: String,
     pub(in crate::queue::reducer::tests) marks: Marks,
+    /// The route that an operator has assigned it to.
+    pub(in crate::queue::reducer::tests) assigned_route: Option<String>,
     /// Who holds it, if it is on hold.
     pub(in crate::queue::reducer::tests) held_by: Option<MailHolder>,
     pub(in crate::queue::reducer::tests) fates: Vec<Fate>,
@@ -74,6 +76,7 @@ impl MemorySpool {
             envelope,
             content,
             marks: Marks::default(),
+            assigned_route: None,
             held_by: None,
             replies: Replies::default(),
             arrived,
@@ -115,7 +118,8 @@ impl MemorySpool {
         let Stored { envelope, fates, .. } = self.message(id);
         let open = (0..fates.len()).filter(|index| fates[*index] == Fate::Open);
         let submitter = Submitter::Loopback;
-        let mail = RoutedMail { reverse_path: &envelope.reverse_path, authors: &[], submitter };
+        let assigned = self.message(id).assigned_route.as_deref();
+        let mail = RoutedMail { reverse_path: &envelope.reverse_path, authors: &[], submitter, assigned };
         relays_of(routes, &mail, envelope, open)
     }
 
