@@ -58,6 +58,7 @@ def test_a_reply_in_any_octets_stays_one_harmless_line(make_nullmta, name, form)
             assert all(json.loads(line) for line in log.splitlines() if line.startswith("{"))
             assert [line for line in log.splitlines() if not line.startswith("{")] == []
 
+        wait_until(lambda: len(nullmta.queue()) == 1, 30, "the bounce has left the queue")
         listed = nullmta.command("queue", "list", "--json")
         reasons = [json.loads(line)["reason"] for line in listed.splitlines()]
         assert len(reasons) == 1 and reasons[0].startswith("450 4.2.0 "), listed
