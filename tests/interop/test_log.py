@@ -91,9 +91,10 @@ def test_a_file_that_is_no_log_is_no_empty_log(scratch):
 
 
 def test_the_journal_of_a_booted_host(installed):
-    """The report is made while nothing is sent, so that its story is known to begin behind that of the message."""
+    """The report is made while nothing is sent, so that its story is known to begin behind that of the message. Other tests have
+    sent mail from this host."""
     installed.must("nullmta", "pause", "delivery")
-    installed.must("sendmail", "-i", "-f", "ann@example.com", "bob@example.net", text="Message-ID: <s@x>\nSubject: x\n\nx\n")
+    installed.must("sendmail", "-i", "-f", "ann@example.com", "told-of-here-alone@example.net", text="Message-ID: <told-of-here-alone@x>\nSubject: x\n\nx\n")
     message = json.loads(installed.must("nullmta", "queue", "list", "--json"))["id"]
     installed.must("nullmta", "queue", "expire", message)
     installed.must("nullmta", "resume")
@@ -108,7 +109,7 @@ def test_the_journal_of_a_booted_host(installed):
     own, behind = done.stdout.split(f"\n\nThe report about {message}:\n")
     assert "(queued)" in own.splitlines()[0] and f"{message}: returned by uid 0 (root)" in own
     assert "status=sent" in behind and "forged" not in done.stdout
-    for wanted in (("bob@example.net",), ("<s@x>", "--since", "1h")):
+    for wanted in (("told-of-here-alone@example.net",), ("<told-of-here-alone@x>", "--since", "1h")):
         assert installed.must("nullmta", "log", *wanted) == done.stdout, wanted
     none = installed.run("nullmta", "log", "0000000000000001")
     assert none.returncode == 1 and "the journal has no line about 0000000000000001; it was read from 20" in none.stderr
