@@ -39,7 +39,7 @@ pub use redaction::Redactor;
 pub use relay::*;
 pub use spool::*;
 pub use standing::*;
-pub use text::{Foreign, age_in_words, counted, is_harmful, visible_json};
+pub use text::{Foreign, age_in_words, capitalized, counted, is_harmful, visible_json};
 
 #[cfg(test)]
 mod tests;

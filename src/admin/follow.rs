@@ -79,12 +79,11 @@ pub(super) async fn follow(queue: &Queue, rights: Rights, output: &mut ClientOut
     let end = Instant::now() + LONGEST;
     while Instant::now() < end {
         match timeout(BEAT, following.next()).await {
-            Ok(Some(HeardOutcome::Outcome(outcome))) if rights.include(outcome.submitter) => {
+            Ok(HeardOutcome::Outcome(outcome)) if rights.include(outcome.submitter) => {
                 output.item_now(&FollowPart::Outcome(Box::new((&*outcome).into()))).await?;
             }
-            Ok(Some(HeardOutcome::Missed(missed))) => output.item_now(&FollowPart::Missed(missed)).await?,
-            Ok(None) => return output.end(&Frame::Error("the daemon is stopping".into())).await,
-            Ok(Some(HeardOutcome::Outcome(_))) | Err(_) => output.step().await?,
+            Ok(HeardOutcome::Missed(missed)) => output.item_now(&FollowPart::Missed(missed)).await?,
+            Ok(HeardOutcome::Outcome(_)) | Err(_) => output.step().await?,
         }
     }
     output.end(&Frame::Done).await

@@ -64,7 +64,10 @@ pub fn waiting(status: &DaemonStatus) -> usize {
 pub fn findings(status: &DaemonStatus, bounds: &HealthBounds, now: Timestamp) -> Vec<HealthFinding> {
     let mut findings = of_daemon(status, bounds);
     findings.extend(status.relays.iter().flat_map(|relay| of_relay(relay, bounds, now)));
-    findings.extend(status.pauses.iter().map(|pause| of_pause(pause, bounds, now)));
+    let is_void = |pause: &&ListedPause| status.pauses_without_route().any(|(void, _)| void == *pause);
+    let (void, in_force): (Vec<_>, Vec<_>) = status.pauses.iter().partition(is_void);
+    findings.extend(in_force.into_iter().map(|pause| of_pause(pause, bounds, now)));
+    findings.extend(void.into_iter().map(without_route));
     findings.sort_by_key(|finding| Reverse(finding.health));
     findings
 }
@@ -109,6 +112,14 @@ fn of_pause(pause: &ListedPause, bounds: &HealthBounds, now: Timestamp) -> Healt
     let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
     let since = pause.since.parse().unwrap_or(now);
     paused_since(since, bounds, now, |time| format!("{part}{route} is paused by {by} for {time}{reason}"))
+}
+
+/// Returns the finding about a pause of a route that the configuration in force does not have: it keeps nothing.
+fn without_route(pause: &ListedPause) -> HealthFinding {
+    let route = pause.route.as_deref().unwrap_or_default();
+    warning(format!(
+        "the mail of route {route} is not paused as ordered: the configuration has no such route"
+    ))
 }
 
 /// Returns the finding about a pause that began then, in the words for its length.

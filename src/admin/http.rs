@@ -24,9 +24,7 @@ mod answer;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +42,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::control::{self, Control};
+use crate::config::HttpSetting;
 use crate::history::DAY_MINUTES;
 use crate::log;
 use answer::{HttpFacts, answer, refusal, stopping};
@@ -63,27 +62,9 @@ const SNAPSHOT_TIME: Duration = Duration::from_secs(1);
 /// Time between two attempts to listen.
 const BIND_PAUSE: Duration = Duration::from_secs(60);
 
-/// A place at which clients are answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HttpPlace {
-    /// A loopback address.
-    Tcp(SocketAddr),
-    /// The path of a unix socket.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for HttpPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            HttpPlace::Tcp(address) => address.fmt(f),
-            HttpPlace::Unix(path) => path.display().fmt(f),
-        }
-    }
-}
-
 /// Answers clients at these places until the task is ended. While another program has one of them, that is tried again: any user
 /// can take a port of this kind, and mail must not wait for it.
-pub async fn serve(control: Control, places: Vec<HttpPlace>) {
+pub async fn serve(control: Control, places: Vec<HttpSetting>) {
     let desk = Arc::new(HttpDesk { control, snapshot: Snapshot(tokio::sync::Mutex::new(None)) });
     let mut serving = JoinSet::new();
     for place in places {
@@ -93,7 +74,7 @@ pub async fn serve(control: Control, places: Vec<HttpPlace>) {
     serving.join_next().await;
 }
 
-async fn serve_at(desk: Arc<HttpDesk>, place: HttpPlace) {
+async fn serve_at(desk: Arc<HttpDesk>, place: HttpSetting) {
     let listener = loop {
         match HttpListener::bind(&place).await {
             Ok(listener) => break listener,
@@ -129,10 +110,10 @@ impl Drop for BoundSocket {
 }
 
 impl HttpListener {
-    async fn bind(place: &HttpPlace) -> io::Result<Self> {
+    async fn bind(place: &HttpSetting) -> io::Result<Self> {
         match place {
-            HttpPlace::Tcp(address) => TcpListener::bind(address).await.map(HttpListener::Tcp),
-            HttpPlace::Unix(path) => {
+            HttpSetting::Tcp(address) => TcpListener::bind(address).await.map(HttpListener::Tcp),
+            HttpSetting::Unix(path) => {
                 control::bind(path).map(|socket| HttpListener::Unix(socket, BoundSocket(path.clone())))
             }
         }

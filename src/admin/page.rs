@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use super::health::{HealthBounds, HealthFinding, HealthLevel, findings, waiting};
 use super::protocol::{DaemonStatus, FlowRates, RelayFigures, SpoolFigures};
 use crate::history::{FlowSpan, MinuteOfDay, RecentFailure};
-use crate::log::{age_in_words, counted};
+use crate::log::{age_in_words, capitalized, counted};
 use curve::{AGE, DEPTH, curves};
 use markup::Escaped;
 
@@ -114,7 +114,7 @@ fn verdict(worst: HealthLevel) -> (&'static str, &'static str) {
 fn state(worst: HealthLevel, found: &[HealthFinding]) -> String {
     let (words, class) = verdict(worst);
     let items: String =
-        found.iter().map(|finding| format!("<li>{}</li>\n", capital(&finding.words))).collect();
+        found.iter().map(|finding| format!("<li>{}</li>\n", sentence(&finding.words))).collect();
     let list = match items.is_empty() {
         true => "<p>Nothing is wrong.</p>\n".to_owned(),
         false => format!(
@@ -146,7 +146,7 @@ fn relay(relay: &RelayFigures, is_named: bool, now: Timestamp) -> String {
         .map_or(String::new(), |since| format!(" for {}", age_in_words(age_of(since, now))));
     let trouble = relay.trouble_outline.as_deref().map_or(String::new(), |outline| {
         let advice = relay.trouble_advice.as_deref().unwrap_or_default();
-        let (outline, advice) = (capital(outline), capital(advice));
+        let (outline, advice) = (sentence(outline), sentence(advice));
         format!("<p>{outline}.</p>\n<p class=\"todo\"><strong>What to do:</strong> {advice}.</p>\n")
     });
     let probe = relay.next_probe.as_ref().map_or(String::new(), |probe| {
@@ -159,7 +159,7 @@ fn relay(relay: &RelayFigures, is_named: bool, now: Timestamp) -> String {
     format!(
         "<div class=\"relay {class}\">\n{name}<p><span class=\"word\">{}{since}</span>; {}, {} for it.</p>\n{trouble}\
          <p class=\"soft\">{probe}{last}.</p>\n</div>\n",
-        capital(&relay.state),
+        sentence(&relay.state),
         counted(relay.connections as u64, "open connection"),
         counted(relay.messages as u64, "message"),
     )
@@ -259,11 +259,9 @@ fn seconds_until(time: &str, now: Timestamp) -> u64 {
     time.parse().map_or(0, |time: Timestamp| u64::try_from(time.duration_since(now).as_secs()).unwrap_or(0))
 }
 
-/// Returns words as the beginning of a sentence.
-fn capital(words: &str) -> String {
-    let mut chars = words.chars();
-    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    Escaped(&(first + chars.as_str())).to_string()
+/// Returns words as the beginning of a sentence, escaped.
+fn sentence(words: &str) -> String {
+    Escaped(&capitalized(words)).to_string()
 }
 
 #[cfg(test)]

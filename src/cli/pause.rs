@@ -17,8 +17,9 @@ use super::output::{printed, say};
 use super::queue::{ask, ask_one, print_json};
 use super::values::time;
 use crate::admin::protocol::{ControlRequest, ListedPause, NewPause};
+use crate::log::capitalized;
 use crate::standing_orders::{PauseScope, PausedPart, checked_reason};
-use words::{capital, name, paused_text};
+use words::{name, paused_text};
 
 /// Pause the delivery or the intake of mail.
 #[derive(Subcommand)]
@@ -105,7 +106,11 @@ impl ResumeCommand {
             Ok(())
         })?;
         for pause in &lifted {
-            if self.json { printed(print_json(pause))? } else { say!("{} goes on.", capital(&name(pause)))? }
+            if self.json {
+                printed(print_json(pause))?
+            } else {
+                say!("{} goes on.", capitalized(&name(pause)))?
+            }
         }
         if lifted.is_empty() { Err(Failure::new(Exit::Failed, "there was no such pause")) } else { Ok(()) }
     }

@@ -5,6 +5,7 @@
 //! (`relayhost.rs`), pins (`pin.rs`).
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -279,6 +280,15 @@ pub enum HttpSetting {
     Tcp(SocketAddr),
     /// The path of a unix socket.
     Unix(PathBuf),
+}
+
+impl fmt::Display for HttpSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HttpSetting::Tcp(address) => address.fmt(f),
+            HttpSetting::Unix(path) => path.display().fmt(f),
+        }
+    }
 }
 
 impl Setting for HttpSetting {

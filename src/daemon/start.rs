@@ -25,10 +25,10 @@ use crate::admin::alarm_settings::AlarmSettings;
 use crate::admin::alarms::watch_over;
 use crate::admin::control::{self, Control, ReloadRequest};
 use crate::admin::history_keeper::HistoryKeeper;
-use crate::admin::http::{self, HttpPlace};
+use crate::admin::http;
 use crate::admin::protocol::Configuration;
 use crate::admin::standing;
-use crate::config::{Config, FileContents, HttpSetting, ListenConfig};
+use crate::config::{Config, FileContents, ListenConfig};
 use crate::listener::Service;
 use crate::listener::bind::{BindError, Bound, bind};
 use crate::listener::certificate::Certificate;
@@ -197,8 +197,7 @@ impl Opened {
         parts.begin(DaemonPart::Queue, deliveries);
         parts.begin(DaemonPart::History, history.keep(queue.clone(), Arc::clone(&service)));
         if !config.http.is_empty() {
-            let places = config.http.iter().map(place_of).collect();
-            parts.begin(DaemonPart::Http, http::serve(control.clone(), places));
+            parts.begin(DaemonPart::Http, http::serve(control.clone(), config.http.clone()));
         }
         parts.begin(DaemonPart::Alarms, watch_over(control.clone(), followed, ongoing));
         parts.begin(DaemonPart::Control, control.serve(control_listener));
@@ -228,14 +227,6 @@ struct Begun {
     alarm_settings: watch::Sender<AlarmSettings>,
     stopper: Stopper,
     parts: Parts,
-}
-
-/// Returns a place of `admin.http`.
-fn place_of(setting: &HttpSetting) -> HttpPlace {
-    match setting {
-        HttpSetting::Tcp(address) => HttpPlace::Tcp(*address),
-        HttpSetting::Unix(path) => HttpPlace::Unix(path.clone()),
-    }
 }
 
 /// Returns the addresses of TCP sockets.

@@ -59,6 +59,12 @@ pub fn counted<N: fmt::Display + PartialEq + From<u8>>(number: N, one: &str) -> 
     format!("{number} {one}{ending}")
 }
 
+/// Returns words as the beginning of a sentence.
+pub fn capitalized(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// Returns an age in the largest unit, up to days, of which it is two: `59s`, `90m`, `2h` or `20d`.
 pub fn age_in_words(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3600), ("m", 60)];

@@ -1,10 +1,11 @@
 //! Follows what becomes of messages, as it happens: each line about a recipient and an attempt is also told to those who follow.
 //!
-//! Promises: without a follower an attempt costs one look at a counter. Nobody is waited for: a follower that does not keep up loses the
+//! Promises: without a follower an attempt costs one look at their number. Nobody is waited for: a follower that does not keep up loses the
 //! oldest of [`KEPT`] outcomes, and is told how many.
 //!
 //! Not here: who may follow which messages (`admin/follow.rs`).
 
+use std::future::pending;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
@@ -82,12 +83,13 @@ impl Followers {
 }
 
 impl OutcomeFollower {
-    /// Returns what comes next; `None` if the queue has stopped.
-    pub async fn next(&mut self) -> Option<HeardOutcome> {
+    /// Waits for what comes next. Cancel safe.
+    pub async fn next(&mut self) -> HeardOutcome {
         match self.0.recv().await {
-            Ok(outcome) => Some(HeardOutcome::Outcome(outcome)),
-            Err(RecvError::Lagged(missed)) => Some(HeardOutcome::Missed(missed)),
-            Err(RecvError::Closed) => None,
+            Ok(outcome) => HeardOutcome::Outcome(outcome),
+            Err(RecvError::Lagged(missed)) => HeardOutcome::Missed(missed),
+            // The queue has stopped, and tells nothing more.
+            Err(RecvError::Closed) => pending().await,
         }
     }
 }
@@ -137,14 +139,10 @@ mod tests {
         let mut following = followers.follow();
         let most = KEPT as u64;
         tell(&followers, 10..10 + most + 3);
-        assert!(matches!(following.next().await, Some(HeardOutcome::Missed(3))));
+        assert!(matches!(following.next().await, HeardOutcome::Missed(3)));
         for number in 13..10 + most + 3 {
-            let Some(HeardOutcome::Outcome(heard)) = following.next().await else {
-                panic!("{number} is missing")
-            };
+            let HeardOutcome::Outcome(heard) = following.next().await else { panic!("{number} is missing") };
             assert_eq!(heard.id, QueueId::from_raw(number));
         }
-        drop(followers);
-        assert!(following.next().await.is_none());
     }
 }

@@ -332,7 +332,7 @@ impl Reducer {
             let route = at.relay.route.as_deref();
             let was_halted = at.relay.is_halted();
             let pause = at.shared.pauses.iter().find(|pause| pause.scope.halts(route));
-            at.relay.halted_by = pause.map(|pause| pause.terms.to_string());
+            at.relay.halted_by = pause.cloned();
             at.run_patience();
             if at.relay.is_halted() && !was_halted {
                 at.let_connections_go();

@@ -37,6 +37,7 @@ use super::throttle::Throttle;
 use super::{ConnectionId, RelayPlace};
 use crate::queue_id::QueueId;
 use crate::relay::{Cause, Phase, Trouble};
+use crate::standing_orders::Pause;
 
 /// What is said of the reason for a pause whose note is of a version that noted none.
 const UNKNOWN_REASON: &str = "for a quota or a time that it named; the log of that time has its words";
@@ -84,8 +85,8 @@ pub(super) struct RelayState {
     /// Number of connections since the start that were found to work.
     pub(super) reached: u64,
     pub(super) troubles: u64,
-    /// Who has paused delivery to this relay, and why; `None` if no operator has.
-    pub(super) halted_by: Option<String>,
+    /// The pause of delivery to this relay that an operator has ordered.
+    pub(super) halted_by: Option<Pause>,
 }
 
 /// The change that was found when the breaker was followed.

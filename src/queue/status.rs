@@ -16,6 +16,7 @@ use crate::queue_id::QueueId;
 use crate::relay::{KnownExpiry, RelayFault};
 use crate::routing::Routes;
 use crate::spool::{OperatorVerb, Stored};
+use crate::standing_orders::Pause;
 
 /// A message and its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +106,8 @@ pub struct RelayStatus {
     pub paused_since: Option<Timestamp>,
     /// The time of the next probe of a paused relay; `None` while it is usable.
     pub paused_until: Option<Timestamp>,
-    /// Who has paused delivery to the relay, and why; `None` if no operator has.
-    pub halted_by: Option<String>,
+    /// The pause of delivery to the relay that an operator has ordered.
+    pub halted_by: Option<Pause>,
     /// The last trouble of the relay, until it answers a transaction.
     pub trouble: Option<String>,
     /// The last trouble without the relay's words and ours, which may name another user's address or a path.
@@ -219,9 +220,10 @@ impl RelayStatus {
     /// Returns why mail of this relay that is ready does not go yet, if something keeps it: a pause, trouble of the relay, its
     /// outline if not `in_full`, or the rates.
     pub fn keeps_mail(&self, in_full: bool) -> Option<String> {
-        if let Some(by) = &self.halted_by {
-            let by = if in_full { format!(" by {by}") } else { String::new() };
-            return Some(format!("delivery is paused{by}; nullmta resume delivery has it go on"));
+        if let Some(pause) = &self.halted_by {
+            let by = if in_full { format!(" by {}", pause.terms) } else { String::new() };
+            let Pause { scope, .. } = pause;
+            return Some(format!("{scope} is paused{by}; {} has it go on", scope.resume_command()));
         }
         let trouble = if in_full { &self.trouble } else { &self.trouble_outline };
         let next = self.pace.next_message;

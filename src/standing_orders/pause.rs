@@ -44,6 +44,12 @@ impl PauseScope {
     pub fn halts(&self, route: Option<&str>) -> bool {
         self.part == PausedPart::Delivery && (self.route.is_none() || self.route.as_deref() == route)
     }
+
+    /// Returns the command that lifts a pause of it.
+    pub fn resume_command(&self) -> String {
+        let route = self.route.as_ref().map_or(String::new(), |route| format!(" --route {route}"));
+        format!("nullmta resume {}{route}", self.part)
+    }
 }
 
 impl fmt::Display for PauseScope {

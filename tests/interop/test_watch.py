@@ -105,3 +105,11 @@ def test_without_a_terminal_it_prints_lines_until_nobody_reads(stuck):
         assert running.stderr.read() == ""
     for line in lines:
         assert " 1 to be sent, the oldest for " in line and "; paused for " in line and "\x1b" not in line, line
+
+
+def test_a_wrong_path_of_the_configuration_ends_it(stuck, tmp_path):
+    """It told the same each second, for ever."""
+    done = subprocess.run(
+        [str(stuck.program), "queue", "watch", "-c", str(tmp_path / "none.toml")], capture_output=True, text=True, timeout=60,
+    )
+    assert done.returncode == 78 and "none.toml: cannot be read" in done.stderr and done.stdout == "", done

@@ -3,8 +3,8 @@
 //! Pure. Not here: ordering and lifting one (`pause.rs`).
 
 use crate::admin::protocol::ListedPause;
-use crate::log::Foreign;
-use crate::standing_orders::PausedPart;
+use crate::log::{Foreign, capitalized};
+use crate::standing_orders::{PauseScope, PausedPart};
 
 /// Returns a line about a pause: what [`said`] says, and how it ends.
 pub(in crate::cli) fn line(pause: &ListedPause) -> String {
@@ -26,7 +26,7 @@ pub(super) fn paused_text(pause: &ListedPause) -> String {
         PausedPart::Intake => "clients get 451 and try again later; what is in the queue is sent",
     };
     let until = pause.until.as_ref().map_or(String::new(), |until| format!(" until {until}, or"));
-    format!("{} is paused{until} until {}: {means}.", capital(&name(pause)), ends(pause))
+    format!("{} is paused{until} until {}: {means}.", capitalized(&name(pause)), ends(pause))
 }
 
 /// Returns what is paused.
@@ -46,14 +46,8 @@ pub(in crate::cli) fn without_route(pause: &ListedPause) -> String {
 
 /// Returns the command that lifts it.
 pub(in crate::cli) fn ends(pause: &ListedPause) -> String {
-    let route = pause.route.as_ref().map_or(String::new(), |route| format!(" --route {}", Foreign(route)));
-    format!("nullmta resume {}{route}", pause.part)
-}
-
-/// Returns words as the beginning of a sentence.
-pub(super) fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+    let scope = PauseScope { part: pause.part, route: pause.route.clone() };
+    Foreign(&scope.resume_command()).to_string()
 }
 
 #[cfg(test)]

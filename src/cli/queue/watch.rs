@@ -1,7 +1,7 @@
 //! `nullmta queue watch`: the state of the mail, drawn anew each second; where there is no terminal, a line each second.
 //!
 //! Promises: it quits on q, Ctrl-C, SIGINT, SIGTERM, SIGHUP and a closed output, with the terminal as it was before. A daemon that is
-//! down, or comes back, is shown as that; the command goes on. It asks for what any user may know.
+//! down, or comes back, is shown as that; the command goes on, unless it cannot read the configuration at its beginning. It asks for what any user may know.
 //!
 //! Not here: what is drawn (`watch/screen.rs`), the terminal (`watch/full_screen.rs`).
 
@@ -47,6 +47,7 @@ pub(in crate::cli) struct QueueWatch {
 
 impl QueueWatch {
     pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
+        self.require_configuration()?;
         let system = |error: io::Error| Failure::new(Exit::OsError, error);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(system)?;
         let path = self.config.config.clone();
@@ -60,6 +61,14 @@ impl QueueWatch {
         // A question to a daemon that hangs must not keep the command from its end.
         runtime.shutdown_background();
         printed(watched)
+    }
+
+    /// Fails if no daemon answers, and the configuration cannot be used: a daemon may come back, but a wrong path stays wrong.
+    fn require_configuration(&self) -> Result<(), Failure> {
+        match ask_one_within::<DaemonStatus>(PATIENCE, &self.config, &ControlRequest::Status) {
+            Err((failure, _)) if failure.exit() == Exit::Config => Err(failure),
+            _ => Ok(()),
+        }
     }
 }
 

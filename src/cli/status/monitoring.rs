@@ -222,9 +222,8 @@ mod tests {
         assert_eq!(assessed(&status, "2026-11-21T01:10:01Z").0, Some(Exit::Critical));
     }
 
-    /// Whoever had paused delivery and forgotten it was told nothing.
-    #[test]
-    fn a_pause_of_an_operator_is_a_finding_too() {
+    /// Returns a status with these relays, in which the route news is paused.
+    fn with_paused_route(relays: Vec<RelayFigures>) -> DaemonStatus {
         let ordered = ListedPause {
             part: PausedPart::Delivery,
             route: Some("news".into()),
@@ -233,13 +232,29 @@ mod tests {
             until: None,
             reason: None,
         };
-        let status = DaemonStatus { pauses: vec![ordered], oldest_age: None, ..dead_free(vec![usable()]) };
+        DaemonStatus { pauses: vec![ordered], oldest_age: None, ..dead_free(relays) }
+    }
+
+    /// Whoever had paused delivery and forgotten it was told nothing.
+    #[test]
+    fn a_pause_of_an_operator_is_a_finding_too() {
+        let news = RelayFigures { route: Some("news".into()), ..usable() };
+        let status = with_paused_route(vec![news]);
         for (now, exit) in [("2026-11-21T01:10:00Z", Exit::Failed), ("2026-11-21T01:10:01Z", Exit::Critical)]
         {
             let (state, line) = assessed(&status, now);
             assert_eq!(state, Some(exit));
             assert!(line.contains(": delivery by route news is paused by an operator for 10m |"), "{line}");
         }
+    }
+
+    /// It was called critical, though it kept no mail.
+    #[test]
+    fn a_pause_of_a_route_that_is_not_there_is_a_warning_however_old() {
+        let status = with_paused_route(vec![usable()]);
+        let (state, line) = assessed(&status, "2026-11-22T01:00:00Z");
+        assert_eq!(state, Some(Exit::Failed));
+        assert!(line.contains("WARNING: the mail of route news is not paused as ordered: "), "{line}");
     }
 
     #[test]

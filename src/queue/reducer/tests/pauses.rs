@@ -54,6 +54,11 @@ fn a_pause_of_a_route_is_about_its_mail_alone() {
     world.submit("app@example.org", &["ann@example.net"]);
     world.pass(HOUR);
     assert_eq!((world.seen.len(), world.standing()), (1, Standing::Ready));
+    // The advice once named the command that lifts a pause of all mail, of which there was none.
+    assert_eq!(
+        world.status().relays[1].keeps_mail(false).as_deref(),
+        Some("delivery by route shop is paused; nullmta resume delivery --route shop has it go on")
+    );
     // Somebody takes the route away: its mail goes as all other does.
     world.reload_with(|set_up| set_up.without_routes());
     world.pass(HOUR);
